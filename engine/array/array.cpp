@@ -1,0 +1,245 @@
+// Blocks (reference-counted memory), descriptors, and what else does not touch elements.
+#include "array/array.hpp"
+
+#include "core/abi.hpp"
+#include "core/status.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <mutex>
+#include <vector>
+
+namespace perigee::array {
+namespace {
+
+constexpr int64_t alignment = 64; // a cache line, and the widest vector register
+
+// Block headers live here for the life of the process: a row reads its block's generation long after the memory went.
+// A header is used again for other blocks, never for anything else.
+class HeaderPool {
+ public:
+  pg_block *take() {
+    std::lock_guard lock(mutex_);
+    if (free_.empty()) {
+      constexpr std::size_t chunk = 512;
+      free_.reserve(capacity_ += chunk); // so that give() never allocates
+      auto *headers = new pg_block[chunk]();
+      for (std::size_t i = chunk; i-- > 0;)
+        free_.push_back(headers + i);
+    }
+    pg_block *block = free_.back();
+    free_.pop_back();
+    return block;
+  }
+  void give(pg_block *block) noexcept {
+    std::lock_guard lock(mutex_);
+    free_.push_back(block);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<pg_block *> free_;
+  std::size_t capacity_ = 0;
+};
+
+HeaderPool &pool() {
+  static auto *instance = new HeaderPool; // never destroyed: arrays may be freed while the process exits
+  return *instance;
+}
+
+pg_block *new_block() {
+  pg_block *block = pool().take();
+  block->memory = block->context = nullptr;
+  block->bytes = block->owner = 0;
+  block->release = nullptr;
+  std::atomic_ref(block->references).store(1, std::memory_order_relaxed);
+  return block;
+}
+
+pg_block *allocate(int64_t bytes, bool zero, int32_t *collect) {
+  pg_block *block = new_block();
+  int32_t wanted = 0;
+  if (int32_t status = pg_memory_reserve(bytes, &wanted); status != PG_OK) {
+    pool().give(block);
+    throw Error(static_cast<pg_status>(status), pg_last_message());
+  }
+  if (wanted && collect)
+    *collect = 1;
+  block->bytes = bytes;
+  block->owner = pg_memory_owner();
+  // calloc gets large blocks as fresh zero pages and so need not write them; aligned_alloc would have to.
+  const auto total = static_cast<std::size_t>(bytes + alignment);
+  void *raw = zero ? std::calloc(total, 1) : std::malloc(total);
+  if (!raw) {
+    pool().give(block);
+    pg_memory_release(bytes, pg_memory_owner());
+    throw MemoryError("this machine has no memory left for an array of " + std::to_string(bytes) + " bytes");
+  }
+  block->context = raw;
+  block->memory = reinterpret_cast<void *>((reinterpret_cast<uintptr_t>(raw) + alignment - 1) & ~(alignment - 1));
+  return block;
+}
+
+// Row-major descriptor without memory; checks dtype and shape.
+pg_array describe(int32_t dtype, std::span<const int64_t> shape) {
+  const auto size = static_cast<int64_t>(element_size(dtype));
+  if (size == 0)
+    throw UnsupportedError(std::string("arrays of dtype ") + dtype_name(dtype) +
+                           "; use bool, uint8, int32, int64, float32 or float64");
+  if (shape.size() > max_dimensions)
+    throw ArgumentError("an array has at most 8 dimensions, not " + std::to_string(shape.size()));
+  pg_array a{};
+  a._dtype = dtype;
+  a._ndim = static_cast<int32_t>(shape.size());
+  a._size = 1;
+  int64_t stride = 1; // counts empty axes as 1, so that strides of empty arrays stay sensible
+  for (std::size_t i = shape.size(); i-- > 0;) {
+    if (shape[i] < 0)
+      throw ArgumentError("axis " + std::to_string(i + 1) + " cannot have the length " + std::to_string(shape[i]));
+    a._shape[i] = shape[i];
+    a._strides[i] = stride;
+    if (__builtin_mul_overflow(stride, shape[i] > 0 ? shape[i] : 1, &stride) || stride > INT64_MAX / size - alignment)
+      throw ArgumentError("an array of this shape would have more than 2^63 bytes");
+    a._size *= shape[i];
+  }
+  return a;
+}
+
+} // namespace
+
+const char *dtype_name(int32_t dtype) {
+  static constexpr const char *names[] = {"bool",  "uint8",  "int32",  "int64",  "float32",   "float64",   "int8",
+                                          "int16", "uint16", "uint32", "uint64", "complex64", "complex128"};
+  return dtype >= 0 && dtype <= PG_COMPLEX128 ? names[dtype] : "unknown";
+}
+
+std::string shape_text(const pg_array &a) {
+  std::string text = "(";
+  for (int i = 0; i < a._ndim; ++i)
+    text += (i ? ", " : "") + std::to_string(a._shape[i]);
+  return text + ")";
+}
+
+int32_t promote(int32_t a, int32_t b) {
+  if (a > b)
+    std::swap(a, b);
+  // Values are ordered so that the larger one holds the smaller, but for integers meeting float32.
+  return b == PG_FLOAT32 && (a == PG_INT32 || a == PG_INT64) ? PG_FLOAT64 : b;
+}
+
+bool is_contiguous(const pg_array &a) {
+  int64_t stride = 1;
+  for (int i = a._ndim; i-- > 0;) {
+    if (a._shape[i] != 1 && a._strides[i] != stride)
+      return a._size == 0;
+    stride *= a._shape[i];
+  }
+  return true;
+}
+
+void retain(pg_block *block) {
+  if (block)
+    std::atomic_ref(block->references).fetch_add(1, std::memory_order_relaxed);
+}
+
+void release(pg_block *block) {
+  if (!block || std::atomic_ref(block->references).fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  std::atomic_ref(block->generation).fetch_add(1, std::memory_order_release);
+  if (block->release) {
+    block->release(block->memory, block->context);
+  } else {
+    std::free(block->context);
+    pg_memory_release(block->bytes, block->owner);
+  }
+  block->memory = nullptr;
+  pool().give(block);
+}
+
+Array create(int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *collect) {
+  pg_array a = describe(dtype, shape);
+  a._block = allocate(a._size * static_cast<int64_t>(element_size(dtype)), zero, collect);
+  a._data = a._block->memory;
+  return Array::adopt(a);
+}
+
+Array borrow(void *memory, int32_t dtype, std::span<const int64_t> shape, void (*release)(void *, void *),
+             void *context, bool readonly) {
+  pg_array a = describe(dtype, shape);
+  if (reinterpret_cast<uintptr_t>(memory) % element_size(dtype) != 0)
+    throw ArgumentError(std::string("memory lent as ") + dtype_name(dtype) + " must be aligned to its element size");
+  a._block = new_block();
+  a._block->memory = memory;
+  a._block->context = context;
+  a._block->release = release ? release : +[](void *, void *) {};
+  a._flags = readonly ? PG_ARRAY_READONLY : 0;
+  a._data = memory;
+  return Array::adopt(a);
+}
+
+Array share(const pg_array &a) {
+  retain(a._block);
+  Array result = Array::adopt(a);
+  result.get()->_flags |= PG_ARRAY_VIEW;
+  return result;
+}
+
+Array contiguous(const pg_array &a) {
+  return is_contiguous(a) ? share(a) : copy(a);
+}
+
+} // namespace perigee::array
+
+using namespace perigee;
+using namespace perigee::array;
+
+extern "C" {
+
+int32_t pg_array_create(pg_array *out, int32_t *collect, int32_t dtype, int32_t ndim, const int64_t *shape,
+                        int32_t zero) {
+  return guard([&] {
+    if (ndim < 0)
+      throw ArgumentError("an array cannot have " + std::to_string(ndim) + " dimensions");
+    *out = create(dtype, {shape, static_cast<std::size_t>(ndim)}, zero != 0, collect).detach();
+  });
+}
+
+int32_t pg_array_share(pg_array *out, int32_t *, const pg_array *a) {
+  return guard([&] { *out = share(*a).detach(); });
+}
+
+int32_t pg_array_from_row(pg_array *out, int32_t *, const pg_row *row) {
+  return guard([&] {
+    if (std::atomic_ref(row->_block->generation).load(std::memory_order_acquire) != row->_generation)
+      throw ArgumentError("the array that this row was taken from is gone; keep the array in a variable while its rows "
+                          "are used");
+    pg_array a{};
+    a._data = row->_data;
+    a._block = row->_block;
+    a._dtype = row->_dtype;
+    a._ndim = row->_ndim;
+    a._flags = row->_flags | PG_ARRAY_VIEW;
+    const uint64_t shape[] = {row->_shape0, row->_shape1, row->_shape2, row->_shape3, row->_shape4, row->_shape5};
+    const int64_t strides[] = {row->_strides0, row->_strides1, row->_strides2,
+                               row->_strides3, row->_strides4, row->_strides5};
+    a._size = 1;
+    for (int i = 0; i < row->_ndim; ++i) {
+      a._shape[i] = static_cast<int64_t>(shape[i]);
+      a._strides[i] = strides[i];
+      a._size *= a._shape[i];
+    }
+    retain(a._block);
+    *out = a;
+  });
+}
+
+void pg_array_release(pg_array *a) {
+  pg_block *block = a->_block;
+  const int32_t dtype = a->_dtype, ndim = a->_ndim;
+  *a = pg_array{};
+  a->_dtype = dtype; // kept, with the rank, for the message that using it gives
+  a->_ndim = ndim;
+  if (block)
+    release(block);
+}
+}

@@ -1,0 +1,1337 @@
+-- What scripts see of arrays: arguments are checked and errors worded here, elements are read and written here, and
+-- everything that touches many elements is done by C++ (array_abi.h).
+--
+-- `return (load(...))` is no slip: as a tail call it would drop this function's frame, and with it what may be the last
+-- reference to the array whose memory is being read.
+--
+-- Hot paths are written for LuaJIT's trace compiler: dtypes and ranks become guards that leave the loop, rows are sunk
+-- (never allocated), nothing on them creates a closure, and calls in them are not tail calls, of which a trace may
+-- have only 15: `return (f(x))`.
+local core = ...
+local C, ffi = core.C, core.ffi
+local fail, check = core.fail, core.check
+local cast, istype, tonumber, type, select, ipairs, pairs = ffi.cast, ffi.istype, tonumber, type, select, ipairs, pairs
+local tostring, floor, format, concat, sort = tostring, math.floor, string.format, table.concat, table.sort
+local band, next, unpack, max, remove = bit.band, next, unpack, math.max, table.remove
+
+local array = {}   -- the module
+local methods = {} -- a:method()
+local getters = {} -- a.field
+
+local array_t, row_t, int64_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("int64_t")
+local array_p = ffi.typeof("pg_array *")
+local double_p, float_p = ffi.typeof("double *"), ffi.typeof("float *")
+local int64_p, int32_p, uint8_p = ffi.typeof("int64_t *"), ffi.typeof("int32_t *"), ffi.typeof("uint8_t *")
+local uint64_t = ffi.typeof("uint64_t")
+
+-- enum pg_dtype, pg_array_flags and pg_status, as local numbers: the compiler takes them for constants.
+local BOOL, UINT8, INT32, INT64, FLOAT32, FLOAT64 = 0, 1, 2, 3, 4, 5
+local READONLY = 1
+local ERROR_MEMORY = 4
+
+local dtype_names = { [0] = "bool", "uint8", "int32", "int64", "float32", "float64" }
+local dtypes = { bool = BOOL, uint8 = UINT8, int32 = INT32, int64 = INT64, float32 = FLOAT32, float64 = FLOAT64 }
+local legal_dtypes = '"bool", "uint8", "int32", "int64", "float32" or "float64"'
+local lowest = { [UINT8] = 0, [INT32] = -2 ^ 31, [INT64] = -2 ^ 63 }
+local highest = { [UINT8] = 255, [INT32] = 2 ^ 31 - 1, [INT64] = 2 ^ 63 - 1024 }
+local exact = 2 ^ 53 -- above it a Lua number cannot hold every integer
+
+-- ------------------------------------------------------------------------------------------------- calls into C++ ----
+local collect = ffi.new("int32_t[1]")
+
+-- Calls f(out, collect, ...), collecting garbage when array memory has grown or is exhausted.
+local function call(f, out, ...)
+  local status = f(out, collect, ...)
+  if status == ERROR_MEMORY then
+    core.collect()
+    status = f(out, collect, ...)
+  end
+  check(status)
+  if collect[0] ~= 0 then
+    collect[0] = 0
+    core.collect()
+  end
+  return out
+end
+
+local function is(x)
+  return istype(array_t, x) or istype(row_t, x)
+end
+
+-- x as an owning array; nil if it is neither an array nor a row.
+local function as_array(x)
+  if istype(array_t, x) then
+    return x
+  elseif istype(row_t, x) then
+    return call(C.pg_array_from_row, array_t(), x)
+  end
+end
+
+local function kind_of(x)
+  if is(x) then
+    return "an array"
+  elseif type(x) == "table" then
+    return "a table (array.from makes an array of it)"
+  elseif type(x) == "number" or type(x) == "boolean" then
+    return tostring(x)
+  elseif type(x) == "string" then
+    return format("the string %q", x)
+  elseif x == nil then
+    return "nil"
+  end
+  return "a " .. type(x)
+end
+
+local function need_array(name, x)
+  return as_array(x) or fail("%s: an array is expected, got %s", name, kind_of(x))
+end
+
+local function is_integer(x)
+  return type(x) == "number" and x % 1 == 0
+end
+
+local function shape_text(lengths, n)
+  local parts = {}
+  for i = 1, n do
+    parts[i] = tostring(tonumber(lengths[i - 1]))
+  end
+  return "(" .. concat(parts, ", ") .. ")"
+end
+
+-- -------------------------------------------------------------------------------------------- options and dtypes ----
+local function parse_dtype(name, dtype)
+  return dtypes[dtype] or fail("%s: %s is not a dtype; legal are %s", name, kind_of(dtype), legal_dtypes)
+end
+
+-- Refuses options that do not exist; `known` maps each legal key to true.
+local function check_options(name, options, known)
+  for key in pairs(options) do
+    if not known[key] then
+      local legal = {}
+      for k in pairs(known) do
+        legal[#legal + 1] = k
+      end
+      sort(legal)
+      fail("%s: unknown option '%s'; legal are: %s", name, tostring(key), concat(legal, ", "))
+    end
+  end
+end
+
+local only_dtype = { dtype = true }
+
+-- The dtype from a constructor's last argument: "int32" or {dtype = "int32"}; nil if it says none.
+local function dtype_option(name, options)
+  if options == nil then
+    return nil
+  elseif type(options) == "string" then
+    return parse_dtype(name, options)
+  elseif type(options) == "table" then
+    check_options(name, options, only_dtype)
+    return options.dtype ~= nil and parse_dtype(name, options.dtype) or nil
+  end
+  fail('%s: options are a table such as {dtype = "float32"}, got %s', name, kind_of(options))
+end
+
+local lengths = ffi.new("int64_t[8]")
+
+local function set_length(name, i, n)
+  if i > 8 then
+    fail("%s: an array has at most 8 dimensions", name)
+  elseif not is_integer(n) or n < 0 or n > exact then
+    fail("%s: the length of axis %d must be an integer, 0 or more, got %s", name, i, kind_of(n))
+  end
+  lengths[i - 1] = n
+end
+
+-- A shape as a table {2, 3} or a number; fills `lengths` and returns the rank.
+local function parse_shape(name, shape)
+  if type(shape) == "table" then
+    for i = 1, #shape do
+      set_length(name, i, shape[i])
+    end
+    return #shape
+  elseif type(shape) == "number" then
+    set_length(name, 1, shape)
+    return 1
+  end
+  fail("%s: a shape is a number or a table such as {2, 3}, got %s", name, kind_of(shape))
+end
+
+-- zeros(2, 3 [, options]) or zeros({2, 3} [, options]): fills `lengths`, returns rank and dtype.
+local function parse_constructor(name, first, ...)
+  if type(first) ~= "number" then
+    return parse_shape(name, first), dtype_option(name, (...)) or FLOAT64
+  end
+  set_length(name, 1, first)
+  local count = select("#", ...)
+  for i = 1, count do
+    local x = select(i, ...)
+    if type(x) ~= "number" then
+      if i < count then
+        fail("%s: the options come last; got %s as argument %d", name, kind_of(x), i + 1)
+      end
+      return i, dtype_option(name, x) or FLOAT64
+    end
+    set_length(name, i + 1, x)
+  end
+  return count + 1, FLOAT64
+end
+
+local function create(rank, dtype, zero)
+  return call(C.pg_array_create, array_t(), dtype, rank, lengths, zero)
+end
+
+-- ------------------------------------------------------------------------------------------------------ elements ----
+local function too_large(v)
+  fail("the element %s is beyond 2^53, where Lua numbers are not exact; read it with a:int64(i)",
+    (tostring(v):gsub("LL$", "")))
+end
+
+local function load(data, dtype, i)
+  if dtype == FLOAT64 then
+    return cast(double_p, data)[i]
+  elseif dtype == FLOAT32 then
+    return cast(float_p, data)[i]
+  elseif dtype == INT32 then
+    return cast(int32_p, data)[i]
+  elseif dtype == INT64 then
+    local v = cast(int64_p, data)[i]
+    if v > exact or v < -exact then
+      too_large(v)
+    end
+    return tonumber(v)
+  elseif dtype == BOOL then
+    return cast(uint8_p, data)[i] ~= 0
+  end
+  return cast(uint8_p, data)[i]
+end
+
+local function bad_value(v, dtype)
+  local name = dtype_names[dtype]
+  if dtype == BOOL then
+    fail("an element of a bool array is true or false, got %s", kind_of(v))
+  elseif type(v) ~= "number" then
+    fail("an element of a %s array is a number, got %s", name, kind_of(v))
+  elseif v % 1 ~= 0 then
+    fail("%s is not an integer, and this array has dtype %s; round it first or use a float64 array", tostring(v), name)
+  end
+  fail("%s is out of range for %s (%.0f to %s)", format("%.17g", v), name, lowest[dtype],
+    dtype == INT64 and "2^63 - 1" or format("%.0f", highest[dtype]))
+end
+
+local function store(data, dtype, i, v)
+  if dtype == FLOAT64 and type(v) == "number" then
+    cast(double_p, data)[i] = v
+  elseif dtype == FLOAT32 and type(v) == "number" then
+    cast(float_p, data)[i] = v
+  elseif dtype == INT32 and type(v) == "number" and v >= -2147483648 and v <= 2147483647 and v % 1 == 0 then
+    cast(int32_p, data)[i] = v
+  elseif dtype == INT64 and type(v) == "number" and v >= -2 ^ 63 and v < 2 ^ 63 and v % 1 == 0 then
+    cast(int64_p, data)[i] = v
+  elseif dtype == UINT8 and type(v) == "number" and v >= 0 and v <= 255 and v % 1 == 0 then
+    cast(uint8_p, data)[i] = v
+  elseif dtype == BOOL and type(v) == "boolean" then
+    cast(uint8_p, data)[i] = v and 1 or 0
+  elseif dtype == BOOL and (v == 0 or v == 1) then
+    cast(uint8_p, data)[i] = v
+  elseif dtype == INT64 and istype(int64_t, v) then
+    cast(int64_p, data)[i] = v
+  else
+    bad_value(v, dtype)
+  end
+end
+
+local function is_released(a)
+  return istype(array_t, a) and a._block == nil and a._data == nil
+end
+
+local function check_alive(a)
+  if is_released(a) then
+    fail("this array was released and has no elements any more")
+  end
+end
+
+local function read_only()
+  fail("this array is read-only; write to a copy of it (a:copy())")
+end
+
+local function gone()
+  fail("the array that this row was taken from is gone; keep the array in a variable while its rows are used")
+end
+
+-- The slow half of an index check: negative indices, and the errors. Returns the index counted from 1.
+local function resolve(a, k, axis)
+  if type(k) ~= "number" then
+    fail("an index is an integer, got %s", kind_of(k))
+  end
+  check_alive(a)
+  local n = tonumber(a._shape[axis])
+  if k % 1 ~= 0 then
+    fail("index %s is not an integer", tostring(k))
+  elseif k < 0 and k >= -n then
+    return k + n + 1
+  elseif n == 0 then
+    fail("index %.17g is out of range: axis %d of this array is empty, its shape is %s", k, axis + 1,
+      shape_text(a._shape, a._ndim))
+  end
+  fail("index %.17g is out of range for axis %d of an array of shape %s; legal are 1 to %d, and -%d to -1 from the end",
+    k, axis + 1, shape_text(a._shape, a._ndim), n, n)
+end
+
+local function advance(data, dtype, i)
+  if dtype == FLOAT64 or dtype == INT64 then
+    return cast(double_p, data) + i
+  elseif dtype == FLOAT32 or dtype == INT32 then
+    return cast(float_p, data) + i
+  end
+  return cast(uint8_p, data) + i
+end
+
+-- Row i (from 0, checked) of an array, or of a row, of 2 to 7 dimensions.
+local function make_row(a, i, ndim)
+  local data = advance(a._data, a._dtype, i * a._strides[0])
+  local block, dtype, flags = a._block, a._dtype, a._flags
+  local generation = block.generation
+  if ndim == 2 then
+    return row_t(data, block, generation, dtype, 1, flags, a._shape[1], a._strides[1])
+  elseif ndim == 3 then
+    return row_t(data, block, generation, dtype, 2, flags, a._shape[1], a._strides[1], a._shape[2], a._strides[2])
+  elseif ndim == 4 then
+    return row_t(data, block, generation, dtype, 3, flags, a._shape[1], a._strides[1], a._shape[2], a._strides[2],
+      a._shape[3], a._strides[3])
+  end
+  return row_t(data, block, generation, dtype, ndim - 1, flags, a._shape[1], a._strides[1], a._shape[2], a._strides[2],
+    a._shape[3], a._strides[3], a._shape[4], a._strides[4], a._shape[5], a._strides[5], a._shape[6], a._strides[6])
+end
+
+local function make_row_of_row(a, i)
+  local data, ndim = advance(a._data, a._dtype, i * a._strides0), a._ndim
+  if ndim == 2 then
+    return row_t(data, a._block, a._generation, a._dtype, 1, a._flags, a._shape1, a._strides1)
+  elseif ndim == 3 then
+    return row_t(data, a._block, a._generation, a._dtype, 2, a._flags, a._shape1, a._strides1, a._shape2, a._strides2)
+  end
+  return row_t(data, a._block, a._generation, a._dtype, ndim - 1, a._flags, a._shape1, a._strides1, a._shape2,
+    a._strides2, a._shape3, a._strides3, a._shape4, a._strides4, a._shape5, a._strides5)
+end
+
+local select_axis, slice, assign_slice, assign_row -- below: views
+
+-- Index checks below: the comparison is unsigned because one side is, so it finds 0 and negative indices too; converted
+-- to int64 first, NaN and what is beyond 2^63 become -2^63, which it finds as well. `k % 1 == 0` costs nothing where
+-- the compiler knows k for an integer. A stride of 1 is a case of its own: the machine's addressing then does it all.
+
+-- a[k] for a number k.
+local function array_element(a, k)
+  local i = k - 1
+  if not (cast(int64_t, i) < cast(uint64_t, a._shape[0]) and k % 1 == 0) then
+    if a._ndim == 0 then
+      check_alive(a)
+      fail("an array of 0 dimensions has no index; read it with a:item()")
+    end
+    i = resolve(a, k, 0) - 1
+  end
+  local ndim = a._ndim
+  if ndim == 1 then
+    if a._strides[0] == 1 then
+      return (load(a._data, a._dtype, i))
+    end
+    return (load(a._data, a._dtype, i * a._strides[0]))
+  elseif ndim < 8 then
+    return (make_row(a, i, ndim))
+  end
+  return (select_axis(a, i))
+end
+
+local function row_element(a, k)
+  if a._block.generation ~= a._generation then
+    gone()
+  end
+  local i = k - 1
+  if not (cast(int64_t, i) < a._shape0 and k % 1 == 0) then
+    i = resolve(as_array(a), k, 0) - 1
+  end
+  if a._ndim == 1 then
+    if a._strides0 == 1 then
+      return (load(a._data, a._dtype, i))
+    end
+    return (load(a._data, a._dtype, i * a._strides0))
+  end
+  return (make_row_of_row(a, i))
+end
+
+local function field(a, key)
+  local method = methods[key]
+  if method then
+    return method
+  end
+  local get = getters[key]
+  if get then
+    return get(a)
+  elseif type(key) == "table" then
+    return slice(a, key)
+  elseif type(key) == "string" then
+    fail("arrays have no field or method '%s'", key)
+  elseif is(key) then
+    core.unsupported("indexing with an array; use a slice or a loop")
+  end
+  fail("an array is indexed by an integer, or by a table for a slice, got %s", kind_of(key))
+end
+
+local function array_index(a, key)
+  if type(key) == "number" then
+    return (array_element(a, key))
+  end
+  return (field(a, key))
+end
+
+local function row_index(a, key)
+  if type(key) == "number" then
+    return (row_element(a, key))
+  end
+  return (field(a, key))
+end
+
+local function assign_field(a, key, value)
+  if type(key) == "table" then
+    assign_slice(a, key, value)
+  elseif type(key) == "string" then
+    fail("the field '%s' of an array cannot be assigned", key)
+  else
+    fail("an array is indexed by an integer, or by a table for a slice, got %s", kind_of(key))
+  end
+end
+
+local function array_newindex(a, k, value)
+  if type(k) ~= "number" then
+    return assign_field(a, k, value)
+  elseif a._ndim ~= 1 then
+    return assign_row(a, k, value)
+  end
+  local i = k - 1
+  if not (cast(int64_t, i) < cast(uint64_t, a._shape[0]) and k % 1 == 0) then
+    i = resolve(a, k, 0) - 1
+  end
+  if band(a._flags, READONLY) ~= 0 then
+    read_only()
+  end
+  if a._strides[0] == 1 then
+    store(a._data, a._dtype, i, value)
+  else
+    store(a._data, a._dtype, i * a._strides[0], value)
+  end
+end
+
+local function row_newindex(a, k, value)
+  if type(k) ~= "number" then
+    return assign_field(a, k, value)
+  elseif a._ndim ~= 1 then
+    return assign_row(a, k, value)
+  elseif a._block.generation ~= a._generation then
+    gone()
+  end
+  local i = k - 1
+  if not (cast(int64_t, i) < a._shape0 and k % 1 == 0) then
+    i = resolve(as_array(a), k, 0) - 1
+  end
+  if band(a._flags, READONLY) ~= 0 then
+    read_only()
+  end
+  if a._strides0 == 1 then
+    store(a._data, a._dtype, i, value)
+  else
+    store(a._data, a._dtype, i * a._strides0, value)
+  end
+end
+
+-- The array behind the colon of a:at() and a:set(); a row becomes an owning view.
+local function need_self(a)
+  if istype(array_t, a) then
+    return a
+  end
+  return as_array(a) or fail("an array is expected before the colon, got %s", kind_of(a))
+end
+
+local function wrong_count(a, count)
+  check_alive(a)
+  fail("an array of %d dimensions takes %d indices, got %d", a._ndim, a._ndim, count)
+end
+
+local function axis_offset(a, k, axis)
+  if type(k) ~= "number" then
+    resolve(a, k, axis)
+  end
+  local i = k - 1
+  if not (cast(int64_t, i) < cast(uint64_t, a._shape[axis]) and k % 1 == 0) then
+    i = resolve(a, k, axis) - 1
+  end
+  return i * a._strides[axis]
+end
+
+-- The element offset of (i, j, k, ...).
+local function offset(a, i, j, k, ...)
+  local ndim = a._ndim
+  if ndim == 1 and j == nil then
+    return (axis_offset(a, i, 0))
+  elseif ndim == 2 and j ~= nil and k == nil then
+    return axis_offset(a, i, 0) + axis_offset(a, j, 1)
+  elseif ndim == 3 and k ~= nil and select("#", ...) == 0 then
+    return axis_offset(a, i, 0) + axis_offset(a, j, 1) + axis_offset(a, k, 2)
+  end
+  local count = (i ~= nil and 1 or 0) + (j ~= nil and 1 or 0) + (k ~= nil and 1 or 0) + select("#", ...)
+  if ndim < 4 or count ~= ndim then
+    wrong_count(a, count)
+  end
+  local sum = axis_offset(a, i, 0) + axis_offset(a, j, 1) + axis_offset(a, k, 2)
+  for axis = 3, ndim - 1 do
+    sum = sum + axis_offset(a, (select(axis - 2, ...)), axis)
+  end
+  return sum
+end
+
+--- a:at(i, j, ...): the element at these indices, as a[i][j].
+function methods.at(a, ...)
+  a = need_self(a)
+  return (load(a._data, a._dtype, offset(a, ...)))
+end
+
+--- a:set(i, j, ..., value): writes one element.
+function methods.set(a, i, j, k, l, ...)
+  a = need_self(a)
+  if band(a._flags, READONLY) ~= 0 then
+    read_only()
+  end
+  local ndim = a._ndim
+  if ndim == 2 and k ~= nil and l == nil then
+    store(a._data, a._dtype, offset(a, i, j), k)
+  elseif ndim == 1 and k == nil then
+    store(a._data, a._dtype, offset(a, i), j)
+  elseif ndim == 3 and l ~= nil and select("#", ...) == 0 then
+    store(a._data, a._dtype, offset(a, i, j, k), l)
+  else
+    local indices = { i, j, k, l, ... }
+    local value = remove(indices)
+    store(a._data, a._dtype, offset(a, unpack(indices)), value)
+  end
+end
+
+--- a:item(): the only element of an array of one element.
+function methods.item(a)
+  a = need_array("item", a)
+  check_alive(a)
+  if a._size ~= 1 then
+    fail("item: the array must have exactly 1 element, not %d", tonumber(a._size))
+  end
+  return (load(a._data, a._dtype, 0))
+end
+
+--- a:int64(i, ...): the element of an int64 array as an int64_t, exact beyond 2^53.
+function methods.int64(a, ...)
+  a = need_self(a)
+  local i = offset(a, ...)
+  if a._dtype ~= INT64 then
+    fail("int64: this array has dtype %s, not int64", dtype_names[a._dtype])
+  end
+  return cast(int64_p, a._data)[i]
+end
+
+-- --------------------------------------------------------------------------------------------------------- fields ----
+local function vector(values, n)
+  local t = {}
+  for i = 1, n do
+    t[i] = tonumber(values[i - 1])
+  end
+  return t
+end
+
+function getters.shape(a)
+  a = as_array(a)
+  return vector(a._shape, a._ndim)
+end
+function getters.strides(a) -- in elements
+  a = as_array(a)
+  return vector(a._strides, a._ndim)
+end
+function getters.ndim(a) return tonumber(a._ndim) end
+function getters.dtype(a) return dtype_names[a._dtype] end
+function getters.T(a) return methods.transpose(a) end
+function getters.readonly(a) return band(a._flags, READONLY) ~= 0 end
+function getters.size(a)
+  return tonumber(as_array(a)._size)
+end
+
+-- ---------------------------------------------------------------------------------------------------------- views ----
+local function share(a)
+  return call(C.pg_array_share, array_t(), a)
+end
+
+local function set_size(v)
+  local n = 1
+  for i = 0, v._ndim - 1 do
+    n = n * v._shape[i]
+  end
+  v._size = n
+end
+
+-- Drops the first axis at index i (from 0).
+function select_axis(a, i)
+  local v = share(a)
+  v._data = advance(a._data, a._dtype, i * a._strides[0])
+  v._ndim = a._ndim - 1
+  for axis = 1, a._ndim - 1 do
+    v._shape[axis - 1] = a._shape[axis]
+    v._strides[axis - 1] = a._strides[axis]
+  end
+  set_size(v)
+  return v
+end
+
+-- One end of a range: -1 is the last element. `low` and `high` are legal.
+local function range_end(a, x, axis, low, high, spec)
+  local n = tonumber(a._shape[axis])
+  if not is_integer(x) then
+    fail("slice: axis %d: a range is {first, last} or {first, last, step} of integers, got %s", axis + 1, spec)
+  end
+  local k = x < 0 and x + n + 1 or x
+  if k < low or k > high then
+    fail("slice: %.17g is out of range for axis %d of an array of shape %s; legal are 1 to %d, and -%d to -1 from " ..
+      "the end", x, axis + 1, shape_text(a._shape, a._ndim), n, n)
+  end
+  return k
+end
+
+local function range_text(entry)
+  local parts = {}
+  for i = 1, max(#entry, 1) do
+    parts[i] = tostring(entry[i])
+  end
+  return "{" .. concat(parts, ", ") .. "}"
+end
+
+-- The view that a[spec] stands for.
+local function view(a, spec)
+  a = need_array("slice", a)
+  check_alive(a)
+  if #spec > a._ndim then
+    fail("slice: %d entries for an array of %d dimensions", #spec, a._ndim)
+  end
+  local v = share(a)
+  local start, ndim = 0, 0
+  for axis = 0, a._ndim - 1 do
+    local entry = spec[axis + 1]
+    local n, stride = tonumber(a._shape[axis]), tonumber(a._strides[axis])
+    if entry == nil or type(entry) == "table" then
+      local first, last, step = 1, n, 1
+      if entry ~= nil and next(entry) ~= nil then
+        if #entry < 2 or #entry > 3 then
+          fail("slice: axis %d: a range is {} for all, {first, last} or {first, last, step}, got %s", axis + 1,
+            range_text(entry))
+        end
+        step = entry[3] == nil and 1 or entry[3]
+        if not is_integer(step) or step == 0 then
+          fail("slice: axis %d: the step must be an integer other than 0, got %s", axis + 1, kind_of(entry[3]))
+        end
+        -- {2, 1} and {n + 1, n} are empty, as a loop from the one to the other would be.
+        first = range_end(a, entry[1], axis, step > 0 and 1 or 0, step > 0 and n + 1 or n, range_text(entry))
+        last = range_end(a, entry[2], axis, step > 0 and 0 or 1, step > 0 and n or n + 1, range_text(entry))
+      end
+      local count = max(floor((last - first) / step) + 1, 0)
+      if count > 0 then
+        start = start + (first - 1) * stride
+      end
+      v._shape[ndim] = count
+      v._strides[ndim] = stride * step
+      ndim = ndim + 1
+    elseif type(entry) == "number" then
+      if not (entry >= 1 and entry <= n and entry % 1 == 0) then
+        entry = resolve(a, entry, axis)
+      end
+      start = start + (entry - 1) * stride
+    else
+      fail("slice: axis %d: an entry is an integer or a range {first, last}, got %s", axis + 1, kind_of(entry))
+    end
+  end
+  v._ndim = ndim
+  v._data = advance(a._data, a._dtype, start)
+  set_size(v)
+  return v
+end
+
+-- Marks holes and stray keys: a[{ {1, 2}, x = 3 }] and a[{nil, {1, 2}}] are mistakes.
+local function check_spec(spec)
+  local n = #spec
+  for key in pairs(spec) do
+    if not is_integer(key) or key < 1 or key > n then
+      fail("slice: entries are given in order, one an axis, {} for all of an axis; got the key %s", tostring(key))
+    end
+  end
+end
+
+function slice(a, spec)
+  check_spec(spec)
+  local v = view(a, spec)
+  if v._ndim == 0 then
+    return (load(v._data, v._dtype, 0))
+  end
+  return v
+end
+
+-- Two scratch arrays of 0 dimensions, for numbers as operands. A cell each: with one double[2], compiled code stored to
+-- `cells + (slot - 1)` at address (slot - 1) * 8. This LuaJIT drops a constant base when a pointer that is the sum of
+-- such a base and a variable is cast and indexed.
+local cells = { ffi.new("double[1]"), ffi.new("double[1]") }
+local scalars = { array_t(), array_t() }
+for i = 1, 2 do
+  scalars[i]._data = cells[i]
+  scalars[i]._size = 1
+end
+
+-- A number or boolean as an operand of this dtype.
+local function scalar(slot, value, dtype)
+  local s = scalars[slot]
+  s._dtype = dtype
+  store(cells[slot], dtype, 0, value)
+  return s
+end
+
+-- Writes a number, boolean or array into all of v.
+local function write(v, value)
+  local source = as_array(value)
+  if not source then
+    if type(value) == "table" then
+      fail("a table cannot be assigned to a part of an array; make it an array with array.from first")
+    end
+    if band(v._flags, READONLY) ~= 0 then
+      read_only()
+    end
+    source = scalar(1, value, v._dtype)
+  end
+  local status = C.pg_array_assign(v, source)
+  if status == ERROR_MEMORY then
+    core.collect()
+    status = C.pg_array_assign(v, source)
+  end
+  check(status)
+end
+
+function assign_slice(a, spec, value)
+  check_spec(spec)
+  write(view(a, spec), value)
+end
+
+function assign_row(a, k, value)
+  local part = a[k] -- which is an element only for an array of 0 dimensions, where a[k] fails
+  write(as_array(part), value)
+end
+
+local function is_contiguous(a)
+  local stride = 1
+  for i = a._ndim - 1, 0, -1 do
+    if a._shape[i] ~= 1 and a._strides[i] ~= stride then
+      return false
+    end
+    stride = stride * a._shape[i]
+  end
+  return true
+end
+
+--- a:reshape(2, 3) or a:reshape({2, 3}): the same elements in another shape; one length may be -1. A view if a's
+--- elements are adjacent, else a copy.
+function methods.reshape(a, ...)
+  a = need_array("reshape", a)
+  check_alive(a)
+  local shape = type((...)) == "table" and (...) or { ... }
+  local known, open = 1, nil
+  for i = 1, #shape do
+    if shape[i] == -1 then
+      if open then
+        fail("reshape: only one length can be -1")
+      end
+      open = i
+      lengths[math.min(i, 8) - 1] = 1
+    else
+      set_length("reshape", i, shape[i])
+      known = known * shape[i]
+    end
+  end
+  local size, rank = tonumber(a._size), #shape
+  if rank > 8 then
+    fail("reshape: an array has at most 8 dimensions")
+  end
+  if open and known > 0 and size % known == 0 then
+    lengths[open - 1] = size / known
+    known = size
+  end
+  if known ~= size or (open and known == 0) then
+    local parts = {}
+    for i = 1, rank do
+      parts[i] = tostring(shape[i])
+    end
+    fail("reshape: %d elements cannot take the shape (%s)", size, concat(parts, ", "))
+  end
+  local kept = {}
+  for i = 1, rank do
+    kept[i] = tonumber(lengths[i - 1])
+  end
+  local v = is_contiguous(a) and share(a) or methods.copy(a)
+  v._ndim = rank
+  local stride = 1
+  for i = rank, 1, -1 do
+    v._shape[i - 1] = kept[i]
+    v._strides[i - 1] = stride
+    stride = stride * max(kept[i], 1)
+  end
+  return v
+end
+
+local function parse_axis(name, a, axis)
+  if not is_integer(axis) or axis == 0 or axis > a._ndim or axis < -a._ndim then
+    fail("%s: axis %s is out of range for an array of %d dimensions", name,
+      type(axis) == "number" and tostring(axis) or kind_of(axis), a._ndim)
+  end
+  return axis < 0 and axis + a._ndim + 1 or axis
+end
+
+--- a:transpose([axes]): a view with the axes reversed, or in the order given: a:transpose(2, 3, 1). a.T is short for
+--- a:transpose().
+function methods.transpose(a, ...)
+  a = need_array("transpose", a)
+  check_alive(a)
+  local axes = type((...)) == "table" and (...) or { ... }
+  local ndim = a._ndim
+  if #axes == 0 then
+    axes = {}
+    for i = 1, ndim do
+      axes[i] = ndim + 1 - i
+    end
+  elseif #axes ~= ndim then
+    fail("transpose: %d axes given for an array of %d dimensions", #axes, ndim)
+  end
+  local v, seen = share(a), {}
+  for i = 1, ndim do
+    local axis = parse_axis("transpose", a, axes[i])
+    if seen[axis] then
+      fail("transpose: axis %d is given twice", axis)
+    end
+    seen[axis] = true
+    v._shape[i - 1] = a._shape[axis - 1]
+    v._strides[i - 1] = a._strides[axis - 1]
+  end
+  return v
+end
+
+--- a:as_readonly(): a view through which nothing can be written.
+function methods.as_readonly(a)
+  local v = share(need_array("as_readonly", a))
+  v._flags = bit.bor(v._flags, READONLY)
+  return v
+end
+
+--- a:astype(dtype): a copy with another dtype. A value that it cannot hold is an error; fractions are cut.
+function methods.astype(a, dtype)
+  return call(C.pg_array_astype, array_t(), need_array("astype", a), parse_dtype("astype", dtype))
+end
+
+--- a:copy(): a row-major copy.
+function methods.copy(a)
+  a = need_array("copy", a)
+  return call(C.pg_array_astype, array_t(), a, a._dtype)
+end
+
+--- a:fill(value): writes value into every element; returns a.
+function methods.fill(a, value)
+  write(need_array("fill", a), value)
+  return a
+end
+
+--- a:release(): gives the memory back now instead of when the garbage collector finds it; a is empty afterwards. Views
+--- of the same memory keep it.
+function methods.release(a)
+  if not istype(array_t, a) then
+    fail("release: an array is expected, got %s",
+      istype(row_t, a) and "a row (release the array it is from)" or kind_of(a))
+  end
+  C.pg_array_release(a)
+end
+
+-- --------------------------------------------------------------------------------------------------- constructors ----
+--- array.zeros(2, 3 [, options]), array.zeros({2, 3} [, options]): options are {dtype = "float64"} or just the dtype.
+function array.zeros(...)
+  local rank, dtype = parse_constructor("zeros", ...)
+  return create(rank, dtype, 1)
+end
+
+--- array.empty(shape [, options]): as zeros, with undefined contents.
+function array.empty(...)
+  local rank, dtype = parse_constructor("empty", ...)
+  return create(rank, dtype, 0)
+end
+
+--- array.ones(shape [, options])
+function array.ones(...)
+  local rank, dtype = parse_constructor("ones", ...)
+  local a = create(rank, dtype, 0)
+  write(a, dtype == BOOL and true or 1)
+  return a
+end
+
+--- array.full(shape, value [, options]): float64 for numbers and bool for booleans unless the options say otherwise.
+function array.full(shape, value, options)
+  local rank = parse_shape("full", shape)
+  local a = create(rank, dtype_option("full", options) or (type(value) == "boolean" and BOOL or FLOAT64), 0)
+  write(a, value)
+  return a
+end
+
+-- Shape and dtype of another array.
+local function like(name, a, options, zero)
+  a = need_array(name, a)
+  check_alive(a)
+  for i = 0, a._ndim - 1 do
+    lengths[i] = a._shape[i]
+  end
+  return create(a._ndim, dtype_option(name, options) or a._dtype, zero)
+end
+
+--- array.zeros_like(a [, options]), array.empty_like, array.ones_like: an array of a's shape and, by default, dtype.
+function array.zeros_like(a, options) return like("zeros_like", a, options, 1) end
+function array.empty_like(a, options) return like("empty_like", a, options, 0) end
+function array.ones_like(a, options)
+  local b = like("ones_like", a, options, 0)
+  write(b, b._dtype == BOOL and true or 1)
+  return b
+end
+
+local function need_number(name, what, x)
+  if type(x) ~= "number" or x ~= x or x == math.huge or x == -math.huge then
+    fail("%s: %s must be a finite number, got %s", name, what, kind_of(x))
+  end
+end
+
+--- array.range(n), array.range(first, last [, step [, options]]): first, first + step, ... up to and with last;
+--- range(n) is 1 to n. float64 unless the options say otherwise. The options may also follow directly on n or last.
+function array.range(first, last, step, options)
+  if last == nil or type(last) == "table" or type(last) == "string" then
+    first, last, step, options = 1, first, 1, last
+  elseif type(step) == "table" or type(step) == "string" then
+    step, options = 1, step
+  end
+  step = step == nil and 1 or step
+  need_number("range", "first", first)
+  need_number("range", "last", last)
+  need_number("range", "step", step)
+  if step == 0 then
+    fail("range: the step must not be 0")
+  end
+  -- A tenth-step range must not lose its end to rounding: 0 to 1 by 0.1 has 11 elements.
+  local n = max(floor((last - first) / step + 1e-9) + 1, 0)
+  local dtype = dtype_option("range", options) or FLOAT64
+  set_length("range", 1, n)
+  local a = create(1, dtype, 0)
+  for i = 0, n - 1 do
+    store(a._data, dtype, i, first + i * step)
+  end
+  return a
+end
+
+--- array.linspace(first, last, n [, options]): n values evenly spaced, both ends included.
+function array.linspace(first, last, n, options)
+  need_number("linspace", "first", first)
+  need_number("linspace", "last", last)
+  set_length("linspace", 1, n)
+  local dtype = dtype_option("linspace", options) or FLOAT64
+  local a = create(1, dtype, 0)
+  for i = 0, n - 2 do
+    store(a._data, dtype, i, first + (last - first) * (i / (n - 1)))
+  end
+  if n > 0 then
+    store(a._data, dtype, n - 1, n > 1 and last or first)
+  end
+  return a
+end
+
+local function place(path, depth)
+  local parts = {}
+  for i = 1, depth do
+    parts[i] = "[" .. path[i] .. "]"
+  end
+  return "element " .. concat(parts)
+end
+
+-- Fills `lengths` from the first elements at each depth; returns the rank and the first number or boolean.
+local function table_shape(t)
+  local rank = 0
+  while type(t) == "table" do
+    set_length("from", rank + 1, #t)
+    rank = rank + 1
+    if #t == 0 then
+      return rank, nil
+    end
+    t = t[1]
+  end
+  return rank, t
+end
+
+local function fill_from(a, t, axis, at, path)
+  local rank, n = a._ndim, tonumber(a._shape[axis])
+  if type(t) ~= "table" then
+    fail("from: %s is %s where a table of %d is expected, as in the first", place(path, axis), kind_of(t), n)
+  elseif #t ~= n then
+    if axis == 0 then
+      fail("from: the table changed while it was read")
+    end
+    fail("from: ragged table: %s has %d entries where the first has %d", place(path, axis), #t, n)
+  end
+  for key in pairs(t) do
+    if not is_integer(key) or key < 1 or key > n then
+      fail("from: %s has the key %s beside its list of %d entries", axis == 0 and "the table" or place(path, axis),
+        tostring(key), n)
+    end
+  end
+  local stride, dtype = tonumber(a._strides[axis]), a._dtype
+  for i = 1, n do
+    local x = t[i]
+    path[axis + 1] = i
+    if axis < rank - 1 then
+      fill_from(a, x, axis + 1, at + (i - 1) * stride, path)
+    elseif type(x) == "number" or istype(int64_t, x) then
+      if dtype == BOOL and x ~= 0 and x ~= 1 then
+        fail("from: %s is %s; a bool array holds true and false", place(path, axis + 1), tostring(x))
+      elseif dtype <= INT64 and dtype ~= BOOL and type(x) == "number" and
+        (x % 1 ~= 0 or x < lowest[dtype] or x > highest[dtype]) then
+        fail("from: %s is %s, which %s cannot hold", place(path, axis + 1), format("%.17g", x), dtype_names[dtype])
+      end
+      store(a._data, dtype, at + (i - 1) * stride, dtype ~= INT64 and tonumber(x) or x)
+    elseif type(x) == "boolean" and dtype == BOOL then
+      store(a._data, dtype, at + (i - 1) * stride, x)
+    elseif type(x) == "table" then
+      fail("from: ragged table: %s is a table, where the first entries are not", place(path, axis + 1))
+    else
+      fail("from: mixed table: %s is %s in an array of dtype %s", place(path, axis + 1), kind_of(x), dtype_names[dtype])
+    end
+  end
+end
+
+--- array.from(table [, options]): an array of nested tables of numbers (float64 unless the options say otherwise) or of
+--- booleans (bool). All tables of one depth must be of one length. Given an array it makes a copy.
+function array.from(t, options)
+  local dtype = dtype_option("from", options)
+  local source = as_array(t)
+  if source then
+    return call(C.pg_array_astype, array_t(), source, dtype or source._dtype)
+  elseif type(t) ~= "table" then
+    fail("from: a table of numbers is expected, got %s", kind_of(t))
+  end
+  local rank, first = table_shape(t)
+  if is(first) then
+    core.unsupported("from: a table of arrays; create the array with array.empty and assign its rows")
+  end
+  local a = create(rank, dtype or (type(first) == "boolean" and BOOL or FLOAT64), 1)
+  fill_from(a, t, 0, 0, {})
+  return a
+end
+
+local function to_table(a, axis, at)
+  local t, n, stride = {}, tonumber(a._shape[axis]), tonumber(a._strides[axis])
+  if axis == a._ndim - 1 then
+    for i = 1, n do
+      t[i] = load(a._data, a._dtype, at + (i - 1) * stride)
+    end
+  else
+    for i = 1, n do
+      t[i] = to_table(a, axis + 1, at + (i - 1) * stride)
+    end
+  end
+  return t
+end
+
+--- a:totable(): nested Lua tables with the elements.
+function methods.totable(a)
+  a = need_array("totable", a)
+  check_alive(a)
+  if a._ndim == 0 then
+    return (load(a._data, a._dtype, 0))
+  end
+  return to_table(a, 0, 0)
+end
+
+-- ----------------------------------------------------------------------------------------------------- arithmetic ----
+local DIVIDE, FIRST_COMPARISON = 3, 8
+
+-- A Lua number is weak: it takes the dtype of the array it meets where that can hold it.
+local function weak_dtype(name, op, value, dtype)
+  if type(value) == "boolean" then
+    return BOOL
+  elseif istype(int64_t, value) then
+    return INT64
+  elseif type(value) ~= "number" then
+    fail("%s: an array or a number is expected, got %s", name, kind_of(value))
+  elseif dtype >= FLOAT32 then
+    return dtype
+  elseif value % 1 ~= 0 or op == DIVIDE then
+    return FLOAT64
+  elseif op >= FIRST_COMPARISON then -- a number out of range can be compared all the same
+    return value >= -exact and value <= exact and INT64 or FLOAT64
+  elseif dtype == BOOL then
+    return INT64
+  elseif value < lowest[dtype] or value > highest[dtype] then
+    fail("%s: %s is out of range for the array's dtype %s; convert the array first, as in a:astype(\"float64\")", name,
+      format("%.17g", value), dtype_names[dtype])
+  end
+  return dtype
+end
+
+local function binary(name, op, out, a, b)
+  local x, y = as_array(a), as_array(b)
+  if x and not y then
+    y = scalar(2, b, weak_dtype(name, op, b, x._dtype))
+  elseif y and not x then
+    x = scalar(1, a, weak_dtype(name, op, a, y._dtype))
+  elseif not x then
+    fail("%s: an array is expected, got %s", name, kind_of(a))
+  end
+  return call(C.pg_array_binary, out, op, x, y)
+end
+
+local only_out = { out = true }
+
+-- The array to write to: a new one, or options.out.
+local function output(name, options)
+  if options == nil then
+    return array_t()
+  elseif type(options) ~= "table" then
+    fail("%s: options are a table such as {out = c}, got %s", name, kind_of(options))
+  end
+  check_options(name, options, only_out)
+  if options.out == nil then
+    return array_t()
+  end
+  local out = need_array(name .. ": out", options.out)
+  check_alive(out)
+  return out
+end
+
+-- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation; enum pg_binary_op.
+local binary_names = { "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "ne",
+  "lt", "le", "gt", "ge" }
+for i, name in ipairs(binary_names) do
+  local op = i - 1
+  local in_place_name = name .. "_"
+  local function apply(a, b, options)
+    return binary(name, op, output(name, options), a, b)
+  end
+  array[name], methods[name] = apply, apply
+  if op < FIRST_COMPARISON then
+    methods[in_place_name] = function(a, b)
+      local out = need_array(in_place_name, a)
+      check_alive(out)
+      binary(in_place_name, op, out, out, b)
+      return a
+    end
+  end
+end
+
+-- enum pg_unary_op
+local unary_names = { "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos", "tan",
+  "tanh" }
+for i, name in ipairs(unary_names) do
+  local op = i - 1
+  local in_place_name = name .. "_"
+  local function apply(a, options)
+    local x = need_array(name, a)
+    return call(C.pg_array_unary, output(name, options), op, x)
+  end
+  array[name], methods[name] = apply, apply
+  methods[in_place_name] = function(a)
+    local out = need_array(in_place_name, a)
+    check_alive(out)
+    call(C.pg_array_unary, out, op, out)
+    return a
+  end
+end
+
+-- ------------------------------------------------------------------------------------- reductions and comparisons ----
+local MIN, MAX = 2, 3
+local value, integer, value_dtype = ffi.new("double[1]"), ffi.new("int64_t[1]"), ffi.new("int32_t[1]")
+local only_axis = { axis = true }
+
+local function reduce_all(name, op, a)
+  check(C.pg_array_reduce_all(op, a, value, integer, value_dtype))
+  local dtype = value_dtype[0]
+  if dtype >= FLOAT32 then
+    return value[0]
+  elseif dtype == BOOL then
+    return integer[0] ~= 0
+  elseif integer[0] > exact or integer[0] < -exact then
+    fail("%s: the result %s is beyond 2^53, where Lua numbers are not exact; convert with a:astype(\"float64\") first",
+      name, (tostring(integer[0]):gsub("LL$", "")))
+  end
+  return tonumber(integer[0])
+end
+
+-- a:sum() of all elements is a number; a:sum(axis) or a:sum{axis = axis} an array without that axis. enum pg_reduce_op.
+for i, name in ipairs { "sum", "mean", "min", "max" } do
+  local op = i - 1
+  local function apply(a, axis)
+    local x = need_array(name, a)
+    if type(axis) == "table" then
+      check_options(name, axis, only_axis)
+      axis = axis.axis
+    end
+    if axis == nil then
+      return reduce_all(name, op, x)
+    end
+    check_alive(x)
+    local k = parse_axis(name, x, axis)
+    if x._ndim == 1 then
+      return reduce_all(name, op, x)
+    end
+    return call(C.pg_array_reduce, array_t(), op, x, k - 1)
+  end
+  array[name], methods[name] = apply, apply
+end
+
+local function as_bool(name, a)
+  a = need_array(name, a)
+  return a._dtype == BOOL and a or binary(name, 9, array_t(), a, 0)
+end
+
+--- a:any(), a:all(): whether any element, or every one, is true (or not zero).
+function methods.any(a)
+  a = as_bool("any", a)
+  return a._size > 0 and reduce_all("any", MAX, a)
+end
+function methods.all(a)
+  a = as_bool("all", a)
+  return a._size == 0 or reduce_all("all", MIN, a)
+end
+array.any, array.all = methods.any, methods.all
+
+local result = ffi.new("int32_t[1]")
+local close_options = { rtol = true, atol = true, equal_nan = true }
+
+--- array.allclose(a, b [, {rtol = 1e-5, atol = 1e-8, equal_nan = false}]): whether every |a - b| <= atol + rtol |b|,
+--- with broadcasting. One of them may be a number.
+function array.allclose(a, b, options)
+  options = options or {}
+  if type(options) ~= "table" then
+    fail("allclose: options are a table such as {rtol = 1e-9}, got %s", kind_of(options))
+  end
+  check_options("allclose", options, close_options)
+  local rtol, atol = options.rtol or 1e-5, options.atol or 1e-8
+  if type(rtol) ~= "number" or type(atol) ~= "number" then
+    fail("allclose: rtol and atol are numbers")
+  end
+  local x, y = as_array(a), as_array(b)
+  if not x and not y then
+    fail("allclose: an array is expected, got %s", kind_of(a))
+  end
+  x = x or scalar(1, a, FLOAT64)
+  y = y or scalar(2, b, FLOAT64)
+  check(C.pg_array_allclose(x, y, rtol, atol, options.equal_nan and 1 or 0, result))
+  return result[0] ~= 0
+end
+methods.allclose = array.allclose
+
+local only_equal_nan = { equal_nan = true }
+
+--- array.equal(a, b [, {equal_nan = false}]): whether shapes and all elements are equal (NumPy: array_equal).
+function array.equal(a, b, options)
+  if options ~= nil then
+    check_options("equal", options, only_equal_nan)
+  end
+  local equal_nan = options and options.equal_nan and 1 or 0
+  check(C.pg_array_equal(need_array("equal", a), need_array("equal", b), equal_nan, result))
+  return result[0] ~= 0
+end
+methods.equal = array.equal
+
+--- array.matmul(a, b): matrix product of 1- or 2-dimensional arrays; of two vectors it is a number. dot is the same.
+function array.matmul(a, b)
+  local product = call(C.pg_array_matmul, array_t(), need_array("matmul", a), need_array("matmul", b))
+  if product._ndim == 0 then
+    return (load(product._data, product._dtype, 0))
+  end
+  return product
+end
+array.dot, methods.matmul, methods.dot = array.matmul, array.matmul, array.matmul
+
+-- ---------------------------------------------------------------------------------------------------------- text ----
+local text, text_length = ffi.new("const char *[1]"), ffi.new("int64_t[1]")
+
+local function array_tostring(a)
+  local x = as_array(a)
+  if is_released(x) then
+    return "released array"
+  end
+  check(C.pg_array_format(x, text, text_length))
+  return ffi.string(text[0], text_length[0])
+end
+
+-- ------------------------------------------------------------------------------------------------------ metatypes ----
+local function length(a)
+  if istype(row_t, a) then
+    return tonumber(a._shape0)
+  elseif a._ndim == 0 then
+    fail("an array of 0 dimensions has no length")
+  end
+  return tonumber(a._shape[0])
+end
+
+local function add(a, b) return binary("add", 0, array_t(), a, b) end
+local function subtract(a, b) return binary("subtract", 1, array_t(), a, b) end
+local function multiply(a, b) return binary("multiply", 2, array_t(), a, b) end
+local function divide(a, b) return binary("divide", 3, array_t(), a, b) end
+local function power(a, b) return binary("power", 4, array_t(), a, b) end
+local function remainder(a, b) return binary("remainder", 5, array_t(), a, b) end
+local function negative(a) return call(C.pg_array_unary, array_t(), 0, as_array(a)) end
+
+-- a == b asks whether they are equal as a whole; a:eq(b) compares elements.
+local function equals(a, b)
+  return is(a) and is(b) and array.equal(a, b)
+end
+local function no_order()
+  fail("arrays have no order as a whole; compare their elements with a:lt(b), a:le(b), a:gt(b) or a:ge(b)")
+end
+
+local function metatable(index, newindex)
+  return {
+    __index = index, __newindex = newindex, __len = length, __tostring = array_tostring, __eq = equals,
+    __lt = no_order, __le = no_order, __add = add, __sub = subtract, __mul = multiply, __div = divide, __pow = power,
+    __mod = remainder, __unm = negative,
+  }
+end
+
+local array_meta = metatable(array_index, array_newindex)
+array_meta.__gc = C.pg_array_release
+ffi.metatype(array_t, array_meta)
+ffi.metatype(row_t, metatable(row_index, row_newindex))
+
+-- ---------------------------------------------------------------------------------------------------- for C++ --------
+--- array.is(x): whether x is an array or a row of one.
+array.is = is
+
+--- For the engine: the address of the pg_array behind an array (of a row: of an owning view), and the object that must
+--- be kept while the address is used. nil if x is neither.
+function array._address(x)
+  local a = as_array(x)
+  if a then
+    return tonumber(cast("uintptr_t", cast(array_p, a))), a
+  end
+end
+
+--- For the engine: an array made from the pg_array at an address, whose block reference it takes over.
+function array._adopt(address)
+  local a = array_t()
+  ffi.copy(a, cast(array_p, address), ffi.sizeof(array_t))
+  return a
+end
+
+for _, name in ipairs { "reshape", "transpose", "copy", "astype" } do
+  array[name] = methods[name]
+end
+
+-- What `a.` and `a:` may be followed by, for the prompt's completion.
+array._getters, array._methods = getters, methods
+
+return array

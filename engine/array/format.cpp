@@ -1,0 +1,179 @@
+// Arrays as text, in NumPy's manner: aligned columns, and only the edges of arrays of more than 1000 elements.
+#include "array/iterate.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <vector>
+
+namespace perigee::array {
+namespace {
+
+constexpr int64_t threshold = 1000, edge = 3;
+constexpr std::size_t line_width = 75;
+constexpr int precision = 8; // digits after the point, at most
+
+class Formatter {
+ public:
+  explicit Formatter(const pg_array &a) : a_(a), shorten_(a._size > threshold) {}
+
+  std::string text() {
+    if (a_._size == 0)
+      return "[]  (" + std::string(dtype_name(a_._dtype)) + ", shape " + shape_text(a_) + ")";
+    visit(0, static_cast<const char *>(a_._data), [this](const char *p) { measure(p); });
+    scientific_ = is_float(a_._dtype) && largest_ > 0 &&
+                  (largest_ >= 1e8 || smallest_ < 1e-4 || (fractions_ && largest_ / smallest_ > 1e3));
+    visit(0, static_cast<const char *>(a_._data), [this](const char *p) { cells_.push_back(cell(p)); });
+    align();
+    return a_._ndim == 0 ? cells_[0] : nest(0);
+  }
+
+ private:
+  // Which positions of an axis are shown; -1 stands for the dots.
+  std::vector<int64_t> shown(int axis) const {
+    std::vector<int64_t> positions;
+    const int64_t n = a_._shape[axis];
+    for (int64_t i = 0; i < n; ++i) {
+      if (shorten_ && n > 2 * edge && i == edge) {
+        positions.push_back(-1);
+        i = n - edge;
+      }
+      positions.push_back(i);
+    }
+    return positions;
+  }
+
+  template <class Body> void visit(int axis, const char *p, Body &&body) const {
+    if (axis == a_._ndim) {
+      body(p);
+      return;
+    }
+    for (int64_t i : shown(axis))
+      if (i >= 0)
+        visit(axis + 1, p + i * a_._strides[axis] * static_cast<int64_t>(element_size(a_._dtype)), body);
+  }
+
+  double number(const char *p) const {
+    return a_._dtype == PG_FLOAT32 ? *reinterpret_cast<const float *>(p) : *reinterpret_cast<const double *>(p);
+  }
+
+  void measure(const char *p) {
+    if (!is_float(a_._dtype))
+      return;
+    const double x = std::abs(number(p));
+    if (x == 0 || !std::isfinite(x))
+      return;
+    largest_ = std::max(largest_, x);
+    smallest_ = std::min(smallest_, x);
+    fractions_ |= x != std::floor(x); // 1 to 2000 reads better without exponents, where NumPy has them
+  }
+
+  // The shortest text that reads back as x, but with at most `precision` digits after the point.
+  template <class T> std::string shortest(T x) const {
+    const auto format = scientific_ ? std::chars_format::scientific : std::chars_format::fixed;
+    char buffer[512];
+    auto end = std::to_chars(buffer, buffer + sizeof buffer, x, format).ptr;
+    std::string text(buffer, end);
+    auto point = text.find('.'), exponent = std::min(text.find('e'), text.size());
+    if (point != std::string::npos && exponent - point - 1 > precision) {
+      end = std::to_chars(buffer, buffer + sizeof buffer, x, format, precision).ptr;
+      text.assign(buffer, end);
+      exponent = std::min(text.find('e'), text.size());
+      auto last = text.find_last_not_of('0', exponent - 1);
+      text.erase(last + 1, exponent - last - 1);
+    } else if (point == std::string::npos) {
+      text.insert(exponent, ".");
+    }
+    return text;
+  }
+
+  std::string cell(const char *p) const {
+    switch (a_._dtype) {
+    case PG_BOOL:
+      return *p ? "true" : "false";
+    case PG_UINT8:
+      return std::to_string(*reinterpret_cast<const uint8_t *>(p));
+    case PG_INT32:
+      return std::to_string(*reinterpret_cast<const int32_t *>(p));
+    case PG_INT64:
+      return std::to_string(*reinterpret_cast<const int64_t *>(p));
+    }
+    const double x = number(p);
+    if (!std::isfinite(x))
+      return std::isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
+    return a_._dtype == PG_FLOAT32 ? shortest(static_cast<float>(x)) : shortest(x);
+  }
+
+  // Points under points, ends under ends; exponents follow mantissas of one length.
+  void align() {
+    if (scientific_) {
+      std::size_t longest = 0;
+      for (const std::string &cell : cells_)
+        if (const auto point = cell.find('.'); point != std::string::npos)
+          longest = std::max(longest, cell.find('e') - point);
+      for (std::string &cell : cells_)
+        if (const auto point = cell.find('.'); point != std::string::npos)
+          cell.insert(cell.find('e'), longest - (cell.find('e') - point), '0');
+    }
+    std::size_t left = 0, right = 0;
+    for (const std::string &cell : cells_) {
+      const auto point = cell.find('.');
+      if (point == std::string::npos)
+        continue;
+      left = std::max(left, point);
+      right = std::max(right, cell.size() - point);
+    }
+    std::size_t width = left + right;
+    for (const std::string &cell : cells_)
+      width = std::max(width, cell.size());
+    if (a_._ndim == 0)
+      return;
+    for (std::string &cell : cells_) {
+      if (const auto point = cell.find('.'); point != std::string::npos && !scientific_)
+        cell.append(right - (cell.size() - point), ' ');
+      cell.insert(0, width - cell.size(), ' ');
+    }
+  }
+
+  std::string nest(int axis) {
+    std::string text = "[";
+    const std::string indent(static_cast<std::size_t>(axis) + 1, ' ');
+    std::size_t line = indent.size();
+    bool first = true;
+    for (int64_t i : shown(axis)) {
+      std::string part = i < 0 ? "..." : axis + 1 == a_._ndim ? cells_[next_++] : nest(axis + 1);
+      if (axis + 1 < a_._ndim) {
+        if (!first)
+          text += std::string(static_cast<std::size_t>(a_._ndim - axis - 1), '\n') + indent;
+      } else if (!first && line + 1 + part.size() > line_width) {
+        text += "\n" + indent;
+        line = indent.size();
+      } else if (!first) {
+        text += " ";
+        ++line;
+      }
+      line += part.size();
+      text += part;
+      first = false;
+    }
+    return text + "]";
+  }
+
+  const pg_array &a_;
+  bool shorten_, scientific_ = false, fractions_ = false;
+  double largest_ = 0, smallest_ = INFINITY;
+  std::vector<std::string> cells_;
+  std::size_t next_ = 0;
+};
+
+} // namespace
+} // namespace perigee::array
+
+extern "C" int32_t pg_array_format(const pg_array *a, const char **text, int64_t *length) {
+  return perigee::guard([&] {
+    thread_local std::string kept;
+    perigee::array::require_alive(*a);
+    kept = perigee::array::Formatter(*a).text();
+    *text = kept.c_str();
+    *length = static_cast<int64_t>(kept.size());
+  });
+}

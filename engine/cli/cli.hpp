@@ -1,0 +1,29 @@
+// The commands of the `perigee` program that need no grader. Each returns the program's exit code: 0 success, 1 the
+// script failed, 2 wrong usage, 3 this machine or Perigee itself is at fault.
+#pragma once
+
+#include "core/abi.hpp"
+
+#include <string>
+#include <vector>
+
+namespace perigee::cli {
+
+struct RunOptions {
+  std::string file;
+  std::vector<std::string> arguments; // the script's own
+  bool trusted = false;               // the whole Lua library, as demos need
+  bool jit_off = false;
+  double memory_mib = 0; // 0: no limit
+};
+
+int run(const RunOptions &options);
+int repl(bool trusted);
+// What this machine offers to Perigee and what it lacks, with reasons.
+int doctor(bool json);
+
+// Writes the failure of the last call on `vm` to standard error: position, message, traceback, as Lua programmers know
+// them; on a terminal the position is bold. Returns the exit code that fits.
+int print_error(pg_vm *vm);
+
+} // namespace perigee::cli

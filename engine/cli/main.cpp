@@ -1,0 +1,222 @@
+// The `perigee` program: reads the command line and calls what it asks for.
+#include "cli/cli.hpp"
+#include "grader/commands.hpp"
+#include "grader/sandbox.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <functional>
+#include <iostream>
+
+using namespace perigee;
+
+namespace {
+
+constexpr const char *exit_codes = "Exit codes: 0 passed or done, 1 did not pass (or the script failed), 2 wrong usage "
+                                   "or an invalid exercise,\n3 no score (inconclusive, or this machine is at fault), "
+                                   "130 stopped by Ctrl-C; what was finished is kept.";
+
+std::filesystem::path program_path() {
+  std::error_code error;
+  auto path = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? std::filesystem::path("perigee") : path;
+}
+
+// `run FILE [ARGUMENTS...]` hands everything after FILE to the script, options included: how many of argv are ours.
+int own_arguments(int argc, char **argv) {
+  if (argc < 2 || std::string_view(argv[1]) != "run")
+    return argc;
+  for (int i = 2; i < argc; ++i) {
+    std::string_view word = argv[i];
+    if (word == "--memory")
+      ++i; // its value
+    else if (word.size() < 2 || word[0] != '-')
+      return i + 1;
+  }
+  return argc;
+}
+
+std::string first_word(int argc, char **argv) {
+  for (int i = 1; i < argc; ++i)
+    if (argv[i][0] != '-')
+      return argv[i];
+  return "";
+}
+
+int dispatch(int argc, char **argv) {
+  grader::Console console = grader::Console::standard();
+  grader::Context context{program_path(), "", console};
+
+  CLI::App app{"Perigee: Lua scripts on a C++ engine, measured and graded.", "perigee"};
+  app.set_version_flag("--version", std::string("perigee ") + pg_version());
+  app.set_help_flag("-h,--help", "Show this help");
+  app.footer(std::string("Examples:\n"
+                         "  perigee list                      which exercises there are\n"
+                         "  perigee start arrays/pairwise     put one into this folder\n"
+                         "  perigee check arrays/pairwise     grade your solution of it\n"
+                         "  perigee grade class --out report  grade a class\n\n") +
+             exit_codes);
+  app.require_subcommand(0, 1);
+  app.get_formatter()->column_width(34);
+  std::function<int()> action;
+  auto exercises_option = [&](CLI::App *command) {
+    command->add_option("--exercises", context.exercises, "Folder of exercises (also: $PERIGEE_EXERCISES)")
+        ->type_name("DIR");
+  };
+
+  cli::RunOptions run;
+  CLI::App *command = app.add_subcommand("run", "Run a Lua script");
+  command->add_option("file", run.file, "The script; what follows it is the script's (`...` and the table arg)")
+      ->required()
+      ->type_name("FILE [ARGUMENTS...]");
+  command->add_flag("--trusted", run.trusted, "Give the script all of Lua (files, processes, ffi), as demos need");
+  command->add_flag("--jit-off", run.jit_off, "Interpret only: see what the JIT compiler is worth");
+  command->add_option("--memory", run.memory_mib, "Memory the script may use, in MiB")
+      ->type_name("MIB")
+      ->check([](const std::string &text) { // CLI11's own check words its refusal with 300 digits
+        double mib = 0;
+        return CLI::detail::lexical_cast(text, mib) && mib > 0 && mib <= 1 << 24
+                   ? std::string()
+                   : "a number of MiB above 0 is expected, not " + text;
+      });
+  command->footer("Examples:\n  perigee run walk.lua\n  perigee run --jit-off walk.lua 1000 fast   (the script's own "
+                  "arguments follow its name)");
+  command->callback([&] { action = [&] { return cli::run(run); }; });
+
+  bool repl_trusted = false;
+  command = app.add_subcommand("repl", "Try Lua and Perigee line by line");
+  command->add_flag("--trusted", repl_trusted, "Give all of Lua (files, processes, ffi)");
+  command->footer("Tab completes names and fields; history is kept in ~/.local/state/perigee/history.\n"
+                  "Example:\n  $ perigee repl\n  > pg = require \"perigee\"\n  > pg.array.zeros(3)");
+  command->callback([&] { action = [&] { return cli::repl(repl_trusted); }; });
+
+  bool json = false;
+  std::string lesson;
+  command = app.add_subcommand("list", "List the exercises");
+  command->add_option("lesson", lesson, "Only this lesson")->type_name("LESSON");
+  command->add_flag("--json", json, "As JSON");
+  exercises_option(command);
+  command->footer("Examples:\n  perigee list\n  perigee list arrays");
+  command->callback([&] { action = [&] { return grader::list_exercises(context, lesson, json); }; });
+
+  std::string id;
+  int hints = 0;
+  command = app.add_subcommand("show", "Show what an exercise asks for and how it is graded");
+  command->add_option("id", id, "Exercise, as in arrays/pairwise")->required()->type_name("ID");
+  command->add_option("--hints", hints, "Give the first N hints")->type_name("N")->check(CLI::NonNegativeNumber);
+  exercises_option(command);
+  command->footer("Examples:\n  perigee show arrays/pairwise\n  perigee show arrays/pairwise --hints 1");
+  command->callback([&] { action = [&] { return grader::show_exercise(context, id, hints); }; });
+
+  std::string folder = ".";
+  command =
+      app.add_subcommand("start", "Put an exercise into a folder: script to edit, statement, editor configuration");
+  command->add_option("id", id, "Exercise, as in arrays/pairwise")->required()->type_name("ID");
+  command->add_option("dir", folder, "Folder (default: this one); files in it are never overwritten")->type_name("DIR");
+  exercises_option(command);
+  command->footer("Examples:\n  perigee start arrays/pairwise\n  perigee start arrays/pairwise ~/course");
+  command->callback([&] { action = [&] { return grader::start_exercise(context, id, folder); }; });
+
+  grader::CheckOptions check;
+  command = app.add_subcommand("check", "Grade your solution of an exercise");
+  command->add_option("id", check.id, "Exercise, as in arrays/pairwise")->required()->type_name("ID");
+  command->add_option("file", check.file, "Your script (default: NAME.lua or LESSON/NAME.lua here)")->type_name("FILE");
+  command->add_flag("--quick", check.quick, "Fewer rounds: indicative only");
+  command->add_flag("--json", check.json, "As JSON, a result as in results.json");
+  exercises_option(command);
+  command->footer("Examples:\n  perigee check arrays/pairwise\n  perigee check arrays/pairwise try2.lua --quick");
+  command->callback([&] { action = [&] { return grader::check_submission(context, check); }; });
+
+  grader::GradeOptions grade;
+  command = app.add_subcommand("grade", "Grade a class");
+  command->add_option("dir", grade.folder, "Folder with LEARNER/LESSON/NAME.lua or LEARNER/NAME.lua")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("--out", grade.out, "Folder for results.json, report.html and results.sqlite")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("--exercise", grade.exercise, "Only this exercise")->type_name("ID");
+  command->add_flag("--json", grade.json, "Print results.json instead of the table");
+  command->add_flag("--require-sandbox", grade.require_full_sandbox,
+                    "Refuse to grade where the sandbox lacks a protection");
+  exercises_option(command);
+  command->footer(
+      "Each result is kept as soon as it is there. Ctrl-C stops; what was finished is reported.\n"
+      "Examples:\n  perigee grade class --out report\n  perigee grade class --out report --exercise arrays/pairwise");
+  command->callback([&] { action = [&] { return grader::grade_class(context, grade); }; });
+
+  std::string verify_id;
+  bool verify_json = false;
+  command = app.add_subcommand("verify", "Prove that exercises tell right from wrong and fast from slow");
+  command->add_option("id", verify_id, "Only this exercise")->type_name("ID");
+  command->add_flag("--json", verify_json, "As JSON");
+  exercises_option(command);
+  command->footer("Example:\n  perigee verify arrays/pairwise");
+  command->callback([&] { action = [&] { return grader::verify_exercises(context, verify_id, verify_json); }; });
+
+  bool doctor_json = false;
+  command = app.add_subcommand("doctor", "Say what this machine offers and how well it can be measured on");
+  command->add_flag("--json", doctor_json, "As JSON");
+  command->footer("Example:\n  perigee doctor");
+  command->callback([&] { action = [&] { return cli::doctor(doctor_json); }; });
+
+  std::vector<std::string> names;
+  for (const CLI::App *sub : app.get_subcommands({}))
+    names.push_back(sub->get_name());
+  std::string word = first_word(argc, argv);
+  if (!word.empty() && std::find(names.begin(), names.end(), word) == names.end()) {
+    std::string near = grader::nearest(word, names);
+    throw grader::UsageError("there is no command \"" + word + "\"" +
+                             (near.empty() ? "" : "; did you mean " + near + "?") + " (`perigee --help` lists them)");
+  }
+  int own = own_arguments(argc, argv);
+  run.arguments.assign(argv + own, argv + argc);
+  try {
+    app.parse(own, argv);
+  } catch (const CLI::Success &help) { // --help or --version
+    return app.exit(help, console.out, console.err);
+  } catch (const CLI::ParseError &error) {
+    std::string which = app.get_subcommands().empty() ? "" : app.get_subcommands()[0]->get_name() + " ";
+    throw grader::UsageError((which.empty() ? "" : which.substr(0, which.size() - 1) + ": ") + error.what() +
+                             " (`perigee " + which + "--help` explains)");
+  }
+  if (!action) {
+    console.out << app.help();
+    return 0;
+  }
+  return action();
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  try {
+    int code = dispatch(argc, argv);
+    std::cout.flush();
+    if (!std::cout && code == 0) {
+      std::fputs("perigee: cannot write standard output\n", stderr);
+      return 3;
+    }
+    return code;
+  } catch (const grader::UsageError &error) {
+    std::cout.flush();
+    std::fprintf(stderr, "perigee: %s\n", error.what());
+    return 2;
+  } catch (const grader::ExerciseError &error) {
+    std::cout.flush();
+    std::fprintf(stderr, "perigee: invalid exercise: %s\n", error.what());
+    return 2;
+  } catch (const grader::InfrastructureError &error) {
+    std::cout.flush();
+    std::fprintf(stderr, "perigee: this machine cannot grade now: %s\n(`perigee doctor` says what it lacks)\n",
+                 error.what());
+    return 3;
+  } catch (const std::exception &error) {
+    std::cout.flush();
+    std::fprintf(stderr, "perigee: this is a bug in Perigee, please report it: %s\n", error.what());
+    return 3;
+  }
+}

@@ -1,0 +1,65 @@
+// `perigee run`: a script in a VM of its own. No iostreams here, nor in what it calls: an empty script starts about as
+// fast as in plain LuaJIT.
+#include "cli/cli.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace perigee::cli {
+
+int print_error(pg_vm *vm) {
+  const pg_error *error = pg_vm_error(vm);
+  bool about_file = error->status == PG_ERROR_FILE || error->status == PG_ERROR_INTERNAL;
+  const char *no_colour = std::getenv("NO_COLOR");
+  bool bold = isatty(STDERR_FILENO) && !(no_colour && *no_colour);
+  std::fflush(stdout); // what the script printed comes first, also where both go to one file
+  std::string position;
+  if (!about_file && error->file[0])
+    position = std::string(error->file) + (error->line > 0 ? ":" + std::to_string(error->line) : "") + ": ";
+  std::fprintf(stderr, "perigee: %s%s%s%s\n", bold ? "\x1b[1m" : "", position.c_str(), bold ? "\x1b[0m" : "",
+               error->message);
+  // A traceback of one frame only repeats the position.
+  if (std::strchr(error->traceback, '\n')) {
+    std::fputs("called from, innermost first:\n", stderr);
+    for (const char *line = error->traceback; *line;) {
+      const char *end = std::strchr(line, '\n');
+      int length = static_cast<int>(end ? end - line : static_cast<long>(std::strlen(line)));
+      std::fprintf(stderr, "  %.*s\n", length, line);
+      line += length + (end ? 1 : 0);
+    }
+  }
+  return error->status == PG_ERROR_FILE ? 2 : error->status == PG_ERROR_INTERNAL ? 3 : 1;
+}
+
+int run(const RunOptions &options) {
+  size_t slash = options.file.rfind('/');
+  std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : options.file.substr(0, slash);
+  pg_vm_options vm_options{};
+  vm_options.struct_size = sizeof vm_options;
+  vm_options.trusted = options.trusted;
+  vm_options.jit_off = options.jit_off;
+  vm_options.memory_limit = static_cast<int64_t>(options.memory_mib * (1 << 20));
+  vm_options.script_root = folder.c_str();
+  pg_vm *vm = nullptr;
+  if (pg_vm_create(&vm_options, &vm) != PG_OK) {
+    std::fprintf(stderr, "perigee: %s\n", pg_last_message());
+    return 3;
+  }
+  std::vector<const char *> arguments;
+  for (const std::string &argument : options.arguments)
+    arguments.push_back(argument.c_str());
+  pg_status status = pg_vm_run_file(vm, options.file.c_str(), static_cast<int>(arguments.size()), arguments.data());
+  int code = status == PG_OK ? 0 : print_error(vm);
+  if (std::fflush(stdout) != 0 && code == 0) {
+    std::fprintf(stderr, "perigee: cannot write standard output: %s\n", std::strerror(errno));
+    code = 3;
+  }
+  pg_vm_destroy(vm);
+  return code;
+}
+
+} // namespace perigee::cli

@@ -1,0 +1,23 @@
+/* What the engine's Lua modules call in C. Plain C without directives or macros (see array_abi.h). */
+
+/* Message of the calling thread's last failed engine call. */
+const char *pg_last_message(void);
+
+/* Accounts bytes of memory outside the Lua heap to the calling thread's current VM. *collect becomes 1 when so much
+   has been taken since the last collection that the caller should run a full garbage collection (core.collect).
+   PG_ERROR_MEMORY when the VM's limit would be exceeded: collect, try once more, then fail. */
+int32_t pg_memory_reserve(int64_t bytes, int32_t *collect);
+/* Gives accounted bytes back, to the VM whose id pg_memory_owner returned when they were reserved. */
+void pg_memory_release(int64_t bytes, int64_t owner);
+/* Id of the calling thread's current VM, 0 where there is none (memory of C++ hosts is not accounted). */
+int64_t pg_memory_owner(void);
+/* Tells the accounting that a full collection has just been done. */
+void pg_memory_collected(void);
+
+/* What a plugin, libperigee-<module>.so, returns from `const struct pg_plugin *pg_<module>_plugin(void)`. */
+struct pg_plugin {
+  int32_t abi;         /* 1 */
+  const char *cdef;    /* declarations for Lua, "" for none */
+  const char *lua;     /* text of the module, as engine/<module>/<module>.lua */
+  const char *(*unavailable)(void); /* NULL when it works on this machine, else the reason; may itself be NULL */
+};

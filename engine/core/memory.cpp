@@ -1,0 +1,141 @@
+#include "core/memory.hpp"
+#include "core/status.hpp"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+namespace perigee::core {
+namespace {
+
+// Collect when this much has been taken outside the Lua heap since the last collection: LuaJIT's collector sees only
+// the 168-byte struct of an array, so a loop of 100 MB temporaries would otherwise never be collected. The floor keeps
+// programs with small arrays from collecting all the time.
+constexpr int64_t collect_floor = 64 << 20;
+
+struct Account {
+  std::atomic<int64_t> id{0}; // 0: free
+  std::atomic<int64_t> lua{0}, outside{0}, since_collection{0};
+  std::atomic<bool> refused{false};
+  int64_t limit = 0;
+};
+
+// Slots are recycled but never freed, so that a late release can look at its slot; the id (slot plus a serial number)
+// tells whether the account is still the same. 4096 VMs at once is far more than threads of one process.
+constexpr int64_t slots = 4096;
+std::array<std::atomic<Account *>, slots> table;
+std::mutex table_mutex;
+int64_t serial = 0;
+
+thread_local int64_t current = 0;
+
+Account *find(int64_t id) {
+  if (id <= 0)
+    return nullptr;
+  Account *account = table[id % slots].load(std::memory_order_acquire);
+  return account && account->id.load(std::memory_order_acquire) == id ? account : nullptr;
+}
+
+} // namespace
+
+int64_t open_account(int64_t limit) {
+  std::lock_guard lock(table_mutex);
+  for (int64_t slot = 1; slot < slots; ++slot) {
+    Account *account = table[slot].load();
+    if (account && account->id.load() != 0)
+      continue;
+    if (!account) {
+      account = new Account; // kept for the life of the process, see above
+      table[slot].store(account, std::memory_order_release);
+    }
+    account->lua = account->outside = account->since_collection = 0;
+    account->refused = false;
+    account->limit = limit;
+    int64_t id = ++serial * slots + slot;
+    account->id.store(id, std::memory_order_release);
+    return id;
+  }
+  throw UnsupportedError("more than 4095 VMs in one process; destroy some first");
+}
+
+void close_account(int64_t id) {
+  if (Account *account = find(id))
+    account->id.store(0, std::memory_order_release);
+}
+
+bool account_lua(int64_t id, int64_t delta, bool limited) {
+  Account *account = find(id);
+  if (!account)
+    return true;
+  if (limited && delta > 0 && account->limit > 0 &&
+      account->lua.load(std::memory_order_relaxed) + account->outside.load(std::memory_order_relaxed) + delta >
+          account->limit) {
+    account->refused = true;
+    return false;
+  }
+  // Only the VM's own thread changes its Lua heap: a plain store is cheaper than a locked add on this hot path.
+  account->lua.store(account->lua.load(std::memory_order_relaxed) + delta, std::memory_order_relaxed);
+  return true;
+}
+
+int64_t account_total(int64_t id) {
+  Account *account = find(id);
+  return account ? account->lua + account->outside : 0;
+}
+
+int64_t account_outside(int64_t id) {
+  Account *account = find(id);
+  return account ? account->outside.load() : 0;
+}
+
+bool account_was_refused(int64_t id, bool clear) {
+  Account *account = find(id);
+  if (!account)
+    return false;
+  return clear ? account->refused.exchange(false) : account->refused.load();
+}
+
+AccountScope::AccountScope(int64_t id) : previous_(current) { current = id; }
+AccountScope::~AccountScope() { current = previous_; }
+
+} // namespace perigee::core
+
+using namespace perigee::core;
+
+extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
+  *collect = 0;
+  Account *account = find(current);
+  if (!account)
+    return PG_OK;
+  int64_t total = account->outside.fetch_add(bytes) + bytes + account->lua.load();
+  if (account->limit > 0 && total > account->limit) {
+    account->outside.fetch_sub(bytes);
+    account->refused = true;
+    char message[200];
+    std::snprintf(message, sizeof message,
+                  "memory limit reached: %.1f MiB more would make %.1f MiB, and the limit is %.1f MiB",
+                  double(bytes) / (1 << 20), double(total) / (1 << 20), double(account->limit) / (1 << 20));
+    return perigee::set_last_error(PG_ERROR_MEMORY, message);
+  }
+  int64_t threshold = collect_floor;
+  if (account->limit > 0 && account->limit / 4 < threshold)
+    threshold = account->limit / 4;
+  if (int64_t live = account->outside.load() / 2; live > threshold && (account->limit == 0 || live < account->limit / 4))
+    threshold = live;
+  if (account->since_collection.fetch_add(bytes) + bytes > threshold)
+    *collect = 1;
+  return PG_OK;
+}
+
+extern "C" void pg_memory_release(int64_t bytes, int64_t owner) {
+  if (Account *account = find(owner))
+    account->outside.fetch_sub(bytes);
+}
+
+extern "C" int64_t pg_memory_owner(void) { return current; }
+
+extern "C" void pg_memory_collected(void) {
+  if (Account *account = find(current))
+    account->since_collection = 0;
+}

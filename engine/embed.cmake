@@ -1,0 +1,18 @@
+# Writes OUTPUT, a C++ file that defines perigee::core::embedded_files: the name and bytes of every file in FILES (Lua
+# modules and ABI headers), in that order. Run as a script: cmake -DOUTPUT=... -DFILES=a;b -P embed.cmake
+set(body "#include \"core/embedded.hpp\"\nnamespace perigee::core {\n")
+set(table "")
+set(count 0)
+foreach(file IN LISTS FILES)
+  file(READ ${file} hex HEX)
+  string(LENGTH "${hex}" length)
+  math(EXPR length "${length} / 2")
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  get_filename_component(name ${file} NAME)
+  string(APPEND body "static const unsigned char file_${count}[] = {${bytes}0};\n")
+  string(APPEND table "  {\"${name}\", {reinterpret_cast<const char *>(file_${count}), ${length}}},\n")
+  math(EXPR count "${count} + 1")
+endforeach()
+string(APPEND body "static const EmbeddedFile table[] = {\n${table}};\n")
+string(APPEND body "const std::span<const EmbeddedFile> embedded_files{table};\n}\n")
+file(WRITE ${OUTPUT} "${body}")

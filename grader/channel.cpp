@@ -1,0 +1,207 @@
+#include "channel.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+namespace perigee::grader {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0)
+      close(fd_);
+  }
+  Descriptor(const Descriptor &) = delete;
+  operator int() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+[[noreturn]] void broken(const std::string &what) {
+  throw InfrastructureError(what + ": " + std::strerror(errno));
+}
+
+// Memory behind a descriptor whose size nobody can change any more: shrinking it would kill the other side by SIGBUS.
+int sealed_memory(const char *name, std::size_t size, const void *contents) {
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd < 0 || ftruncate(fd, off_t(size)) != 0)
+    broken("memfd_create");
+  if (contents && pwrite(fd, contents, size, 0) != ssize_t(size))
+    broken("writing to memory");
+  int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (contents ? F_SEAL_WRITE : 0);
+  if (fcntl(fd, F_ADD_SEALS, seals) != 0)
+    broken("sealing memory");
+  return fd;
+}
+
+// Beside the program that runs: bin/perigee -> libexec/perigee/perigee-worker.
+std::filesystem::path worker_program() {
+  auto self = std::filesystem::read_symlink("/proc/self/exe");
+  auto program = self.parent_path().parent_path() / "libexec" / "perigee" / "perigee-worker";
+  if (!std::filesystem::exists(program))
+    throw InfrastructureError("the installation is incomplete: " + program.string() + " is missing");
+  return program;
+}
+
+constexpr double start_seconds = 30.0;
+constexpr int64_t poll_nanoseconds = 10'000'000;
+constexpr int64_t spin_nanoseconds = 50'000;
+
+} // namespace
+
+int64_t raw_nanoseconds() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+}
+
+Channel::Channel(const ChannelOptions &options, const nlohmann::json &settings, const std::string &script)
+    : cpus_(options.cpus), interrupted_(options.interrupted) {
+  Descriptor control(sealed_memory("perigee-control", 4096, nullptr));
+  std::string text = settings.dump();
+  Descriptor settings_fd(sealed_memory("perigee-settings", text.size(), text.data()));
+  Descriptor script_fd(sealed_memory("perigee-script", script.size(), script.data()));
+  void *memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, control, 0);
+  if (memory == MAP_FAILED)
+    broken("mapping the control page");
+  try {
+    SandboxOptions sandbox;
+    sandbox.program = worker_program();
+    sandbox.arguments = {options.role};
+    sandbox.inherit_fds = {control, settings_fd, script_fd};
+    sandbox.memory_bytes = options.memory_bytes;
+    sandbox.max_tasks = options.max_tasks;
+    sandbox.cpus = options.cpus;
+    sandbox.require_full = options.require_full;
+    try {
+      start(memory, sandbox);
+    } catch (const InfrastructureError &) { // a crowded machine may be late once
+      start(memory, sandbox);
+    }
+  } catch (...) {
+    sandbox_.reset();
+    munmap(memory, 4096);
+    throw;
+  }
+}
+
+void Channel::start(void *memory, SandboxOptions &options) {
+  sandbox_.reset(); // the one before is gone before the page is new
+  page_ = new (memory) ControlPage{};
+  page_->go = sequence_;
+  options.denied_word = &page_->denied;
+  sandbox_.emplace(Sandbox::start(options));
+  Wait result = wait(start_seconds, start_seconds);
+  if (result == Wait::late)
+    throw InfrastructureError("a sandboxed process did not start within 30 s");
+  if (result == Wait::gone) {
+    auto info = sandbox_->exit_info();
+    throw InfrastructureError("a sandboxed process ended while it started (" + (info ? info->describe() : "?") +
+                              "): " + clean_text(sandbox_->take_output(), 1000));
+  }
+}
+
+Channel::~Channel() {
+  sandbox_.reset();
+  munmap(page_, 4096);
+}
+
+void Channel::post(Command command) {
+  page_->command = command;
+  page_->progress = 0;
+  page_->go = ++sequence_;
+  futex_wake(page_->go);
+}
+
+Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
+  int64_t start = raw_nanoseconds(), call_start = start;
+  uint32_t progress = 0;
+  // Most commands are short: being woken on another core costs 15 us, which spinning saves. Not on the worker's own
+  // core.
+  if (std::find(cpus_.begin(), cpus_.end(), sched_getcpu()) == cpus_.end())
+    while (page_->done != sequence_ && raw_nanoseconds() - start < spin_nanoseconds)
+      ;
+  for (;;) {
+    uint32_t done = page_->done;
+    if (done == sequence_)
+      return Wait::done;
+    futex_wait(page_->done, done, poll_nanoseconds);
+    if (page_->done == sequence_)
+      return Wait::done;
+    if (interrupted_ && *interrupted_) {
+      sandbox_->kill();
+      throw Interrupted{};
+    }
+    if (!sandbox_->poll())
+      return Wait::gone;
+    int64_t now = raw_nanoseconds();
+    if (uint32_t current = page_->progress; current != progress) {
+      progress = current;
+      call_start = now;
+    }
+    if (double(now - call_start) * 1e-9 > call_seconds || double(now - start) * 1e-9 > total_seconds)
+      return Wait::late;
+  }
+}
+
+bool Channel::read(const Span &span, uint64_t most, Bytes &bytes) {
+  uint64_t address = span.address, size = span.bytes;
+  if (size > most)
+    return false;
+  bytes.resize(size);
+  return size == 0 || sandbox_->read_memory(address, bytes.data(), size);
+}
+
+std::string Channel::text() {
+  Bytes bytes;
+  uint64_t address = page_->text.address, size = std::min<uint64_t>(page_->text.bytes, 64 << 10);
+  bytes.resize(size);
+  if (size == 0 || !sandbox_->read_memory(address, bytes.data(), size))
+    return "";
+  return clean_text({reinterpret_cast<const char *>(bytes.data()), size});
+}
+
+std::string clean_text(std::string_view text, std::size_t most) {
+  std::string out;
+  auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  for (std::size_t i = 0; i < text.size() && out.size() < most;) {
+    unsigned char c = byte(i);
+    // Length of the UTF-8 sequence, by its first byte; 0 where none can start.
+    std::size_t length = c < 0x80                ? 1
+                         : c >= 0xc2 && c < 0xe0 ? 2
+                         : c >= 0xe0 && c < 0xf0 ? 3
+                         : c >= 0xf0 && c < 0xf5 ? 4
+                                                 : 0;
+    bool valid = length > 0;
+    for (std::size_t k = 1; k < length; ++k)
+      valid = valid && (byte(i + k) & 0xc0) == 0x80;
+    if (length == 3)
+      valid = valid && !(c == 0xe0 && byte(i + 1) < 0xa0) && !(c == 0xed && byte(i + 1) >= 0xa0);
+    if (length == 4)
+      valid = valid && !(c == 0xf0 && byte(i + 1) < 0x90) && !(c == 0xf4 && byte(i + 1) >= 0x90);
+    bool control = (length == 1 && c < 0x20 && c != '\n' && c != '\t') || c == 0x7f ||
+                   (length == 2 && c == 0xc2 && byte(i + 1) < 0xa0); // C1 controls
+    if (!valid || control) {
+      out += '?';
+      i += valid ? length : 1;
+    } else {
+      out.append(text, i, length);
+      i += length;
+    }
+  }
+  return out;
+}
+
+} // namespace perigee::grader

@@ -1,0 +1,569 @@
+#include "grade.hpp"
+
+#include "judge.hpp"
+#include "measure.hpp"
+#include "sandbox.hpp"
+#include "session.hpp"
+#include "text.hpp"
+#include "wording.hpp"
+#include "worker.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace perigee::grader {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr std::size_t most_script_bytes = 1 << 20;
+constexpr std::size_t most_batch_bytes = 64 << 20; // inputs and results of one slice
+
+// Ends a grading with a verdict on the submission.
+struct Ended {
+  Verdict verdict;
+  std::string summary, detail;
+};
+
+// ---------------------------------------------------------------------------------------------------- files ----------
+
+[[noreturn]] void refuse(const std::string &what) {
+  throw Ended{Verdict::error, first_line(what), what + "\n"};
+}
+
+// A script's text, or why it cannot be one. A class's files are opened without following symbolic links: a collector
+// that followed them, running as the instructor, has given away files three times.
+std::string read_script(const std::filesystem::path &file, bool follow) {
+  const std::string name = file.filename().string();
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW));
+  if (fd < 0) {
+    if (errno == ENOENT || errno == ENOTDIR)
+      refuse("there is no file " + name);
+    if (errno == ELOOP)
+      refuse(name + " is a symbolic link: hand in the file itself");
+    refuse(name + " cannot be read: " + std::strerror(errno));
+  }
+  struct stat status;
+  const bool regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  std::string text;
+  ssize_t got = regular ? 1 : 0;
+  while (got > 0 && text.size() <= most_script_bytes) {
+    char buffer[65536];
+    got = read(fd, buffer, sizeof buffer);
+    if (got > 0)
+      text.append(buffer, static_cast<std::size_t>(got));
+  }
+  const int error = errno;
+  close(fd);
+  if (!regular)
+    refuse(name + " is not a file but " + (S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"));
+  if (got < 0)
+    refuse(name + " cannot be read: " + std::strerror(error));
+  if (text.size() > most_script_bytes)
+    refuse(name + " is larger than 1 MiB, the most a script may have");
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos)
+    refuse(name + " is empty");
+  if (text[0] == '\x1b')
+    refuse(name + " is compiled Lua (bytecode); hand in the source text");
+  if (const std::size_t at = text.find('\0'); at != std::string::npos)
+    refuse(name + " is not a text file: byte " + std::to_string(at + 1) +
+           " is zero (if an editor saved it as UTF-16, save it as UTF-8)");
+  return text;
+}
+
+// ------------------------------------------------------------------------------------------------ candidates ---------
+
+// A call that failed: which, and how. grade_submission knows in which phase.
+struct CallFailed {
+  const Contestant *whose;
+  FailureKind kind;
+  std::string message;
+  std::size_t call; // 0-based, of the batch
+};
+
+// One script with its worker: the submission, the reference or the naive script.
+class Candidate : public Contestant {
+ public:
+  Candidate(const Exercise &exercise, std::string name, std::string text, const WorkerOptions &options,
+            Session::State &session)
+      : exercise_(exercise), name_(std::move(name)), text_(std::move(text)), options_(options), session_(session) {}
+  ~Candidate() override {
+    if (next_.valid())
+      next_.wait(); // its worker must be gone, too, when we are
+  }
+
+  void prefetch() override {
+    if (!next_.valid() && !keep_)
+      next_ = session_.starter->start([this] { return Worker(exercise_, text_, name_, options_); });
+  }
+
+  void renew() override {
+    if (std::exchange(keep_, false))
+      return;
+    const auto start = Clock::now();
+    retire();
+    prefetch();
+    worker_.emplace(next_.get());
+    overhead_ += seconds_since(start);
+    if (worker_->load_kind() != FailureKind::none)
+      throw CallFailed{this, worker_->load_kind(), worker_->load_error(), 0};
+  }
+
+  SliceTime slice(const Batch &batch) override {
+    last_ = run(batch.inputs);
+    if (exercise_.uses_cpu_clock())
+      return {last_.wall, last_.cpu};
+    // One thread either works, sleeps or waits for its core: the waiting can be taken out exactly. (With a compiler
+    // running beside, rounds at a true ratio of 0.575 gave 0.57 to 0.59 so, and 0.31 to 0.88 with the waiting in them.)
+    // Several threads wait for each other, too, and a device works on while its host waits: there it gives bounds.
+    const Needs &needs = exercise_.needs;
+    if (needs.cores == 1 && needs.ranks == 1 && !needs.gpu)
+      return {last_.wall, std::max(last_.wall - last_.waited, 0.01 * last_.wall)};
+    return {last_.wall, last_.wall, last_.waited};
+  }
+
+  Slice run(const std::vector<Bytes> &inputs) {
+    Slice slice = worker_->run(inputs);
+    if (!slice.ok())
+      throw CallFailed{this, slice.kind, slice.failure, slice.failed_call};
+    return slice;
+  }
+
+  // The worker that ran the trials of a "keep" exercise serves as the first generation too.
+  void keep_for_measuring() { keep_ = !exercise_.fresh_state && worker_ && worker_->usable(); }
+
+  const std::vector<Bytes> &results() const { return last_.results; }
+  // What workers printed, the most memory they held, and what starting and driving them cost.
+  std::string output() { return worker_ ? worker_->output() : ""; }
+  int64_t peak_memory() { return std::max(peak_, worker_ ? worker_->memory_peak() : 0); }
+  double overhead() const { return overhead_ + (worker_ ? worker_->overhead_seconds() : 0.0); }
+  std::vector<std::string> unprotected() const { return worker_ ? worker_->unprotected() : std::vector<std::string>{}; }
+
+ private:
+  void retire() {
+    if (!worker_)
+      return;
+    peak_ = std::max(peak_, worker_->memory_peak());
+    overhead_ += worker_->overhead_seconds();
+    worker_.reset();
+  }
+
+  const Exercise &exercise_;
+  const std::string name_, text_;
+  const WorkerOptions options_;
+  Session::State &session_;
+  std::optional<Worker> worker_;
+  std::future<Worker> next_;
+  bool keep_ = false;
+  Slice last_;
+  int64_t peak_ = 0;
+  double overhead_ = 0.0;
+};
+
+// ----------------------------------------------------------------------------------------------------- court ---------
+
+struct WrongResult {
+  std::size_t call; // of the batch
+  std::string message;
+};
+
+// Draws inputs from the judge and has it check what `tested` made of them; `reference` gives the expected results where
+// cases.lua does not.
+class Court : public Referee {
+ public:
+  Court(Judge &judge, Session::State &session, const Exercise &exercise, uint64_t grading, const Case &c,
+        Candidate &tested, Candidate &reference)
+      : judge_(judge), session_(session), exercise_(exercise), grading_(grading), case_(c), tested_(tested),
+        reference_(reference) {}
+
+  Batch draw(std::size_t calls) override {
+    const auto room =
+        std::min<std::size_t>(most_batch_bytes, static_cast<std::size_t>(exercise_.limits.memory_bytes) / 4);
+    if (largest_ > 0)
+      calls = std::clamp<std::size_t>(room / largest_, 1, calls);
+    std::vector<Key> keys;
+    for (std::size_t i = 0; i < calls; ++i)
+      keys.push_back(session_.key(grading_, exercise_.id, case_.name, next_ + i));
+    Batch batch{next_, judge_.inputs(keys, case_)};
+    next_ += calls;
+    return batch;
+  }
+
+  void check(const Batch &batch) override { check(batch, {}); }
+
+  void check(const Batch &batch, const std::optional<CallInfo> &info) {
+    std::vector<Bytes> computed;
+    if (judge_.has_expected())
+      computed = judge_.expected(batch.inputs);
+    const std::vector<Bytes> &expected = judge_.has_expected() ? computed : reference_.results();
+    for (std::size_t i = 0; i < batch.inputs.size(); ++i)
+      largest_ = std::max(largest_, batch.inputs[i].size() + expected[i].size());
+    const Check check = judge_.check(batch.inputs, tested_.results(), expected, info);
+    if (!check.ok)
+      throw WrongResult{check.call, check.message};
+  }
+
+ private:
+  Judge &judge_;
+  Session::State &session_;
+  const Exercise &exercise_;
+  const uint64_t grading_;
+  const Case &case_;
+  Candidate &tested_, &reference_;
+  uint64_t next_ = 0;
+  std::size_t largest_ = 0; // input and result of one call, bytes
+};
+
+// --------------------------------------------------------------------------------------------------- grading ---------
+
+// One grading. Its methods throw Ended (a verdict on the submission), InfrastructureError or Interrupted.
+class Grading {
+ public:
+  Grading(const Exercise &exercise, const Submission &submission, Session::State &session, Result &result)
+      : exercise_(exercise), submission_(submission), session_(session), result_(result), number_(session.gradings++) {}
+
+  void run() {
+    const std::string text = read_script(submission_.file, submission_.learner.empty());
+    session_.progress("starting", 0.0);
+    WorkerOptions options = session_.worker_options(exercise_);
+    options.output_bytes = exercise_.limits.output_bytes.value_or(INT64_C(1) << 32);
+    reference_.emplace(exercise_, "reference.lua", solution("reference.lua"), options, session_);
+    reference_->prefetch();
+    const auto start = Clock::now();
+    judge_.emplace(exercise_, JudgeOptions{.require_full = session_.options.require_full_sandbox});
+    result_.overhead_seconds += seconds_since(start);
+    const std::vector<Trial> trials = prepare_trials();
+
+    if (!exercise_.limits.output_bytes)
+      options.output_bytes = 4 * static_cast<int64_t>(largest_result_) + (1 << 20);
+    yours_.emplace(exercise_, submission_.file.filename().string(), text, options, session_);
+    try {
+      correctness(trials);
+      result_.points = exercise_.correctness_points;
+      if (!exercise_.tiers.empty())
+        time();
+    } catch (...) {
+      account();
+      throw;
+    }
+    account();
+    result_.verdict = verdict_from(result_.tiers);
+    for (const TierResult &tier : result_.tiers)
+      if (tier.state == TierState::granted || tier.state == TierState::at_threshold)
+        result_.points += tier.tier.points;
+    word_times(result_, session_.options.quick);
+  }
+
+ private:
+  // One call of a correctness trial, with what is expected of it.
+  struct Trial {
+    const Case *of;
+    int number; // 1 to of->trials
+    Batch batch;
+    std::vector<Bytes> expected;
+  };
+
+  std::string solution(const char *name) {
+    try {
+      return read_script(exercise_.solutions / name, true);
+    } catch (const Ended &ended) {
+      throw InfrastructureError("the exercise is broken: " + ended.summary + " in " + exercise_.solutions.string());
+    }
+  }
+
+  // A failure of a script that belongs to the exercise.
+  [[noreturn]] void broken(const char *script, const std::string &message) {
+    throw InfrastructureError("the exercise is broken: its " + std::string(script) + " script fails: " + message);
+  }
+
+  // The reference solves every trial first: its results are what is expected, and they bound the size of a result.
+  std::vector<Trial> prepare_trials() {
+    std::vector<Trial> trials;
+    bool first = true;
+    for (const Case &c : exercise_.cases)
+      for (int i = 0; i < std::max(1, c.trials); ++i) {
+        const Key key = session_.key(number_, exercise_.id, "trial of " + c.name, static_cast<uint64_t>(i));
+        trials.push_back({&c, i + 1, {0, judge_->inputs(std::span(&key, 1), c)}, {}});
+        Trial &trial = trials.back();
+        try {
+          if (std::exchange(first, false) || exercise_.fresh_state)
+            reference_->renew();
+          trial.expected = reference_->run(trial.batch.inputs).results;
+        } catch (const CallFailed &failure) {
+          broken("reference", failure.message);
+        }
+        largest_result_ = std::max(largest_result_, trial.expected[0].size());
+        if (judge_->has_expected())
+          trial.expected = judge_->expected(trial.batch.inputs);
+      }
+    reference_->keep_for_measuring();
+    return trials;
+  }
+
+  void correctness(const std::vector<Trial> &trials) {
+    std::optional<Ended> first;
+    std::set<const Case *> wrong;
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      if (session_.interrupted)
+        throw Interrupted{};
+      session_.progress("checking", static_cast<double>(i) / static_cast<double>(trials.size()));
+      const Trial &trial = trials[i];
+      const std::string where =
+          "case '" + trial.of->name + "'" + (trial.of->trials > 1 ? ", trial " + std::to_string(trial.number) : "");
+      try {
+        if (i == 0 || exercise_.fresh_state)
+          yours_->renew();
+        const Slice slice = yours_->run(trial.batch.inputs);
+        const Check check =
+            judge_->check(trial.batch.inputs, slice.results, trial.expected, CallInfo{slice.wall, slice.cpu});
+        if (!check.ok && wrong.insert(trial.of).second && !first)
+          first = Ended{Verdict::wrong, where + ": " + first_line(check.message), where + ":\n" + check.message + "\n"};
+      } catch (const CallFailed &failure) {
+        if (!first) // a wrong result before it says more
+          fail(failure, failure.kind == FailureKind::load_error ? "" : where);
+        break;
+      }
+    }
+    if (first) {
+      if (exercise_.cases.size() > 1)
+        first->detail += std::to_string(exercise_.cases.size() - wrong.size()) + " of " +
+                         std::to_string(exercise_.cases.size()) + " cases are right\n";
+      throw *first;
+    }
+    result_.output = yours_->output();
+    yours_->keep_for_measuring();
+  }
+
+  [[noreturn]] static void fail(const CallFailed &failure, const std::string &where) {
+    const std::string prefix = where.empty() ? "" : where + ": ";
+    throw Ended{verdict_of(failure.kind), prefix + first_line(failure.message),
+                (where.empty() ? "" : where + ":\n") + failure.message + "\n"};
+  }
+
+  MeasureOptions measure_options() {
+    const Session::FreezeCost freeze = session_.freeze_cost();
+    MeasureOptions options;
+    options.fresh_state = exercise_.fresh_state;
+    // Stopping is confirmed thread by thread.
+    options.freeze_seconds = exercise_.uses_cpu_clock() ? freeze.cpu : freeze.wall * exercise_.needs.cores;
+    options.budget_seconds = exercise_.limits.budget_seconds;
+    const Key order = session_.key(number_, exercise_.id, "order", session_.naive.size());
+    options.order_seed = static_cast<uint64_t>(order[0]) << 32 | order[1];
+    options.interrupted = &session_.interrupted;
+    return options;
+  }
+
+  // How many times faster than the naive script the reference is on this case: once an exercise and run.
+  const Measurement &naive_against_reference(const Case &c) {
+    const std::string key = exercise_.solutions.string() + '\n' + exercise_.id + '\n' + c.name;
+    if (const auto known = session_.naive.find(key); known != session_.naive.end())
+      return known->second;
+    WorkerOptions options = session_.worker_options(exercise_);
+    options.output_bytes = INT64_C(1) << 32;
+    Candidate reference(exercise_, "reference.lua", solution("reference.lua"), options, session_);
+    Candidate naive(exercise_, "naive.lua", solution("naive.lua"), options, session_);
+    Court court(*judge_, session_, exercise_, number_, c, naive, reference);
+    MeasureOptions measuring = measure_options();
+    // Carried into every submission's tiers, so it is measured to less than half of what "at the threshold" allows.
+    measuring.precision = 0.02;
+    measuring.most_rounds = session_.options.quick ? quick_rounds : 128;
+    measuring.progress = [&](int rounds) { session_.progress("measuring the naive script", rounds / (rounds + 12.0)); };
+    try {
+      return session_.naive.emplace(key, measure(reference, naive, court, {}, measuring)).first->second;
+    } catch (const CallFailed &failure) {
+      broken("naive or reference", failure.message);
+    } catch (const WrongResult &wrong) {
+      broken("naive", wrong.message);
+    }
+  }
+
+  void time() {
+    std::vector<const Case *> timed; // in the order of the cases
+    for (const Case &c : exercise_.cases)
+      if (std::any_of(exercise_.tiers.begin(), exercise_.tiers.end(),
+                      [&](const Tier &t) { return t.case_name == c.name; }))
+        timed.push_back(&c);
+    for (const Case *c : timed)
+      time(*c);
+  }
+
+  void time(const Case &c) {
+    const Measurement *naive = nullptr;
+    std::vector<Goal> goals;
+    const auto goal_of = [&](const Tier &tier) {
+      return tier.against == Against::reference ? Goal{tier.ratio} : Goal{tier.ratio, *speedup(naive->series)};
+    };
+    for (const Tier &tier : exercise_.tiers) {
+      if (tier.case_name != c.name)
+        continue;
+      if (tier.against == Against::naive && !naive)
+        naive = &naive_against_reference(c);
+      goals.push_back(goal_of(tier));
+    }
+
+    Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
+    MeasureOptions options = measure_options();
+    if (session_.options.quick)
+      options.most_rounds = quick_rounds;
+    options.progress = [&](int rounds) { session_.progress("measuring", rounds / (rounds + 12.0)); };
+    Measurement measured;
+    // Which of many calls it was says little to a learner, but that the trials before were right says much.
+    const std::string where = "case '" + c.name + "', one of many timed calls (the trials before were right)";
+    try {
+      measured = measure(*yours_, *reference_, court, goals, options);
+    } catch (const CallFailed &failure) {
+      if (failure.whose != &*yours_)
+        broken("reference", failure.message);
+      fail(failure, where);
+    } catch (const WrongResult &wrong) {
+      throw Ended{Verdict::wrong, "case '" + c.name + "', a timed call: " + first_line(wrong.message),
+                  where + ", call " + std::to_string(wrong.call + 1) + ":\n" + wrong.message + "\n"};
+    }
+    record(c, goals, measured);
+
+    const auto ratio = speedup(measured.series);
+    for (TierResult &tier : result_.tiers)
+      if (tier.tier.case_name == c.name) {
+        const Interval over = carry(ratio.value_or(Interval{}), goal_of(tier.tier).carried);
+        tier.state = judge_tier(ratio ? std::optional(over) : std::nullopt, tier.tier.ratio);
+        tier.speedup = over;
+      }
+    result_.seconds = measured.yours;
+    result_.reference_seconds = measured.other;
+    result_.naive_seconds = naive ? measured.other * speedup(naive->series)->mid : 0.0;
+    result_.rounds = measured.series.rounds();
+    result_.generations = static_cast<int>(measured.series.generations.size());
+    if (measured.short_slices)
+      note("case '" + c.name + "' is too short to be timed well: a slice of " +
+           std::to_string(measured.calls_per_slice) + " calls takes " +
+           seconds_text(std::min(measured.yours, measured.other) * static_cast<double>(measured.calls_per_slice)));
+    if (measured.budget_ended)
+      note("measuring case '" + c.name + "' ended with its budget of " + seconds_text(exercise_.limits.budget_seconds));
+  }
+
+  void record(const Case &c, const std::vector<Goal> &goals, const Measurement &measured) {
+    if (session_.options.record.empty())
+      return;
+    nlohmann::json rounds = to_json(measured);
+    rounds["exercise"] = exercise_.id;
+    rounds["learner"] = submission_.learner;
+    rounds["case"] = c.name;
+    rounds["clock"] = result_.clock;
+    for (const Goal &goal : goals)
+      rounds["goals"].push_back(
+          {{"ratio", goal.ratio}, {"carried", {goal.carried.low, goal.carried.mid, goal.carried.high}}});
+    std::filesystem::create_directories(session_.options.record);
+    std::ofstream(session_.options.record / (std::to_string(number_) + "-" + c.name + ".json")) << rounds << '\n';
+  }
+
+  void note(const std::string &text) {
+    if (std::find(result_.notes.begin(), result_.notes.end(), text) == result_.notes.end())
+      result_.notes.push_back(text);
+  }
+
+  // What is known of the workers, however the grading ended.
+  void account() {
+    if (result_.output.empty())
+      result_.output = yours_->output();
+    result_.peak_memory = yours_->peak_memory();
+    result_.overhead_seconds += yours_->overhead() + reference_->overhead();
+    for (const auto &missing : {yours_->unprotected(), judge_->unprotected()})
+      for (const std::string &name : missing)
+        note(name.starts_with("not protected") ? name : "not protected: " + name);
+  }
+
+  const Exercise &exercise_;
+  const Submission &submission_;
+  Session::State &session_;
+  Result &result_;
+  const uint64_t number_; // of this grading in the session
+  std::optional<Judge> judge_;
+  std::optional<Candidate> reference_, yours_;
+  std::size_t largest_result_ = 0; // of the reference, bytes
+};
+
+} // namespace
+
+Result grade_submission(const Exercise &exercise, const Submission &submission, Session &session) {
+  const auto start = Clock::now();
+  Session::State &state = session.state();
+  Result result;
+  result.learner = submission.learner;
+  result.exercise = exercise.id;
+  result.file = submission.file.string();
+  result.clock = exercise.uses_cpu_clock() ? "CPU time" : "wall time";
+  result.max_points = exercise.correctness_points;
+  for (const Tier &tier : exercise.tiers) {
+    result.max_points += tier.points;
+    result.tiers.push_back({tier, TierState::not_measured, {}});
+  }
+  if (state.options.quick)
+    result.notes.push_back("quick: indicative only, not a grade");
+  if (state.shared_core)
+    result.notes.push_back("one core only: grader and submission take turns on it");
+  try {
+    Grading(exercise, submission, state, result).run();
+  } catch (const Ended &ended) {
+    result.verdict = ended.verdict;
+    result.summary = ended.summary;
+    result.detail = ended.detail;
+    result.points = 0.0;
+  } catch (const Interrupted &) {
+    throw;
+  } catch (const std::exception &error) { // InfrastructureError, and what else the machine may do to us
+    result.verdict = Verdict::infrastructure_error;
+    result.summary = "not graded: " + first_line(error.what());
+    result.detail = std::string(error.what()) + "\nThis is not the submission's fault, and no score is recorded.\n";
+    result.points = 0.0;
+  }
+  result.wall_seconds = seconds_since(start);
+  return result;
+}
+
+std::string_view name_of(Verdict verdict) {
+  switch (verdict) {
+  case Verdict::passed:
+    return "passed";
+  case Verdict::too_slow:
+    return "too slow";
+  case Verdict::wrong:
+    return "wrong";
+  case Verdict::error:
+    return "error";
+  case Verdict::over_limit:
+    return "over limit";
+  case Verdict::inconclusive:
+    return "inconclusive";
+  case Verdict::infrastructure_error:
+    return "infrastructure error";
+  }
+  return "";
+}
+
+std::string_view name_of(TierState state) {
+  switch (state) {
+  case TierState::granted:
+    return "granted";
+  case TierState::at_threshold:
+    return "at the threshold";
+  case TierState::missed:
+    return "missed";
+  case TierState::inconclusive:
+    return "inconclusive";
+  case TierState::not_measured:
+    return "not measured";
+  }
+  return "";
+}
+
+} // namespace perigee::grader

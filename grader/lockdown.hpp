@@ -1,0 +1,32 @@
+// What a confined program calls on itself once it has started up and before it loads anything hostile: resource limits,
+// no_new_privs, Landlock, and a seccomp allow-list. There is no way back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace perigee::grader {
+
+struct LockdownOptions {
+  bool threads = true;             // whether new threads may be started
+  std::vector<int> keep_fds;       // beside 0, 1, 2; all others are closed
+  bool scratch = false;            // whether /tmp may be used; not in a degraded sandbox, where it is the machine's own
+  uint32_t *denied_word = nullptr; // gets the number of the refused call that ended the process (see describe_denied)
+};
+
+// Call it from the only thread. Throws std::runtime_error naming the step that failed; the program must then exit.
+// Refused calls that no honest script makes (fork, exec, kill, sockets, ...) end the process with SIGSYS; all else that
+// is not on the list fails with EPERM.
+void lockdown(const LockdownOptions &options);
+
+// denied_word holds this when the process aborted (as first process of its pid namespace it cannot die by SIGABRT).
+inline constexpr uint32_t denied_word_abort = 0xFFFF0006u;
+
+// Name of a system call number of this machine, "system call 999" if unknown.
+std::string system_call_name(uint32_t number);
+
+// Landlock's version, 0 when the kernel has none.
+int landlock_version();
+
+} // namespace perigee::grader

@@ -1,0 +1,63 @@
+// What grade.cpp keeps for one run of the grader: the secret seed, cores, a thread that starts workers ahead of time.
+#pragma once
+
+#include "grade.hpp"
+#include "judge.hpp"
+#include "measure.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <sched.h>
+#include <string>
+#include <thread>
+
+namespace perigee::grader {
+
+// Starts workers in the background. One thread for the whole session: a process that asked to die with its parent dies
+// with the *thread* that started it.
+class Starter {
+ public:
+  Starter();
+  ~Starter();
+  std::future<Worker> start(std::function<Worker()> job);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::packaged_task<Worker()>> jobs_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+struct Session::State {
+  explicit State(SessionOptions options);
+  ~State();
+
+  // The generator key of a call: a hash, keyed by the secret seed, of everything that identifies it. A learner who
+  // learns one key (from its numbers) learns nothing about any other.
+  Key key(uint64_t grading, const std::string &exercise, const std::string &case_name, uint64_t call) const;
+  void progress(std::string_view phase, double done) const;
+  FreezeCost freeze_cost();
+  WorkerOptions worker_options(const Exercise &exercise) const;
+
+  const SessionOptions options;
+  std::atomic<bool> interrupted = false;
+  uint64_t gradings = 0;                    // so far
+  bool shared_core = false;                 // one core only: workers and supervisor take turns on it
+  std::map<std::string, Measurement> naive; // reference over naive, by exercise and case
+  std::optional<Starter> starter;           // made after pinning: its thread inherits the supervisor's cores
+
+ private:
+  std::array<unsigned char, 32> seed_;
+  int worker_cpu_ = -1; // the core that timed single-core workers are pinned to; -1: no pinning
+  cpu_set_t before_;    // the supervisor's cores before this session
+  bool pinned_ = false;
+  std::optional<FreezeCost> freeze_cost_;
+};
+
+} // namespace perigee::grader

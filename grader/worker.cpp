@@ -1,0 +1,417 @@
+#include "worker.hpp"
+
+#include "channel.hpp"
+#include "frames.hpp"
+
+#include "core/wire.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace perigee::grader {
+namespace {
+
+// What Perigee itself needs in a worker, beside what the exercise allows the script: code, heap, results; and inputs,
+// which the supervisor keeps within most_input_bytes.
+constexpr int64_t own_bytes = 64 << 20;
+
+double seconds_between(int64_t from, int64_t to) {
+  return double(to - from) * 1e-9;
+}
+
+std::string seconds_text(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g s", seconds);
+  return text;
+}
+
+std::string mebibytes_text(int64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g MiB", double(bytes) / (1 << 20));
+  return text;
+}
+
+// A failure that ends a slice.
+struct Failed {
+  FailureKind kind;
+  std::string text;
+  std::size_t call = 0;
+};
+
+// A piece of a worker's memory that a result refers to.
+struct Range {
+  uint64_t begin, end;
+  std::size_t call;
+};
+
+} // namespace
+
+const char *failure_name(FailureKind kind) {
+  constexpr const char *names[] = {
+      "none",          "load_error", "script_error", "bad_result",       "shared_memory",
+      "changed_input", "time_limit", "memory_limit", "output_limit",     "flood",
+      "crashed",       "exited",     "denied_call",  "ran_while_frozen", "forged_protocol"};
+  return names[std::size_t(kind)];
+}
+
+Verdict verdict_of(FailureKind kind) {
+  switch (kind) {
+  case FailureKind::none:
+    return Verdict::passed;
+  case FailureKind::bad_result:
+  case FailureKind::shared_memory:
+  case FailureKind::changed_input:
+  case FailureKind::ran_while_frozen:
+  case FailureKind::forged_protocol:
+    return Verdict::wrong;
+  case FailureKind::time_limit:
+  case FailureKind::memory_limit:
+  case FailureKind::output_limit:
+  case FailureKind::flood:
+    return Verdict::over_limit;
+  default:
+    return Verdict::error;
+  }
+}
+
+struct Worker::Impl {
+  Impl(const Exercise &exercise, const std::string &script, const std::string &name, const WorkerOptions &options)
+      : exercise(exercise), options(options) {
+    int64_t start = raw_nanoseconds();
+    ChannelOptions channel_options;
+    channel_options.role = "worker";
+    channel_options.memory_bytes =
+        exercise.limits.memory_bytes + own_bytes + std::max(most_input_bytes, exercise.limits.memory_bytes);
+    channel_options.max_tasks = exercise.needs.cores > 1 ? 8 + 2 * exercise.needs.cores : 2;
+    channel_options.cpus = options.cpus;
+    channel_options.require_full = options.require_full;
+    channel_options.interrupted = options.interrupted;
+    nlohmann::json settings = {{"name", name},
+                               {"entry", exercise.entry},
+                               {"jit", exercise.jit},
+                               {"memory", exercise.limits.memory_bytes},
+                               {"modules", exercise.modules},
+                               {"threads", exercise.needs.cores > 1}};
+    channel = std::make_unique<Channel>(channel_options, settings, script);
+    try {
+      load();
+    } catch (const Failed &failed) {
+      load_kind = failed.kind;
+      load_text = failed.text;
+      channel->sandbox().kill();
+    } catch (const WorkerGone &) {
+      Failed failed = ended();
+      load_kind = failed.kind;
+      load_text = failed.text;
+    }
+    start_seconds = seconds_between(start, raw_nanoseconds());
+  }
+
+  void load() {
+    const double waited_before = waited();
+    channel->post(Command::load);
+    constexpr double limit = Limits::load_seconds;
+    wait(waited_before, limit, limit,
+         "loading the script took longer than " + seconds_text(limit) +
+             "; do the work in the function, when it is called");
+    if (Status status = channel->page().status; status != Status::ok)
+      throw reported(status, FailureKind::load_error);
+  }
+
+  // Why the process is gone.
+  Failed ended() {
+    usable = false;
+    auto info = channel->sandbox().exit_info();
+    if (!info)
+      return {FailureKind::exited, "the worker ended"};
+    switch (info->reason) {
+    case ExitReason::memory:
+      return {FailureKind::memory_limit,
+              "used more than the " + mebibytes_text(exercise.limits.memory_bytes) + " of memory allowed"};
+    case ExitReason::output:
+      return {FailureKind::flood, "printed without end; print less"};
+    case ExitReason::denied:
+      return {FailureKind::denied_call, info->describe()};
+    case ExitReason::signalled:
+      return {FailureKind::crashed, info->describe()};
+    default:
+      return {FailureKind::exited, "ended the process before the function had returned"};
+    }
+  }
+
+  // What the process says went wrong. It may lie only to its own disadvantage.
+  Failed reported(Status status, FailureKind script_kind) {
+    std::string text = channel->text();
+    std::size_t call = channel->page().failed;
+    switch (status) {
+    case Status::load_error:
+    case Status::script_error:
+      return {script_kind, text, call};
+    case Status::bad_result:
+      return {FailureKind::bad_result, text, call};
+    case Status::output_limit:
+      return {FailureKind::output_limit,
+              text + " (" + mebibytes_text(options.output_bytes) + "); return only what is asked for", call};
+    case Status::memory_limit:
+      return {FailureKind::memory_limit, text, call};
+    default:
+      return {FailureKind::forged_protocol, "the worker's answer makes no sense: " + text, call};
+    }
+  }
+
+  // Waits for the answer to a command, sent when waited() was `waited_before`. A limit holds for the time that the
+  // process ran or slept, not for what it waited for its core (workers on a crowded machine have waited for seconds);
+  // by the wall, four times as long at most.
+  void wait(double waited_before, double call_seconds, double total_seconds, const std::string &what) {
+    const int64_t start = raw_nanoseconds();
+    for (double call = call_seconds, total = total_seconds;;) {
+      switch (channel->wait(call, total)) {
+      case Channel::Wait::done:
+        return;
+      case Channel::Wait::gone:
+        throw ended();
+      case Channel::Wait::late:
+        const double late_by = seconds_between(start, raw_nanoseconds()) - call_seconds, held_up = waited() - waited_before;
+        if (late_by > held_up || late_by > 3 * total_seconds)
+          throw Failed{FailureKind::time_limit, what, channel->page().progress};
+        call = total = 0.05;
+      }
+    }
+  }
+
+  // Seconds that the process has waited for cores that others held, a core's share.
+  double waited() const { return double(channel->sandbox().waited_ns()) * 1e-9 / std::max(1, exercise.needs.cores); }
+
+  Slice run(const std::vector<Bytes> &inputs) {
+    Slice slice;
+    int64_t begin = raw_nanoseconds();
+    try {
+      if (!usable)
+        throw Failed{FailureKind::exited, "the worker has ended"};
+      measure(inputs, slice);
+    } catch (const WorkerGone &) {
+      fail(slice, ended(), inputs.size());
+    } catch (const Failed &failed) {
+      fail(slice, failed, inputs.size());
+    }
+    overhead_seconds += seconds_between(begin, raw_nanoseconds()) - slice.wall;
+    return slice;
+  }
+
+  void fail(Slice &slice, const Failed &failed, std::size_t calls) {
+    slice.kind = failed.kind;
+    slice.failure = failed.text;
+    slice.failed_call = failed.call < calls ? failed.call : 0; // the process may have said anything
+    slice.results.clear();
+    switch (failed.kind) {
+    case FailureKind::script_error:
+    case FailureKind::bad_result:
+    case FailureKind::shared_memory:
+    case FailureKind::changed_input:
+    case FailureKind::output_limit:
+      break;
+    default:
+      usable = false;
+      channel->sandbox().kill();
+    }
+  }
+
+  void measure(const std::vector<Bytes> &inputs, Slice &slice) {
+    Sandbox &sandbox = channel->sandbox();
+    ControlPage &page = channel->page();
+    double call_limit = exercise.limits.call_seconds;
+    Bytes packed = frames::pack(inputs);
+
+    if (sandbox.frozen())
+      sandbox.thaw();
+    page.capacity = packed.size();
+    const double waited_clearing = waited();
+    channel->post(Command::prepare);
+    double clearing_limit = std::max(2.0, call_limit); // garbage collection; a script's finalisers may hang in it
+    wait(waited_clearing, clearing_limit, clearing_limit, "clearing up after the calls before did not end");
+    if (Status status = page.status; status != Status::ok)
+      throw reported(status, FailureKind::script_error);
+    uint64_t input_address = page.input.address, input_bytes = page.input.bytes;
+    if (input_bytes < packed.size())
+      throw Failed{FailureKind::forged_protocol, "the worker has no input buffer"};
+
+    // Whatever address it claims, inputs go into its own memory, and only now that it stands still.
+    sandbox.freeze();
+    if (!packed.empty() && !sandbox.write_memory(input_address, packed.data(), packed.size()))
+      throw Failed{FailureKind::forged_protocol, "the worker's input buffer is not there"};
+    page.count = uint32_t(inputs.size());
+    page.output_bytes = uint64_t(options.output_bytes);
+    if (sandbox.ran_while_frozen())
+      throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};
+
+    const bool wall_clock = !exercise.uses_cpu_clock();
+    const double waited_before = waited();
+    int64_t cpu = sandbox.cpu_ns(), wall = raw_nanoseconds();
+    channel->post(Command::call);
+    sandbox.thaw();
+    double slice_limit = std::max(options.slice_seconds, call_limit);
+    wait(waited_before, call_limit, slice_limit, "a call took longer than " + seconds_text(call_limit));
+    sandbox.freeze();
+    // Every task has stopped: only now is the work over, and the clock with it.
+    slice.wall = seconds_between(wall, raw_nanoseconds());
+    slice.cpu = seconds_between(cpu, sandbox.cpu_ns());
+    if (wall_clock)
+      slice.waited = waited() - waited_before;
+
+    if (Status status = page.status; status != Status::ok)
+      throw reported(status, FailureKind::script_error);
+    collect(inputs, packed, {input_address, input_address + input_bytes, 0}, slice);
+    if (sandbox.ran_while_frozen())
+      throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};
+  }
+
+  // Reads the results, once, and parses only that copy.
+  void collect(const std::vector<Bytes> &inputs, const Bytes &packed, Range input, Slice &slice) {
+    Sandbox &sandbox = channel->sandbox();
+    wire::Limits limits;
+    limits.bytes = uint64_t(options.output_bytes);
+    uint64_t most = frames::table_bytes(inputs.size()) + inputs.size() * frames::aligned(limits.bytes);
+    Bytes answer;
+    std::vector<frames::Blob> blobs;
+    if (!channel->read(channel->page().output, most, answer) || !frames::unpack(answer, inputs.size(), blobs))
+      throw Failed{FailureKind::forged_protocol, "the worker's results are not where it says"};
+
+    std::vector<Range> ranges;
+    for (std::size_t call = 0; call < blobs.size(); ++call) {
+      std::string error;
+      if (!wire::check(blobs[call], limits, true, error))
+        throw Failed{FailureKind::forged_protocol, "the worker's result is malformed: " + error, call};
+      for (const wire::ArrayEntry &array : wire::arrays(blobs[call])) {
+        Range range{array.place, array.place + array.bytes, call};
+        if (range.end < range.begin)
+          throw Failed{FailureKind::forged_protocol, "the worker's result is not where it says", call};
+        if (range.begin == range.end)
+          continue;
+        ranges.push_back(range);
+        if (!exercise.in_place && range.begin < input.end && input.begin < range.end)
+          throw Failed{FailureKind::shared_memory,
+                       "the result shares memory with " + owner(inputs, range, input.begin) + "; return a copy", call};
+      }
+    }
+    // One array reused for all calls would hold only the last result.
+    std::sort(ranges.begin(), ranges.end(), [](const Range &a, const Range &b) { return a.begin < b.begin; });
+    for (std::size_t i = 1; i < ranges.size(); ++i)
+      if (ranges[i].begin < ranges[i - 1].end && ranges[i].call != ranges[i - 1].call)
+        throw Failed{FailureKind::shared_memory,
+                     "the results of two calls share memory; return a new array from every call",
+                     std::max(ranges[i].call, ranges[i - 1].call)};
+
+    slice.results.resize(blobs.size());
+    auto read = [&](uint64_t address, void *to, std::size_t size) { return sandbox.read_memory(address, to, size); };
+    for (std::size_t call = 0; call < blobs.size(); ++call)
+      if (!wire::materialise(blobs[call], read, slice.results[call]))
+        throw Failed{FailureKind::forged_protocol, "the worker's result is not where it says", call};
+
+    if (!exercise.in_place)
+      check_inputs(inputs, packed, input.begin);
+  }
+
+  // The arguments in which arrays of a batch's inputs lie, with their addresses in the worker.
+  template <class Visit> static void each_array(const std::vector<Bytes> &inputs, uint64_t base, Visit &&visit) {
+    uint64_t at = base + frames::table_bytes(inputs.size());
+    for (std::size_t call = 0; call < inputs.size(); ++call) {
+      auto arrays = wire::arrays(inputs[call]);
+      std::vector<int> owners = arrays.empty() ? std::vector<int>() : wire::array_owners(inputs[call]);
+      for (std::size_t i = 0; i < arrays.size(); ++i)
+        visit(call, arrays[i], owners[i] + 1, at + arrays[i].place);
+      at += frames::aligned(inputs[call].size());
+    }
+  }
+
+  static std::string owner(const std::vector<Bytes> &inputs, const Range &range, uint64_t base) {
+    std::string name = "an input";
+    each_array(inputs, base, [&](std::size_t call, const wire::ArrayEntry &array, int argument, uint64_t address) {
+      if (call == range.call && range.begin < address + array.bytes && address < range.end)
+        name = "input " + std::to_string(argument);
+    });
+    return name;
+  }
+
+  void check_inputs(const std::vector<Bytes> &inputs, const Bytes &packed, uint64_t base) {
+    Bytes now;
+    each_array(inputs, base, [&](std::size_t call, const wire::ArrayEntry &array, int argument, uint64_t address) {
+      now.resize(array.bytes);
+      const std::byte *before = packed.data() + (address - base);
+      if (array.bytes == 0)
+        return;
+      if (!channel->sandbox().read_memory(address, now.data(), array.bytes))
+        throw Failed{FailureKind::forged_protocol, "the worker's inputs have gone", call};
+      if (std::memcmp(now.data(), before, array.bytes) == 0)
+        return;
+      std::size_t first = std::size_t(std::mismatch(now.begin(), now.end(), before).first - now.begin());
+      int64_t element = int64_t(first / wire::dtype_bytes(array.dtype));
+      std::string index;
+      for (int axis = array.ndim - 1; axis >= 0; --axis) {
+        index = "[" + std::to_string(element % array.shape[axis] + 1) + "]" + index;
+        element /= array.shape[axis];
+      }
+      throw Failed{FailureKind::changed_input,
+                   "the function changed its input " + std::to_string(argument) + ", first at " + index +
+                       "; work on a copy (a:copy())",
+                   call};
+    });
+  }
+
+  const Exercise exercise;
+  const WorkerOptions options;
+  std::unique_ptr<Channel> channel;
+  FailureKind load_kind = FailureKind::none;
+  std::string load_text, output;
+  bool usable = true;
+  double start_seconds = 0, overhead_seconds = 0;
+};
+
+Worker::Worker(const Exercise &exercise, const std::string &script_text, const std::string &script_name,
+               const WorkerOptions &options)
+    : impl_(std::make_unique<Impl>(exercise, script_text, script_name, options)) {}
+Worker::~Worker() = default;
+Worker::Worker(Worker &&) noexcept = default;
+Worker &Worker::operator=(Worker &&) noexcept = default;
+
+FailureKind Worker::load_kind() const {
+  return impl_->load_kind;
+}
+const std::string &Worker::load_error() const {
+  return impl_->load_text;
+}
+Slice Worker::run(const std::vector<Bytes> &inputs) {
+  return impl_->run(inputs);
+}
+bool Worker::usable() const {
+  return impl_->usable && impl_->load_kind == FailureKind::none;
+}
+
+std::string Worker::output() {
+  impl_->channel->sandbox().alive();
+  constexpr std::size_t most = 64 << 10;
+  if (impl_->output.size() < most)
+    impl_->output += clean_text(impl_->channel->sandbox().take_output(), most - impl_->output.size());
+  return impl_->output;
+}
+
+int64_t Worker::memory_peak() {
+  return impl_->channel->sandbox().memory_peak();
+}
+double Worker::start_seconds() const {
+  return impl_->start_seconds;
+}
+double Worker::overhead_seconds() const {
+  return impl_->overhead_seconds;
+}
+std::vector<std::string> Worker::unprotected() const {
+  return impl_->channel->sandbox().unprotected();
+}
+void Worker::kill() {
+  impl_->usable = false;
+  impl_->channel->sandbox().kill();
+}
+
+} // namespace perigee::grader

@@ -1,0 +1,208 @@
+-- Clocks and benchmarks. Nothing here depends on how fast the machine is; comparisons use CPU time, which other
+-- programs on the machine hardly disturb.
+local lu = require "luaunit"
+local pg = require "perigee"
+local timer, bench = pg.timer, pg.bench
+
+TestTimer = {}
+
+function TestTimer:test_clocks_go_forward()
+  for _, clock in ipairs { "now", "cpu", "thread" } do
+    local last, sum = timer[clock](), 0
+    for _ = 1, 2000 do
+      local now = timer[clock]()
+      lu.assertTrue(now >= last)
+      last, sum = now, sum + now
+    end
+    lu.assertTrue(sum > 0)
+  end
+end
+
+function TestTimer:test_clocks_stay_in_compiled_traces()
+  local aborts, traces = 0, 0
+  local function watch(what, _, fn)
+    if what == "abort" and debug.getinfo(fn, "S").source == "@perigee:timer" then
+      aborts = aborts + 1
+    elseif what == "stop" then
+      traces = traces + 1
+    end
+  end
+  local function loop(n)
+    local total = 0
+    for _ = 1, n do
+      total = total + timer.now() + timer.cpu() + timer.thread()
+      timer.sleep(0)
+    end
+    return total
+  end
+  jit.attach(watch, "trace")
+  loop(1000)
+  jit.attach(watch)
+  lu.assertEquals(aborts, 0)
+  lu.assertTrue(traces >= 1)
+end
+
+function TestTimer:test_sleep_waits_and_takes_no_cpu_time()
+  local wall, cpu = timer.now(), timer.thread()
+  timer.sleep(0.05)
+  lu.assertTrue(timer.now() - wall >= 0.05)
+  lu.assertTrue(timer.thread() - cpu < timer.now() - wall)
+end
+
+function TestTimer:test_busy_work_takes_cpu_time()
+  local cpu, thread = timer.cpu(), timer.thread()
+  local x = 0
+  while timer.cpu() - cpu < 0.01 do
+    x = x + 1
+  end
+  lu.assertTrue(timer.thread() > thread)
+end
+
+function TestTimer:test_resolution()
+  for _, clock in ipairs { "wall", "cpu", "thread" } do
+    lu.assertTrue(timer.resolution(clock) > 0)
+  end
+  lu.assertTrue(timer.resolution() > 0)
+end
+
+function TestTimer:test_errors()
+  lu.assertErrorMsgContains("seconds must be a number from 0 to 1e9, got -1", timer.sleep, -1)
+  lu.assertErrorMsgContains("seconds must be a number from 0 to 1e9, got nil", timer.sleep)
+  lu.assertErrorMsgContains("seconds must be a number from 0 to 1e9", timer.sleep, 0 / 0)
+  lu.assertErrorMsgContains('the clock must be "wall", "cpu" or "thread", got sun', timer.resolution, "sun")
+end
+
+TestBench = {}
+
+-- n steps that no compiler shortens.
+local function work(n)
+  return function()
+    local x = 0.5
+    for _ = 1, n do
+      x = 3.7 * x * (1 - x)
+    end
+    return x
+  end
+end
+
+local careful = { clock = "cpu", confidence = 0.999, seconds = 1, quiet = true }
+
+function TestBench:test_equal_work_shows_no_difference()
+  local r = bench.compare({ naive = work(20000), mine = work(20000) }, careful)
+  lu.assertEquals(r.candidates.mine.verdict, "no difference shown", r.table)
+  lu.assertStrContains(tostring(r), "no difference shown between mine and naive")
+  lu.assertStrContains(r.table, "no difference shown")
+end
+
+function TestBench:test_equal_short_work_shows_no_difference()
+  -- Two closures of one function share bytecode; measured on one trace, the second came out 12% slower.
+  local function short(x)
+    return function() return x * 2 end
+  end
+  local r = bench.compare({ a = short(1), b = short(2) }, careful)
+  lu.assertEquals(r.candidates.b.verdict, "no difference shown", r.table)
+  lu.assertStrContains(r.table, "note: calling a function costs")
+end
+
+function TestBench:test_ten_percent_more_work_is_seen()
+  local r = bench.compare({ naive = work(22000), mine = work(20000), worse = work(24200) }, careful)
+  lu.assertEquals(r.baseline, "naive")
+  lu.assertEquals(r.candidates.mine.verdict, "faster", r.table)
+  lu.assertEquals(r.candidates.worse.verdict, "slower", r.table)
+  lu.assertEquals(r.candidates.naive.speedup, 1)
+  lu.assertTrue(r.candidates.mine.low <= r.candidates.mine.speedup)
+  lu.assertTrue(r.candidates.mine.speedup <= r.candidates.mine.high)
+  lu.assertTrue(r.rounds >= 12)
+  lu.assertEquals(#r.candidates.mine.samples, r.rounds)
+  lu.assertStrContains(tostring(r), "as fast as naive")
+end
+
+function TestBench:test_few_rounds_claim_nothing()
+  -- Three rounds cannot give a 99% interval, whatever the difference.
+  local r = bench.compare({ a = work(1000), b = work(100000) }, { clock = "cpu", rounds = 3, seconds = 0.1, quiet = true })
+  lu.assertEquals(r.rounds, 3)
+  lu.assertEquals(r.candidates.b.verdict, "no difference shown")
+end
+
+function TestBench:test_compare_prints_a_table()
+  local print_before, lines = print, {}
+  print = function(text) lines[#lines + 1] = text end
+  local ok, r = pcall(bench.compare, { a = work(1000), b = work(1000) }, { seconds = 0.05, warmup = 0.05, baseline = "b" })
+  print = print_before
+  lu.assertTrue(ok, r)
+  lu.assertEquals(lines, { r.table })
+  lu.assertStrMatches(r.table, "candidate +median +best +speedup +99%% interval\n.*")
+  lu.assertEquals(r.baseline, "b")
+end
+
+function TestBench:test_compare_leaves_the_scripts_random_numbers_alone()
+  math.randomseed(1)
+  local expected = { math.random(), math.random() }
+  math.randomseed(1)
+  local first = math.random()
+  bench.compare({ a = work(10), b = work(10) }, { seconds = 0.02, warmup = 0.02, quiet = true })
+  lu.assertEquals({ first, math.random() }, expected)
+end
+
+function TestBench:test_candidates_keep_their_upvalues()
+  local function counter()
+    local count = 0
+    return function() count = count + 1 end, function() return count end
+  end
+  local f, f_count = counter()
+  local g, g_count = counter()
+  local r = bench.compare({ f = f, g = g }, { seconds = 0.02, warmup = 0.02, quiet = true })
+  lu.assertTrue(f_count() > 2 * r.calls * r.rounds)
+  lu.assertTrue(g_count() > 2 * r.calls * r.rounds)
+end
+
+function TestBench:test_run()
+  local calls = 0
+  local r = bench.run(function() calls = calls + 1 end, { name = "count", seconds = 0.1, warmup = 0.05 })
+  lu.assertTrue(calls >= r.calls * #r.samples)
+  lu.assertTrue(#r.samples >= 5 and #r.samples <= 100)
+  lu.assertTrue(r.best > 0 and r.best <= r.median and r.best <= r.mean and r.deviation >= 0)
+  local sum, best = 0, math.huge
+  for _, t in ipairs(r.samples) do
+    sum, best = sum + t, math.min(best, t)
+  end
+  lu.assertAlmostEquals(r.mean, sum / #r.samples, 1e-12)
+  lu.assertEquals(r.best, best)
+  lu.assertStrMatches(tostring(r), "count: %S+ %a+ a call .*")
+end
+
+function TestBench:test_run_times_each_call_in_full()
+  -- The loop of calls must not hoist what is the same in every call: 100 times the work takes over 10 times as long.
+  local short = bench.run(work(100), { clock = "cpu", seconds = 0.1 })
+  local long = bench.run(work(10000), { clock = "cpu", seconds = 0.1 })
+  lu.assertTrue(long.best > 10 * short.best)
+end
+
+function TestBench:test_run_on_slow_functions()
+  local r = bench.run(function() timer.sleep(0.02) end, { seconds = 0.02, warmup = 0.02 })
+  lu.assertEquals(#r.samples, 5)
+  lu.assertEquals(r.calls, 1)
+  lu.assertTrue(r.best >= 0.02)
+  bench.run(function() timer.sleep(0.02) end, { clock = "cpu", seconds = 0.02, warmup = 0.02 }) -- ends, too
+end
+
+function TestBench:test_errors()
+  local f = function() end
+  local function fails(message, ...)
+    lu.assertErrorMsgContains(message, ...)
+  end
+  fails("a function is expected, got 3", bench.run, 3)
+  fails("there is no option \"second\"; there are clock, name, seconds, warmup", bench.run, f, { second = 1 })
+  fails("bench.run: seconds must be a number of seconds above 0, got 0", bench.run, f, { seconds = 0 })
+  fails('bench.run: clock must be "wall" or "cpu", got "sun"', bench.run, f, { clock = "sun" })
+  fails("options are a table, got 1", bench.run, f, 1)
+  fails("at least two candidates are expected, got 1", bench.compare, { a = f })
+  fails("candidates need names", bench.compare, { f, f })
+  fails("candidate a must be a function, got 1", bench.compare, { a = 1, b = f })
+  fails("there is no candidate \"c\" to be the baseline; there are a, b", bench.compare, { a = f, b = f }, { baseline = "c" })
+  fails("confidence must be a number from 0.5 to 0.9999", bench.compare, { a = f, b = f }, { confidence = 1 })
+  fails("rounds must be an integer above 0, got 1.5", bench.compare, { a = f, b = f }, { rounds = 1.5 })
+  fails("oh dear", bench.compare, { a = f, b = function() error("oh dear") end })
+end
+
+os.exit(lu.LuaUnit.run())
