@@ -946,6 +946,8 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
       }
     }
     add({"--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"});
+    // Debian's libopenblas.so.0 is a link by way of here.
+    add({"--ro-bind-try", "/etc/alternatives", "/etc/alternatives"});
     for (const char *device : {"/dev/null", "/dev/zero", "/dev/urandom"}) {
       add({"--dev-bind", device, device});
     }

@@ -107,34 +107,11 @@ pg_array describe(int32_t dtype, std::span<const int64_t> shape) {
 
 } // namespace
 
-const char *dtype_name(int32_t dtype) {
-  static constexpr const char *names[] = {"bool",  "uint8",  "int32",  "int64",  "float32",   "float64",   "int8",
-                                          "int16", "uint16", "uint32", "uint64", "complex64", "complex128"};
-  return dtype >= 0 && dtype <= PG_COMPLEX128 ? names[dtype] : "unknown";
-}
-
-std::string shape_text(const pg_array &a) {
-  std::string text = "(";
-  for (int i = 0; i < a._ndim; ++i)
-    text += (i ? ", " : "") + std::to_string(a._shape[i]);
-  return text + ")";
-}
-
 int32_t promote(int32_t a, int32_t b) {
   if (a > b)
     std::swap(a, b);
   // Values are ordered so that the larger one holds the smaller, but for integers meeting float32.
   return b == PG_FLOAT32 && (a == PG_INT32 || a == PG_INT64) ? PG_FLOAT64 : b;
-}
-
-bool is_contiguous(const pg_array &a) {
-  int64_t stride = 1;
-  for (int i = a._ndim; i-- > 0;) {
-    if (a._shape[i] != 1 && a._strides[i] != stride)
-      return a._size == 0;
-    stride *= a._shape[i];
-  }
-  return true;
 }
 
 void retain(pg_block *block) {

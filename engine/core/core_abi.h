@@ -2,6 +2,8 @@
 
 /* Message of the calling thread's last failed engine call. */
 const char *pg_last_message(void);
+/* Keeps a message for pg_last_message: for plugins, which fail as the engine does. */
+void pg_set_last_message(const char *message);
 
 /* Accounts bytes of memory outside the Lua heap to the calling thread's current VM. *collect becomes 1 when so much
    has been taken since the last collection that the caller should run a full garbage collection (core.collect).

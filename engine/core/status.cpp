@@ -15,4 +15,5 @@ pg_status set_last_error(pg_status status, const char *message) noexcept {
 } // namespace perigee
 
 extern "C" const char *pg_last_message(void) { return perigee::last_message; }
+extern "C" void pg_set_last_message(const char *message) { perigee::set_last_error(PG_OK, message); }
 extern "C" const char *pg_version(void) { return PERIGEE_VERSION; }

@@ -1,0 +1,46 @@
+// What a plugin needs of the engine's C++ interface, over the C ABI, which is all that libperigee exports: errors
+// (status.hpp) and arrays (array.hpp). Compiled into every plugin and not into the library.
+#include "array/array.hpp"
+#include "core/status.hpp"
+
+namespace perigee {
+
+pg_status set_last_error(pg_status status, const char *message) noexcept {
+  pg_set_last_message(message);
+  return status;
+}
+
+namespace array {
+
+static Array checked(int32_t status, const pg_array &a) {
+  if (status != PG_OK)
+    throw Error(static_cast<pg_status>(status), pg_last_message());
+  return Array::adopt(a);
+}
+
+Array create(int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *collect) {
+  pg_array a{};
+  int32_t ignored = 0;
+  return checked(
+      pg_array_create(&a, collect ? collect : &ignored, dtype, static_cast<int32_t>(shape.size()), shape.data(), zero),
+      a);
+}
+
+Array share(const pg_array &source) {
+  pg_array a{};
+  int32_t ignored = 0;
+  return checked(pg_array_share(&a, &ignored, &source), a);
+}
+
+Array copy(const pg_array &source, int32_t dtype, int32_t *collect) {
+  pg_array a{};
+  int32_t ignored = 0;
+  return checked(pg_array_astype(&a, collect ? collect : &ignored, &source, dtype == -1 ? source._dtype : dtype), a);
+}
+
+Array contiguous(const pg_array &source) {
+  return is_contiguous(source) ? share(source) : copy(source);
+}
+
+} // namespace array
+} // namespace perigee

@@ -1,0 +1,135 @@
+// BLAS by element type, the thread budget, and matrices as BLAS wants them.
+#pragma once
+
+#include "array/array.hpp"
+#include "core/status.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cblas.h>
+#include <climits>
+#include <complex>
+#include <type_traits>
+
+namespace perigee::linalg {
+
+using array::Array;
+using cfloat = std::complex<float>;
+using cdouble = std::complex<double>;
+
+template <class T> struct real_of { using type = T; };
+template <class T> struct real_of<std::complex<T>> { using type = T; };
+template <class T> using real_t = typename real_of<T>::type;
+template <class T> inline constexpr bool is_complex_v = !std::is_same_v<T, real_t<T>>;
+
+template <class T> inline constexpr int32_t dtype_of = -1;
+template <> inline constexpr int32_t dtype_of<float> = PG_FLOAT32;
+template <> inline constexpr int32_t dtype_of<double> = PG_FLOAT64;
+template <> inline constexpr int32_t dtype_of<cfloat> = PG_COMPLEX64;
+template <> inline constexpr int32_t dtype_of<cdouble> = PG_COMPLEX128;
+
+/// The dtype in which LAPACK works on arrays of this one: integers become float64.
+constexpr int32_t work_dtype(int32_t dtype) {
+  return dtype == PG_FLOAT32 || dtype == PG_COMPLEX64 || dtype == PG_COMPLEX128 ? dtype
+                                                                                : static_cast<int32_t>(PG_FLOAT64);
+}
+
+/// Calls visitor(std::type_identity<T>{}) with the element type of a work dtype.
+template <class Visitor> decltype(auto) visit(int32_t dtype, Visitor &&visitor) {
+  switch (dtype) {
+  case PG_FLOAT32:
+    return visitor(std::type_identity<float>{});
+  case PG_COMPLEX64:
+    return visitor(std::type_identity<cfloat>{});
+  case PG_COMPLEX128:
+    return visitor(std::type_identity<cdouble>{});
+  default:
+    return visitor(std::type_identity<double>{});
+  }
+}
+
+/// Gives OpenBLAS the engine's thread budget. Before every call into it: a few nanoseconds when nothing changed.
+inline void use_thread_budget() {
+  static std::atomic<int> told{0};
+  const int threads = 1; // TODO
+  if (told.load(std::memory_order_relaxed) != threads) {
+    openblas_set_num_threads(threads);
+    told.store(threads, std::memory_order_relaxed);
+  }
+}
+
+/// A length or stride for BLAS, whose integers have 32 bits.
+inline int blas_int(int64_t n) {
+  if (n > INT_MAX || n < -INT_MAX)
+    throw UnsupportedError("linear algebra with an axis or stride of " + std::to_string(n) +
+                           " elements; OpenBLAS counts to 2^31");
+  return static_cast<int>(n);
+}
+
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const float *a, int lda, const float *b,
+                 int ldb, float *c, int ldc) {
+  cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, ldc);
+}
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const double *a, int lda, const double *b,
+                 int ldb, double *c, int ldc) {
+  cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, lda, b, ldb, 0, c, ldc);
+}
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const cfloat *a, int lda, const cfloat *b,
+                 int ldb, cfloat *c, int ldc) {
+  const cfloat one = 1, zero = 0;
+  cblas_cgemm(CblasRowMajor, ta, tb, m, n, k, &one, a, lda, b, ldb, &zero, c, ldc);
+}
+inline void gemm(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, const cdouble *a, int lda,
+                 const cdouble *b, int ldb, cdouble *c, int ldc) {
+  const cdouble one = 1, zero = 0;
+  cblas_zgemm(CblasRowMajor, ta, tb, m, n, k, &one, a, lda, b, ldb, &zero, c, ldc);
+}
+
+inline void gemv(CBLAS_TRANSPOSE t, int m, int n, const float *a, int lda, const float *x, int incx, float *y) {
+  cblas_sgemv(CblasRowMajor, t, m, n, 1, a, lda, x, incx, 0, y, 1);
+}
+inline void gemv(CBLAS_TRANSPOSE t, int m, int n, const double *a, int lda, const double *x, int incx, double *y) {
+  cblas_dgemv(CblasRowMajor, t, m, n, 1, a, lda, x, incx, 0, y, 1);
+}
+inline void gemv(CBLAS_TRANSPOSE t, int m, int n, const cfloat *a, int lda, const cfloat *x, int incx, cfloat *y) {
+  const cfloat one = 1, zero = 0;
+  cblas_cgemv(CblasRowMajor, t, m, n, &one, a, lda, x, incx, &zero, y, 1);
+}
+inline void gemv(CBLAS_TRANSPOSE t, int m, int n, const cdouble *a, int lda, const cdouble *x, int incx, cdouble *y) {
+  const cdouble one = 1, zero = 0;
+  cblas_zgemv(CblasRowMajor, t, m, n, &one, a, lda, x, incx, &zero, y, 1);
+}
+
+inline float dot(int n, const float *x, int incx, const float *y, int incy) {
+  return cblas_sdot(n, x, incx, y, incy);
+}
+inline double dot(int n, const double *x, int incx, const double *y, int incy) {
+  return cblas_ddot(n, x, incx, y, incy);
+}
+inline cfloat dot(int n, const cfloat *x, int incx, const cfloat *y, int incy) {
+  cfloat result;
+  cblas_cdotu_sub(n, x, incx, y, incy, &result);
+  return result;
+}
+inline cdouble dot(int n, const cdouble *x, int incx, const cdouble *y, int incy) {
+  cdouble result;
+  cblas_zdotu_sub(n, x, incx, y, incy, &result);
+  return result;
+}
+
+/// The upper triangle of a (n x k) times its transpose (or, with `transposed`, of a^T a for a k x n). Reals only: for
+/// complex types syrk is what a numpy user would not expect of a @ a.T, and rare.
+inline void syrk(bool transposed, int n, int k, const float *a, int lda, float *c, int ldc) {
+  cblas_ssyrk(CblasRowMajor, CblasUpper, transposed ? CblasTrans : CblasNoTrans, n, k, 1, a, lda, 0, c, ldc);
+}
+inline void syrk(bool transposed, int n, int k, const double *a, int lda, double *c, int ldc) {
+  cblas_dsyrk(CblasRowMajor, CblasUpper, transposed ? CblasTrans : CblasNoTrans, n, k, 1, a, lda, 0, c, ldc);
+}
+
+/// Scratch memory: an array, so that it counts against the memory limit and comes from the engine's reuse cache.
+template <class T> Array scratch(int64_t n) {
+  const int64_t shape[] = {std::max<int64_t>(n, 1)};
+  return array::create(dtype_of<T>, shape, false);
+}
+
+} // namespace perigee::linalg
