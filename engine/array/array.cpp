@@ -84,8 +84,7 @@ pg_block *allocate(int64_t bytes, bool zero, int32_t *collect) {
 pg_array describe(int32_t dtype, std::span<const int64_t> shape) {
   const auto size = static_cast<int64_t>(element_size(dtype));
   if (size == 0)
-    throw UnsupportedError(std::string("arrays of dtype ") + dtype_name(dtype) +
-                           "; use bool, uint8, int32, int64, float32 or float64");
+    throw ArgumentError(std::to_string(dtype) + " is not a dtype");
   if (shape.size() > max_dimensions)
     throw ArgumentError("an array has at most 8 dimensions, not " + std::to_string(shape.size()));
   pg_array a{};

@@ -14,24 +14,38 @@ namespace perigee::array {
 
 inline constexpr int max_dimensions = 8;
 
-/// Bytes of one element, 0 for a dtype that has no operations yet.
+inline constexpr int dtype_count = PG_COMPLEX128 + 1;
+
+/// Bytes of one element, 0 for what is not a dtype.
 constexpr std::size_t element_size(int32_t dtype) {
   switch (dtype) {
   case PG_BOOL:
+  case PG_INT8:
   case PG_UINT8:
     return 1;
+  case PG_INT16:
+  case PG_UINT16:
+    return 2;
   case PG_INT32:
+  case PG_UINT32:
   case PG_FLOAT32:
     return 4;
   case PG_INT64:
+  case PG_UINT64:
   case PG_FLOAT64:
+  case PG_COMPLEX64:
     return 8;
+  case PG_COMPLEX128:
+    return 16;
   default:
     return 0;
   }
 }
 constexpr bool is_float(int32_t dtype) {
   return dtype == PG_FLOAT32 || dtype == PG_FLOAT64;
+}
+constexpr bool is_complex(int32_t dtype) {
+  return dtype == PG_COMPLEX64 || dtype == PG_COMPLEX128;
 }
 
 /// "float64" and so on; "unknown" for what is not a dtype.

@@ -724,100 +724,12 @@ function assign_row(a, k, value)
   write(as_array(part), value)
 end
 
-local function is_contiguous(a)
-  local stride = 1
-  for i = a._ndim - 1, 0, -1 do
-    if a._shape[i] ~= 1 and a._strides[i] ~= stride then
-      return false
-    end
-    stride = stride * a._shape[i]
-  end
-  return true
-end
-
---- a:reshape(2, 3) or a:reshape({2, 3}): the same elements in another shape; one length may be -1. A view if a's
---- elements are adjacent, else a copy.
-function methods.reshape(a, ...)
-  a = need_array("reshape", a)
-  check_alive(a)
-  local shape = type((...)) == "table" and (...) or { ... }
-  local known, open = 1, nil
-  for i = 1, #shape do
-    if shape[i] == -1 then
-      if open then
-        fail("reshape: only one length can be -1")
-      end
-      open = i
-      lengths[math.min(i, 8) - 1] = 1
-    else
-      set_length("reshape", i, shape[i])
-      known = known * shape[i]
-    end
-  end
-  local size, rank = tonumber(a._size), #shape
-  if rank > 8 then
-    fail("reshape: an array has at most 8 dimensions")
-  end
-  if open and known > 0 and size % known == 0 then
-    lengths[open - 1] = size / known
-    known = size
-  end
-  if known ~= size or (open and known == 0) then
-    local parts = {}
-    for i = 1, rank do
-      parts[i] = tostring(shape[i])
-    end
-    fail("reshape: %d elements cannot take the shape (%s)", size, concat(parts, ", "))
-  end
-  local kept = {}
-  for i = 1, rank do
-    kept[i] = tonumber(lengths[i - 1])
-  end
-  local v = is_contiguous(a) and share(a) or methods.copy(a)
-  v._ndim = rank
-  local stride = 1
-  for i = rank, 1, -1 do
-    v._shape[i - 1] = kept[i]
-    v._strides[i - 1] = stride
-    stride = stride * max(kept[i], 1)
-  end
-  return v
-end
-
 local function parse_axis(name, a, axis)
   if not is_integer(axis) or axis == 0 or axis > a._ndim or axis < -a._ndim then
     fail("%s: axis %s is out of range for an array of %d dimensions", name,
       type(axis) == "number" and tostring(axis) or kind_of(axis), a._ndim)
   end
   return axis < 0 and axis + a._ndim + 1 or axis
-end
-
---- a:transpose([axes]): a view with the axes reversed, or in the order given: a:transpose(2, 3, 1). a.T is short for
---- a:transpose().
-function methods.transpose(a, ...)
-  a = need_array("transpose", a)
-  check_alive(a)
-  local axes = type((...)) == "table" and (...) or { ... }
-  local ndim = a._ndim
-  if #axes == 0 then
-    axes = {}
-    for i = 1, ndim do
-      axes[i] = ndim + 1 - i
-    end
-  elseif #axes ~= ndim then
-    fail("transpose: %d axes given for an array of %d dimensions", #axes, ndim)
-  end
-  local v, seen = share(a), {}
-  for i = 1, ndim do
-    local axis = parse_axis("transpose", a, axes[i])
-    if seen[axis] then
-      fail("transpose: axis %d is given twice", axis)
-    end
-    seen[axis] = true
-    v._shape[i - 1] = a._shape[axis - 1]
-    v._strides[i - 1] = a._strides[axis - 1]
-  end
-  return v
 end
 
 --- a:as_readonly(): a view through which nothing can be written.
@@ -1055,206 +967,24 @@ function methods.totable(a)
   return to_table(a, 0, 0)
 end
 
--- ----------------------------------------------------------------------------------------------------- arithmetic ----
-local DIVIDE, FIRST_COMPARISON = 3, 8
+-- ----------------------------------------------------------------------------------------------------------- parts ----
+-- The other files of this module. Each is a chunk that gets the core and `kit`: what is local here and used there. Parts
+-- add to `array`, `methods`, `getters` and, for one another and for other modules (array._kit), to `kit`.
+local kit = {
+  array = array, methods = methods, getters = getters, array_t = array_t, row_t = row_t, call = call, is = is,
+  as_array = as_array, need_array = need_array, kind_of = kind_of, is_integer = is_integer, shape_text = shape_text,
+  parse_dtype = parse_dtype, check_options = check_options, dtype_option = dtype_option, lengths = lengths,
+  set_length = set_length, parse_shape = parse_shape, parse_constructor = parse_constructor, create = create,
+  load = load, store = store, advance = advance, check_alive = check_alive, read_only = read_only, resolve = resolve,
+  share = share, set_size = set_size, view = view, check_spec = check_spec, scalar = scalar, write = write,
+  parse_axis = parse_axis, need_number = need_number, dtypes = dtypes, dtype_names = dtype_names, lowest = lowest,
+  highest = highest, exact = exact,
+}
+array._kit = kit
 
--- A Lua number is weak: it takes the dtype of the array it meets where that can hold it.
-local function weak_dtype(name, op, value, dtype)
-  if type(value) == "boolean" then
-    return BOOL
-  elseif istype(int64_t, value) then
-    return INT64
-  elseif type(value) ~= "number" then
-    fail("%s: an array or a number is expected, got %s", name, kind_of(value))
-  elseif dtype >= FLOAT32 then
-    return dtype
-  elseif value % 1 ~= 0 or op == DIVIDE then
-    return FLOAT64
-  elseif op >= FIRST_COMPARISON then -- a number out of range can be compared all the same
-    return value >= -exact and value <= exact and INT64 or FLOAT64
-  elseif dtype == BOOL then
-    return INT64
-  elseif value < lowest[dtype] or value > highest[dtype] then
-    fail("%s: %s is out of range for the array's dtype %s; convert the array first, as in a:astype(\"float64\")", name,
-      format("%.17g", value), dtype_names[dtype])
-  end
-  return dtype
+for _, name in ipairs { "array_shape", "array_elementwise", "array_reduce", "array_matmul" } do
+  core.part(name, kit)
 end
-
-local function binary(name, op, out, a, b)
-  local x, y = as_array(a), as_array(b)
-  if x and not y then
-    y = scalar(2, b, weak_dtype(name, op, b, x._dtype))
-  elseif y and not x then
-    x = scalar(1, a, weak_dtype(name, op, a, y._dtype))
-  elseif not x then
-    fail("%s: an array is expected, got %s", name, kind_of(a))
-  end
-  return call(C.pg_array_binary, out, op, x, y)
-end
-
-local only_out = { out = true }
-
--- The array to write to: a new one, or options.out.
-local function output(name, options)
-  if options == nil then
-    return array_t()
-  elseif type(options) ~= "table" then
-    fail("%s: options are a table such as {out = c}, got %s", name, kind_of(options))
-  end
-  check_options(name, options, only_out)
-  if options.out == nil then
-    return array_t()
-  end
-  local out = need_array(name .. ": out", options.out)
-  check_alive(out)
-  return out
-end
-
--- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation; enum pg_binary_op.
-local binary_names = { "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "ne",
-  "lt", "le", "gt", "ge" }
-for i, name in ipairs(binary_names) do
-  local op = i - 1
-  local in_place_name = name .. "_"
-  local function apply(a, b, options)
-    return binary(name, op, output(name, options), a, b)
-  end
-  array[name], methods[name] = apply, apply
-  if op < FIRST_COMPARISON then
-    methods[in_place_name] = function(a, b)
-      local out = need_array(in_place_name, a)
-      check_alive(out)
-      binary(in_place_name, op, out, out, b)
-      return a
-    end
-  end
-end
-
--- enum pg_unary_op
-local unary_names = { "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos", "tan",
-  "tanh" }
-for i, name in ipairs(unary_names) do
-  local op = i - 1
-  local in_place_name = name .. "_"
-  local function apply(a, options)
-    local x = need_array(name, a)
-    return call(C.pg_array_unary, output(name, options), op, x)
-  end
-  array[name], methods[name] = apply, apply
-  methods[in_place_name] = function(a)
-    local out = need_array(in_place_name, a)
-    check_alive(out)
-    call(C.pg_array_unary, out, op, out)
-    return a
-  end
-end
-
--- ------------------------------------------------------------------------------------- reductions and comparisons ----
-local MIN, MAX = 2, 3
-local value, integer, value_dtype = ffi.new("double[1]"), ffi.new("int64_t[1]"), ffi.new("int32_t[1]")
-local only_axis = { axis = true }
-
-local function reduce_all(name, op, a)
-  check(C.pg_array_reduce_all(op, a, value, integer, value_dtype))
-  local dtype = value_dtype[0]
-  if dtype >= FLOAT32 then
-    return value[0]
-  elseif dtype == BOOL then
-    return integer[0] ~= 0
-  elseif integer[0] > exact or integer[0] < -exact then
-    fail("%s: the result %s is beyond 2^53, where Lua numbers are not exact; convert with a:astype(\"float64\") first",
-      name, (tostring(integer[0]):gsub("LL$", "")))
-  end
-  return tonumber(integer[0])
-end
-
--- a:sum() of all elements is a number; a:sum(axis) or a:sum{axis = axis} an array without that axis. enum pg_reduce_op.
-for i, name in ipairs { "sum", "mean", "min", "max" } do
-  local op = i - 1
-  local function apply(a, axis)
-    local x = need_array(name, a)
-    if type(axis) == "table" then
-      check_options(name, axis, only_axis)
-      axis = axis.axis
-    end
-    if axis == nil then
-      return reduce_all(name, op, x)
-    end
-    check_alive(x)
-    local k = parse_axis(name, x, axis)
-    if x._ndim == 1 then
-      return reduce_all(name, op, x)
-    end
-    return call(C.pg_array_reduce, array_t(), op, x, k - 1)
-  end
-  array[name], methods[name] = apply, apply
-end
-
-local function as_bool(name, a)
-  a = need_array(name, a)
-  return a._dtype == BOOL and a or binary(name, 9, array_t(), a, 0)
-end
-
---- a:any(), a:all(): whether any element, or every one, is true (or not zero).
-function methods.any(a)
-  a = as_bool("any", a)
-  return a._size > 0 and reduce_all("any", MAX, a)
-end
-function methods.all(a)
-  a = as_bool("all", a)
-  return a._size == 0 or reduce_all("all", MIN, a)
-end
-array.any, array.all = methods.any, methods.all
-
-local result = ffi.new("int32_t[1]")
-local close_options = { rtol = true, atol = true, equal_nan = true }
-
---- array.allclose(a, b [, {rtol = 1e-5, atol = 1e-8, equal_nan = false}]): whether every |a - b| <= atol + rtol |b|,
---- with broadcasting. One of them may be a number.
-function array.allclose(a, b, options)
-  options = options or {}
-  if type(options) ~= "table" then
-    fail("allclose: options are a table such as {rtol = 1e-9}, got %s", kind_of(options))
-  end
-  check_options("allclose", options, close_options)
-  local rtol, atol = options.rtol or 1e-5, options.atol or 1e-8
-  if type(rtol) ~= "number" or type(atol) ~= "number" then
-    fail("allclose: rtol and atol are numbers")
-  end
-  local x, y = as_array(a), as_array(b)
-  if not x and not y then
-    fail("allclose: an array is expected, got %s", kind_of(a))
-  end
-  x = x or scalar(1, a, FLOAT64)
-  y = y or scalar(2, b, FLOAT64)
-  check(C.pg_array_allclose(x, y, rtol, atol, options.equal_nan and 1 or 0, result))
-  return result[0] ~= 0
-end
-methods.allclose = array.allclose
-
-local only_equal_nan = { equal_nan = true }
-
---- array.equal(a, b [, {equal_nan = false}]): whether shapes and all elements are equal (NumPy: array_equal).
-function array.equal(a, b, options)
-  if options ~= nil then
-    check_options("equal", options, only_equal_nan)
-  end
-  local equal_nan = options and options.equal_nan and 1 or 0
-  check(C.pg_array_equal(need_array("equal", a), need_array("equal", b), equal_nan, result))
-  return result[0] ~= 0
-end
-methods.equal = array.equal
-
---- array.matmul(a, b): matrix product of 1- or 2-dimensional arrays; of two vectors it is a number. dot is the same.
-function array.matmul(a, b)
-  local product = call(C.pg_array_matmul, array_t(), need_array("matmul", a), need_array("matmul", b))
-  if product._ndim == 0 then
-    return (load(product._data, product._dtype, 0))
-  end
-  return product
-end
-array.dot, methods.matmul, methods.dot = array.matmul, array.matmul, array.matmul
 
 -- ---------------------------------------------------------------------------------------------------------- text ----
 local text, text_length = ffi.new("const char *[1]"), ffi.new("int64_t[1]")
@@ -1278,6 +1008,7 @@ local function length(a)
   return tonumber(a._shape[0])
 end
 
+local binary = kit.binary
 local function add(a, b) return binary("add", 0, array_t(), a, b) end
 local function subtract(a, b) return binary("subtract", 1, array_t(), a, b) end
 local function multiply(a, b) return binary("multiply", 2, array_t(), a, b) end

@@ -1,7 +1,7 @@
 /* The array as C, C++ and Lua see it: one declaration, read by all three. Plain C without directives or macros: CMake
    embeds these bytes for LuaJIT's ffi.cdef and C++ includes them inside extern "C" (after <stdint.h>). */
 
-/* Element types. Values are part of the ABI; those marked reserved have no operations yet. */
+/* Element types. Values are part of the ABI. */
 enum pg_dtype {
   PG_BOOL = 0,
   PG_UINT8 = 1,
@@ -9,13 +9,13 @@ enum pg_dtype {
   PG_INT64 = 3,
   PG_FLOAT32 = 4,
   PG_FLOAT64 = 5,
-  PG_INT8 = 6,      /* reserved */
-  PG_INT16 = 7,     /* reserved */
-  PG_UINT16 = 8,    /* reserved */
-  PG_UINT32 = 9,    /* reserved */
-  PG_UINT64 = 10,   /* reserved */
-  PG_COMPLEX64 = 11, /* reserved */
-  PG_COMPLEX128 = 12 /* reserved */
+  PG_INT8 = 6,
+  PG_INT16 = 7,
+  PG_UINT16 = 8,
+  PG_UINT32 = 9,
+  PG_UINT64 = 10,
+  PG_COMPLEX64 = 11,
+  PG_COMPLEX128 = 12
 };
 
 /* _flags */

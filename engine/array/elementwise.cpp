@@ -64,6 +64,8 @@ bool convert(const pg_array &to, const pg_array &from) { // true if a value did 
   std::copy_n(to._shape, to._ndim, shape.lengths);
   const Walk<2> walk(shape, {&to, &from});
   const CastKernel cast = kernels().cast[from._dtype][to._dtype];
+  if (!cast)
+    throw UnsupportedError(std::string("conversion of ") + dtype_name(from._dtype) + " to " + dtype_name(to._dtype));
   bool bad = false;
   walk.each(
       1, [&](const auto &at) { bad |= cast(walk.inner(), at[1], walk.inner_stride(1), at[0], walk.inner_stride(0)); });

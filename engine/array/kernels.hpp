@@ -24,8 +24,6 @@ using ReduceKernel = void (*)(int64_t n, const void *from, int64_t stride, void 
 /// Reduces an n by columns matrix whose columns are adjacent (stride 1) over n, into `columns` results.
 using ColumnKernel = void (*)(int64_t n, int64_t columns, const void *from, int64_t stride, void *results);
 
-inline constexpr int dtype_count = PG_FLOAT64 + 1;
-
 struct Kernels {
   const char *name;
   LoopKernel binary[PG_GE + 1][dtype_count]; // by type of the inputs; null: no such operation

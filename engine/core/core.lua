@@ -235,6 +235,17 @@ function core.require(name)
   return module or core.unsupported("%s", reason)
 end
 
+--- Runs a part of a module, engine/<m>/<m>_<part>.lua: a chunk that gets the core and `kit`, the module's shared locals.
+--- Its name holds an underscore, which no module's does, so that scripts cannot require it.
+function core.part(name, kit)
+  local text = boot.source(name .. ".lua")
+  local chunk, syntax = load(text or "", "@perigee:" .. name, "t")
+  if not text or not chunk then
+    core.internal("part '%s' does not load: %s", name, syntax or "it is not embedded")
+  end
+  return (chunk(core, kit))
+end
+
 -- What scripts may require: nil for everything, else the exercise's list.
 local allowed
 if boot.modules then
@@ -273,6 +284,8 @@ pg.version = boot.version
 function pg.available(name)
   if type(name) ~= "string" then
     core.fail("available: a module's name is expected, got %s", type(name))
+  elseif not match(name, "^%a%w*$") then
+    return false, format("there is no module 'perigee.%s'", name)
   end
   if allowed and not allowed[name] then
     return false, format("module 'perigee.%s' is not allowed here; allowed: %s", name, list(allowed))
@@ -282,6 +295,19 @@ function pg.available(name)
     return true
   end
   return false, reason
+end
+
+--- pg.threads([n]): how many threads array operations, linear algebra and other parallel work of this process may use;
+--- with n, sets it (1 to 1024). At the start it is the number of processors this process may run on. Results do not
+--- depend on it.
+function pg.threads(n)
+  if n ~= nil then
+    if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > 1024 then
+      core.fail("threads: a number of threads from 1 to 1024 is expected, got %s", tostring(n))
+    end
+    C.pg_threads_set(n)
+  end
+  return C.pg_threads_get()
 end
 
 --- pg.jit([mode [, fn]]): without arguments "on" or "off"; mode "on" or "off" switches the compiler for the whole script
@@ -306,7 +332,7 @@ end
 
 setmetatable(pg, {
   __index = function(_, name)
-    if type(name) ~= "string" or not match(name, "^%a[%w_]*$") then
+    if type(name) ~= "string" or not match(name, "^%a%w*$") then
       return nil
     end
     local module = script_module(name)

@@ -16,6 +16,10 @@ int64_t pg_memory_owner(void);
 /* Tells the accounting that a full collection has just been done. */
 void pg_memory_collected(void);
 
+/* How many threads parallel work of this process may use (1 to 1024). */
+int32_t pg_threads_get(void);
+void pg_threads_set(int32_t count);
+
 /* What a plugin, libperigee-<module>.so, returns from `const struct pg_plugin *pg_<module>_plugin(void)`. */
 struct pg_plugin {
   int32_t abi;         /* 1 */

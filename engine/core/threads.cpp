@@ -1,0 +1,78 @@
+#include "core/threads.hpp"
+
+#include "core/abi.hpp"
+#include "core/memory.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <sched.h>
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+#include <thread>
+
+namespace perigee::core {
+namespace {
+
+int available_processors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::atomic<int> &budget() {
+  static std::atomic<int> count{available_processors()};
+  return count;
+}
+
+// One arena for each calling thread and size: making one costs microseconds.
+tbb::task_arena &arena(int threads) {
+  thread_local std::unique_ptr<tbb::task_arena> mine;
+  thread_local int size = 0;
+  if (!mine || size != threads) {
+    mine = std::make_unique<tbb::task_arena>(threads);
+    size = threads;
+  }
+  return *mine;
+}
+
+} // namespace
+
+int thread_count() {
+  return budget().load(std::memory_order_relaxed);
+}
+
+void set_thread_count(int count) {
+  budget().store(std::clamp(count, 1, 1024), std::memory_order_relaxed);
+}
+
+void parallel_ranges(int64_t n, int64_t grain, RangeBody body, void *context) {
+  grain = std::max<int64_t>(grain, 1);
+  const int64_t pieces = n > 0 ? (n - 1) / grain + 1 : 0;
+  const int threads = thread_count();
+  if (threads == 1 || pieces <= 1) {
+    for (int64_t begin = 0; begin < n; begin += grain)
+      body(context, begin, std::min(begin + grain, n));
+    return;
+  }
+  const int64_t account = pg_memory_owner(); // what the pieces allocate is the caller's
+  arena(threads).execute([&] {
+    tbb::parallel_for(int64_t{0}, pieces, [&](int64_t piece) {
+      AccountScope scope(account);
+      body(context, piece * grain, std::min((piece + 1) * grain, n));
+    });
+  });
+}
+
+} // namespace perigee::core
+
+extern "C" {
+
+int32_t pg_threads_get(void) {
+  return perigee::core::thread_count();
+}
+
+void pg_threads_set(int32_t count) {
+  perigee::core::set_thread_count(count);
+}
+}
