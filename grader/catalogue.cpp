@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <limits>
+#include <memory>
 #include <set>
 
+#include <lua.hpp>
 #include <nlohmann/json.hpp>
 #include <toml++/toml.h>
 
@@ -265,6 +269,25 @@ void require_file(const fs::path &path, const std::string &why) {
     throw ExerciseError(path, 0, "", "is missing: " + why);
 }
 
+// A script of the exercise's own must be there and parse; it is not run. Else `list` would show an exercise that no
+// submission can pass, and `check` would blame the machine.
+void require_script(const fs::path &path, const std::string &why) {
+  require_file(path, why);
+  std::ifstream in(path, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  const std::unique_ptr<lua_State, void (*)(lua_State *)> lua(luaL_newstate(), lua_close);
+  if (!lua || luaL_loadbufferx(lua.get(), text.data(), text.size(), "@", "t") == 0)
+    return;
+  std::string message = lua_tostring(lua.get(), -1); // ":line: message"
+  int line = 0;
+  if (message.starts_with(':'))
+    if (const auto end = message.find(": ", 1); end != std::string::npos) {
+      line = std::atoi(message.c_str() + 1);
+      message.erase(0, end + 2);
+    }
+  throw ExerciseError(path, line, "", message);
+}
+
 } // namespace
 
 ExerciseError::ExerciseError(fs::path file_, int line_, std::string key_, const std::string &message)
@@ -412,10 +435,10 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
 
   require_file(folder / "README.md", "the statement that learners read");
   require_file(folder / "starter.lua", "the script that learners edit");
-  require_file(folder / "cases.lua", "inputs and checks");
-  require_file(e.solutions / "reference.lua", "submissions are compared with it");
+  require_script(folder / "cases.lua", "inputs and checks");
+  require_script(e.solutions / "reference.lua", "submissions are compared with it");
   if (needs_naive)
-    require_file(e.solutions / "naive.lua", "a tier of " + e.id + " compares with it");
+    require_script(e.solutions / "naive.lua", "a tier of " + e.id + " compares with it");
   return e;
 }
 

@@ -1,6 +1,8 @@
 #include "folder.hpp"
 #include "grader/catalogue.hpp"
 
+#include <fstream>
+
 using namespace perigee::grader;
 using namespace perigee::grader::testing;
 using Catch::Matchers::Contains;
@@ -157,6 +159,16 @@ TEST_CASE("files that an exercise needs", "[catalogue]") {
     fs::remove(folder.path / file);
     CHECK_THROWS_WITH(load_exercise(folder.path / "exercises/basics/double", folder.path / "solutions"),
                       Contains((folder.path / file).string() + ": is missing"));
+  }
+}
+
+TEST_CASE("scripts of an exercise that do not parse", "[catalogue]") {
+  for (const char *file : {"exercises/basics/double/cases.lua", "solutions/basics/double/reference.lua"}) {
+    Folder folder;
+    put_exercise(folder);
+    std::ofstream(folder.path / file) << "local x = 1\nreturn {\n  f = function( end\n}\n";
+    CHECK_THROWS_WITH(load_exercise(folder.path / "exercises/basics/double", folder.path / "solutions"),
+                      Contains((folder.path / file).string() + ":3: ") && Contains("near 'end'"));
   }
 }
 
