@@ -135,7 +135,10 @@ int32_t pg_array_unary(pg_array *out, int32_t *collect, int32_t op, const pg_arr
 int32_t pg_array_reduce(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, int32_t axis);
 /* Reduces all of it: to *integer where *dtype then says an integer type or bool, else to *value. */
 int32_t pg_array_reduce_all(int32_t op, const pg_array *a, double *value, int64_t *integer, int32_t *dtype);
-/* Matrix product of 1- and 2-dimensional arrays, as NumPy's matmul. A product of two vectors has 0 dimensions. */
+/* The dtype in which two dtypes meet. */
+int32_t pg_array_promote(int32_t a, int32_t b);
+/* Matrix product as NumPy's matmul: axes before the last two are a batch, integers wrap, a product of two vectors has 0
+   dimensions. Without BLAS (see linalg_abi.h): for integers, small products, and where BLAS is missing. */
 int32_t pg_array_matmul(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *b);
 /* *result = 1 if shapes are equal and every element is (NaN equals NaN only if equal_nan). */
 int32_t pg_array_equal(const pg_array *a, const pg_array *b, int32_t equal_nan, int32_t *result);

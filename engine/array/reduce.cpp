@@ -1,4 +1,4 @@
-// Reductions and the matrix product.
+// Reductions.
 #include "array/iterate.hpp"
 #include "array/kernels.hpp"
 
@@ -139,41 +139,6 @@ int32_t pg_array_reduce_all(int32_t op, const pg_array *a, double *value, int64_
       *value = static_cast<double>(*integer) / static_cast<double>(a->_size);
       *dtype = PG_FLOAT64;
     }
-  });
-}
-
-int32_t pg_array_matmul(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *b) {
-  return guard([&] {
-    require_alive(*a);
-    require_alive(*b);
-    if (a->_ndim < 1 || a->_ndim > 2 || b->_ndim < 1 || b->_ndim > 2)
-      throw UnsupportedError("a matrix product of arrays with " + std::to_string(a->_ndim) + " and " +
-                             std::to_string(b->_ndim) + " dimensions; use 1 or 2");
-    const int64_t m = a->_ndim == 2 ? a->_shape[0] : 1, k = a->_shape[a->_ndim - 1];
-    const int64_t n = b->_ndim == 2 ? b->_shape[1] : 1;
-    if (b->_shape[0] != k)
-      throw ArgumentError("a matrix product of shapes " + shape_text(*a) + " and " + shape_text(*b) +
-                          " does not exist: " + std::to_string(k) + " columns meet " + std::to_string(b->_shape[0]) +
-                          " rows");
-    // Integers are multiplied in float64 and converted back: exact up to 2^53.
-    const int32_t dtype = promote(a->_dtype, b->_dtype);
-    const int32_t work = dtype == PG_FLOAT32 ? PG_FLOAT32 : PG_FLOAT64;
-    const Array left = a->_dtype == work ? contiguous(*a) : copy(*a, work, collect);
-    const Array right = b->_dtype == work ? contiguous(*b) : copy(*b, work, collect);
-    int64_t shape[2];
-    std::size_t ndim = 0;
-    if (a->_ndim == 2)
-      shape[ndim++] = m;
-    if (b->_ndim == 2)
-      shape[ndim++] = n;
-    Array product = create(work, {shape, ndim}, false, collect);
-    if (work == PG_FLOAT32)
-      kernels().matmul_float(m, k, n, left.data<float>(), right.data<float>(), product.data<float>());
-    else
-      kernels().matmul_double(m, k, n, left.data<double>(), right.data<double>(), product.data<double>());
-    if (dtype != work)
-      product = copy(*product, dtype, collect);
-    *out = product.detach();
   });
 }
 }

@@ -146,11 +146,12 @@ function core.on_error(value)
 end
 
 -- ------------------------------------------------------------------------------------------------------- memory ------
---- A full garbage collection: what to call when an allocation returned its collect flag. At its end it runs the
---- finalisers of cdata, which release the arrays' memory.
+--- A full garbage collection: what to call when an allocation returned its collect flag. Twice, because finalisers of
+--- cdata run after the first sweep and release the arrays' memory.
 function core.collect()
   collectgarbage()
-  C.pg_memory_collected(collectgarbage("count") * 1024)
+  collectgarbage()
+  C.pg_memory_collected()
 end
 
 -- ------------------------------------------------------------------------------------------------------ loading ------
@@ -233,6 +234,9 @@ function core.require(name)
   local module, reason = try_module(name)
   return module or core.unsupported("%s", reason)
 end
+
+--- The same, but nil and the reason where it is not available.
+core.optional = try_module
 
 --- Runs a part of a module, engine/<m>/<m>_<part>.lua: a chunk that gets the core and `kit`, the module's shared locals.
 --- Its name holds an underscore, which no module's does, so that scripts cannot require it.

@@ -51,7 +51,7 @@ template <class Visitor> decltype(auto) visit(int32_t dtype, Visitor &&visitor) 
 /// Gives OpenBLAS the engine's thread budget. Before every call into it: a few nanoseconds when nothing changed.
 inline void use_thread_budget() {
   static std::atomic<int> told{0};
-  const int threads = 1; // TODO
+  const int threads = pg_threads_get();
   if (told.load(std::memory_order_relaxed) != threads) {
     openblas_set_num_threads(threads);
     told.store(threads, std::memory_order_relaxed);

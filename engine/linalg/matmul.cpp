@@ -137,20 +137,22 @@ using namespace perigee::linalg;
 
 extern "C" int32_t pg_linalg_matmul(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *b) {
   return guard([&] {
+    const int32_t dtype = a->_dtype == b->_dtype ? a->_dtype : pg_array_promote(a->_dtype, b->_dtype);
+    if (work_dtype(dtype) != dtype)
+      throw InternalError("BLAS has no product of dtype " + std::string(array::dtype_name(dtype)));
+    Array left, right;
+    if (a->_dtype != dtype)
+      a = (left = array::copy(*a, dtype, collect)).get();
+    if (b->_dtype != dtype)
+      b = (right = array::copy(*b, dtype, collect)).get();
     const array::MatrixProduct p(*a, *b);
-    if (a->_dtype != b->_dtype || work_dtype(a->_dtype) != a->_dtype)
-      throw InternalError("matmul of dtypes " + std::to_string(a->_dtype) + " and " + std::to_string(b->_dtype));
-    Array product;
-    if (!out->_block)
-      product = array::create(a->_dtype, {p.shape, static_cast<std::size_t>(p.ndim)}, false, collect);
-    void *to = out->_block ? out->_data : product->_data;
+    Array product = array::create(dtype, {p.shape, static_cast<std::size_t>(p.ndim)}, false, collect);
     if (p.batch_size * p.m * p.n > 0) {
       use_thread_budget();
-      visit(a->_dtype, [&]<class T>(std::type_identity<T>) {
-        multiply(p, static_cast<const T *>(a->_data), static_cast<const T *>(b->_data), static_cast<T *>(to));
+      visit(dtype, [&]<class T>(std::type_identity<T>) {
+        multiply(p, static_cast<const T *>(a->_data), static_cast<const T *>(b->_data), product.template data<T>());
       });
     }
-    if (!out->_block)
-      *out = product.detach();
+    *out = product.detach();
   });
 }

@@ -1,0 +1,463 @@
+local lu = require "luaunit"
+local pg = require "perigee"
+local array, random = pg.array, pg.random
+local linalg = pg.linalg
+
+TestLinalg = {}
+
+local function fails(expected, f, ...)
+  lu.assertErrorMsgContains(expected, f, ...)
+end
+
+local function close(a, b, tolerance, what)
+  tolerance = tolerance or 1e-10
+  lu.assertTrue(array.allclose(a, b, { rtol = tolerance, atol = tolerance }),
+    (what or "not close") .. "\n" .. tostring(a) .. "\n" .. tostring(b))
+end
+
+local function normal(seed, ...)
+  return random.generator(seed):normal_array({ ... })
+end
+
+local function identity(n)
+  local a = array.zeros(n, n)
+  for i = 1, n do
+    a[i][i] = 1
+  end
+  return a
+end
+
+-- The product by its definition.
+local function naive(a, b)
+  local m, k, n = a.shape[1], a.shape[2], b.shape[2]
+  local c = array.zeros(m, n)
+  for i = 1, m do
+    for j = 1, n do
+      local sum = 0
+      for l = 1, k do
+        sum = sum + a:at(i, l) * b:at(l, j)
+      end
+      c:set(i, j, sum)
+    end
+  end
+  return c
+end
+
+-- ------------------------------------------------------------------------------------------------------ products ----
+function TestLinalg:test_matmul_of_every_layout()
+  -- Sizes on both sides of where BLAS takes over; odd ones.
+  for _, size in ipairs { { 3, 4, 5 }, { 17, 23, 11 }, { 33, 1, 40 }, { 1, 70, 30 }, { 50, 60, 1 }, { 40, 41, 42 } } do
+    local m, k, n = size[1], size[2], size[3]
+    local a, b = normal(1, m, k), normal(2, k, n)
+    local expected = naive(a, b)
+    close(a:matmul(b), expected)
+    -- Transposed, reversed, sparse and broadcast views.
+    close(a.T:copy().T:matmul(b), expected)
+    close(a:matmul(b.T:copy().T), expected)
+    close(a.T:copy().T:matmul(b.T:copy().T), expected)
+    close(b.T:matmul(a.T), expected.T)
+    local wide = array.zeros(2 * m, 3 * k)
+    wide[{ { 1, -1, 2 }, { 1, -1, 3 } }] = a
+    close(wide[{ { 1, -1, 2 }, { 1, -1, 3 } }]:matmul(b), expected)
+    local padded = array.zeros(k, n + 3)
+    padded[{ {}, { 2, n + 1 } }] = b
+    close(a:matmul(padded[{ {}, { 2, n + 1 } }]), expected)
+    close(a[{ { -1, 1, -1 } }]:matmul(b), expected[{ { -1, 1, -1 } }])
+    close(a[{ {}, { -1, 1, -1 } }]:matmul(b[{ { -1, 1, -1 } }]), expected)
+    close(a:astype("float32"):matmul(b:astype("float32")), expected, 1e-4)
+    close(a:astype("float32"):matmul(b), expected, 1e-5)
+    lu.assertEquals(a:astype("float32"):matmul(b:astype("float32")).dtype, "float32")
+    -- Vectors.
+    close(a:matmul(b[{ {}, 1 }]), expected[{ {}, 1 }])
+    close(a[1]:matmul(b), expected[1])
+    close(array.full({ 1 }, a[1]:matmul(b[{ {}, 1 }])), expected[{ 1, { 1, 1 } }])
+    close(a[{ 1, { -1, 1, -1 } }]:matmul(b[{ { -1, 1, -1 } }]), expected[1])
+  end
+end
+
+function TestLinalg:test_matmul_of_a_matrix_and_its_transpose()
+  local a = normal(3, 50, 20)
+  close(a:matmul(a.T), naive(a, a.T))
+  close(a.T:matmul(a), naive(a.T, a))
+  local g = a:matmul(a.T)
+  lu.assertTrue(g == g.T)
+end
+
+function TestLinalg:test_matmul_of_batches()
+  local a, b = normal(4, 3, 1, 20, 30), normal(5, 2, 30, 10)
+  local c = a:matmul(b)
+  lu.assertEquals(c.shape, { 3, 2, 20, 10 })
+  for i = 1, 3 do
+    for j = 1, 2 do
+      close(c[i][j], naive(a[{ i, 1 }], b[j]))
+    end
+  end
+  close(a:matmul(normal(5, 30)), a[{ {}, {}, {}, {} }]:matmul(normal(5, 30):reshape(30, 1)):reshape(3, 1, 20))
+  lu.assertEquals(normal(1, 0, 4):matmul(normal(1, 4, 3)).shape, { 0, 3 })
+  lu.assertEquals(array.zeros(2, 0):matmul(array.zeros(0, 3)):totable(), { { 0, 0, 0 }, { 0, 0, 0 } })
+end
+
+function TestLinalg:test_matmul_of_integers_is_exact_and_wraps()
+  local a = array.from({ { 3, 2 ^ 30 }, { -1, 5 } }, "int64")
+  lu.assertEquals(a:matmul(a):int64(1, 2), 3LL * 2 ^ 30 + 5LL * 2 ^ 30)
+  local big = array.full({ 60, 60 }, 2 ^ 31 + 1, "int64")
+  lu.assertEquals((big:matmul(big)):int64(7, 9), 60LL * (2LL ^ 62 + 2LL ^ 32 + 1))
+  local small = array.full({ 20, 20 }, 100, "uint8")
+  lu.assertEquals(small:matmul(small)[3][4], (100 * 100 * 20) % 256)
+  lu.assertEquals(small:matmul(small).dtype, "uint8")
+  local t = array.from { { true, false }, { true, true } }
+  lu.assertEquals(t:matmul(t):totable(), { { true, false }, { true, true } })
+end
+
+function TestLinalg:test_matmul_errors()
+  fails("3 columns meet 4 rows", array.matmul, array.zeros(2, 3), array.zeros(4, 2))
+  fails("3 columns meet 4 rows", array.matmul, array.zeros(200, 3), array.zeros(4, 200))
+  fails("matmul: an array is expected, got 3", array.matmul, array.zeros(2, 3), 3)
+  fails("do not broadcast, 2 meets 3", array.matmul, array.zeros(2, 20, 20), array.zeros(3, 20, 20))
+  fails("0 dimensions", array.matmul, array.full({}, 1), array.zeros(3))
+end
+
+function TestLinalg:test_threads_do_not_matter()
+  local before = pg.threads()
+  local a = normal(6, 200, 150)
+  pg.threads(1)
+  local one = a:matmul(a.T)
+  pg.threads(2)
+  close(a:matmul(a.T), one, 1e-12)
+  pg.threads(before)
+end
+
+function TestLinalg:test_other_products()
+  local a, b = array.from { 1, 2, 3 }, array.from { 4, 5, 6 }
+  lu.assertEquals(array.dot(a, b), 32)
+  lu.assertEquals(linalg.vdot(array.from { { 1, 2 }, { 3, 4 } }, array.from { { 5, 6 }, { 7, 8 } }), 70)
+  lu.assertEquals(linalg.inner(a, b), 32)
+  lu.assertEquals(linalg.outer(a, b):totable(), { { 4, 5, 6 }, { 8, 10, 12 }, { 12, 15, 18 } })
+  lu.assertEquals(linalg.outer(array.range(2, "int32"), array.range(2, "int32")).dtype, "int32")
+  lu.assertEquals(array.dot(a, 2):totable(), { 2, 4, 6 })
+  lu.assertEquals(linalg.kron(array.from { 1, 10 }, array.from { 1, 2, 3 }):totable(), { 1, 2, 3, 10, 20, 30 })
+  lu.assertEquals(linalg.kron(array.from { { 1, 2 } }, array.from { { 1 }, { 3 } }):totable(), { { 1, 2 }, { 3, 6 } })
+  local x, y = normal(7, 3, 4, 5), normal(8, 4, 5, 2)
+  local t = linalg.tensordot(x, y)
+  close(t, x:reshape(3, 20):matmul(y:reshape(20, 2)))
+  close(linalg.tensordot(x, y, { { 3, 2 }, { 2, 1 } }), t)
+  lu.assertAlmostEquals(linalg.tensordot(x, y, { -1, 2 })[{ 2, 3, 1, 2 }], x[{ 2, 3 }]:dot(y[{ 1, {}, 2 }]), 1e-12)
+  lu.assertEquals(linalg.tensordot(x, y, 0).shape, { 3, 4, 5, 4, 5, 2 })
+  lu.assertAlmostEquals(linalg.tensordot(x, x, 3), (x * x):sum(), 1e-10)
+  lu.assertEquals(array.dot(x, y:transpose(1, 2, 3)[{ {}, {}, {} }]:reshape(4, 5, 2)).shape, { 3, 4, 4, 2 })
+  lu.assertEquals(linalg.inner(x, normal(9, 2, 5)).shape, { 3, 4, 2 })
+  fails("axis 3 of a has length 5, and axis 1 of b has 4", linalg.tensordot, x, y, 1)
+  fails("tensordot: axes must be an integer from 0", linalg.tensordot, x, y, 4)
+  fails("2 axes of a meet 1 of b", linalg.tensordot, x, y, { { 1, 2 }, { 1 } })
+  fails("axis 2 is given twice", linalg.tensordot, x, y, { { 2, 2 }, { 1, 2 } })
+  fails("vdot: both arrays must have as many", linalg.vdot, a, array.zeros(2))
+  fails("inner: the last axes must have the same length", linalg.inner, a, array.zeros(2))
+end
+
+function TestLinalg:test_trace_and_powers()
+  local a = array.range(1, 12):reshape(3, 4)
+  lu.assertEquals(linalg.trace(a), 18)
+  lu.assertEquals(linalg.trace(a, { offset = 1 }), 21)
+  lu.assertEquals(linalg.trace(a, { offset = -1 }), 15)
+  lu.assertEquals(linalg.trace(a, { offset = 9 }), 0)
+  lu.assertEquals(linalg.trace(array.range(1, 8):reshape(2, 2, 2)):totable(), { 8, 10 })
+  lu.assertEquals(linalg.trace(array.range(1, 8):reshape(2, 2, 2), { axis1 = 2, axis2 = 3 }):totable(), { 5, 13 })
+  fails("2 dimensions or more", linalg.trace, array.zeros(3))
+  fails("axes must differ", linalg.trace, a, { axis1 = 2, axis2 = 2 })
+  local fibonacci = array.from({ { 1, 1 }, { 1, 0 } }, "int64")
+  lu.assertEquals(linalg.matrix_power(fibonacci, 50)[1][2], 12586269025)
+  lu.assertEquals(linalg.matrix_power(fibonacci, 0):totable(), { { 1, 0 }, { 0, 1 } })
+  lu.assertEquals(linalg.matrix_power(fibonacci, 1):totable(), { { 1, 1 }, { 1, 0 } })
+  close(linalg.matrix_power(array.from { { 2, 0 }, { 0, 4 } }, -2), array.from { { 0.25, 0 }, { 0, 0.0625 } })
+  fails("exponent must be an integer", linalg.matrix_power, fibonacci, 0.5)
+  fails("must be square, got shape (2, 3)", linalg.matrix_power, array.zeros(2, 3), 2)
+end
+
+-- --------------------------------------------------------------------------------------------------------- norms ----
+function TestLinalg:test_norms()
+  local v = array.from { 3, -4, 0 }
+  lu.assertEquals(linalg.norm(v), 5)
+  lu.assertEquals(linalg.norm(v, 1), 7)
+  lu.assertEquals(linalg.norm(v, 0), 2)
+  lu.assertEquals(linalg.norm(v, math.huge), 4)
+  lu.assertEquals(linalg.norm(v, -math.huge), 0)
+  lu.assertAlmostEquals(linalg.norm(v, 3), (27 + 64) ^ (1 / 3), 1e-12)
+  lu.assertAlmostEquals(linalg.norm(array.from { 3e200, 4e200 }) / 5e200, 1, 1e-14)
+  lu.assertAlmostEquals(linalg.norm(array.from { 3e-200, 4e-200 }) / 5e-200, 1, 1e-14)
+  lu.assertEquals(linalg.norm(array.zeros(3)), 0)
+  local m = array.from { { 1, -2 }, { 3, 4 } }
+  lu.assertAlmostEquals(linalg.norm(m), math.sqrt(30), 1e-12)
+  lu.assertAlmostEquals(linalg.norm(m, "fro"), math.sqrt(30), 1e-12)
+  lu.assertEquals(linalg.norm(m, 1), 6)
+  lu.assertEquals(linalg.norm(m, -1), 4)
+  lu.assertEquals(linalg.norm(m, math.huge), 7)
+  lu.assertEquals(linalg.norm(m, -math.huge), 3)
+  local s = linalg.svdvals(m)
+  lu.assertAlmostEquals(linalg.norm(m, 2), s[1], 1e-12)
+  lu.assertAlmostEquals(linalg.norm(m, -2), s[2], 1e-12)
+  lu.assertAlmostEquals(linalg.norm(m, "nuc"), s[1] + s[2], 1e-12)
+  close(linalg.norm(m, { axis = 1 }), array.from { math.sqrt(10), math.sqrt(20) })
+  close(linalg.norm(m, 1, { axis = 2 }), array.from { 3, 7 })
+  lu.assertEquals(linalg.norm(m, { axis = 2, keepdims = true }).shape, { 2, 1 })
+  lu.assertEquals(linalg.norm(m, { keepdims = true }).shape, { 1, 1 })
+  local batch = normal(1, 3, 4, 5)
+  local norms = linalg.norm(batch, { axis = { 1, 3 }, ord = 2 })
+  lu.assertEquals(norms.shape, { 4 })
+  lu.assertAlmostEquals(norms[2], linalg.norm(batch[{ {}, 2 }], 2), 1e-12)
+  lu.assertAlmostEquals(linalg.norm(batch), math.sqrt((batch * batch):sum()), 1e-10)
+  fails("got 3", linalg.norm, m, 3)
+  fails("is for matrices", linalg.norm, v, "fro")
+  fails("the order is a number", linalg.norm, v, "max")
+  fails("unknown option 'axes'", linalg.norm, v, { axes = 1 })
+  fails("with an order the array must have 1 or 2", linalg.norm, batch, 1)
+end
+
+-- ------------------------------------------------------------------------------------------------------- systems ----
+function TestLinalg:test_solve_inv_det()
+  for _, n in ipairs { 1, 2, 5, 40 } do
+    for _, dtype in ipairs { "float64", "float32" } do
+      local tolerance = dtype == "float32" and 2e-3 or 1e-9
+      local a = (normal(n, n, n) + identity(n) * 4):astype(dtype)
+      local b, v = normal(n + 1, n, 3):astype(dtype), normal(n + 2, n):astype(dtype)
+      local x = linalg.solve(a, b)
+      lu.assertEquals(x.dtype, dtype)
+      close(a:matmul(x), b, tolerance)
+      close(a.T:matmul(linalg.solve(a.T, v)), v, tolerance)
+      lu.assertEquals(linalg.solve(a, v).shape, { n })
+      close(linalg.inv(a):matmul(a), identity(n), tolerance)
+      local sign, logarithm = linalg.slogdet(a)
+      local det = linalg.det(a)
+      lu.assertTrue(math.abs(det - sign * math.exp(logarithm)) <= tolerance * math.abs(det))
+    end
+  end
+  lu.assertAlmostEquals(linalg.det(array.from { { 1, 2 }, { 3, 4 } }), -2, 1e-12)
+  lu.assertEquals(linalg.det(array.from({ { 2, 0 }, { 0, 3 } }, "int32")), 6)
+  lu.assertEquals(linalg.det(array.zeros(0, 0)), 1)
+  lu.assertEquals({ linalg.slogdet(array.zeros(2, 2)) }, { 0, -math.huge })
+  lu.assertEquals(linalg.det(array.from { { 0, 1 }, { 1, 0 } }), -1)
+end
+
+function TestLinalg:test_batches_of_systems()
+  local a, b = normal(1, 2, 3, 4, 4), normal(2, 3, 4, 2)
+  local x = linalg.solve(a, b)
+  lu.assertEquals(x.shape, { 2, 3, 4, 2 })
+  close(a:matmul(x)[2], b)
+  close(linalg.solve(a, normal(3, 4))[{ 1, 2 }], linalg.solve(a[{ 1, 2 }], normal(3, 4)))
+  lu.assertEquals(linalg.inv(a).shape, { 2, 3, 4, 4 })
+  close(linalg.inv(a)[{ 2, 1 }], linalg.inv(a[{ 2, 1 }]))
+  local det = linalg.det(a)
+  lu.assertEquals(det.shape, { 2, 3 })
+  lu.assertAlmostEquals(det[2][3], linalg.det(a[{ 2, 3 }]), 1e-12)
+  local u, s, vh = linalg.svd(a, { full_matrices = false })
+  close((u * s:reshape(2, 3, 1, 4)):matmul(vh), a)
+  local singular = a:copy()
+  singular[{ 2, 1 }] = 0
+  fails("inv: matrix 4 of 6 is singular: pivot 1 of 4 is 0", linalg.inv, singular)
+end
+
+function TestLinalg:test_errors_of_systems()
+  fails("solve: the matrix is singular: pivot 2 of 2 is 0", linalg.solve, array.from { { 1, 2 }, { 2, 4 } },
+    array.ones(2))
+  fails("solve: the matrix must be square, got shape (2, 3)", linalg.solve, array.zeros(2, 3), array.ones(2))
+  fails("needs right-hand sides of 2 rows, got shape (3)", linalg.solve, identity(2), array.ones(3))
+  fails("inv: the matrix must be square, got shape (2, 3)", linalg.inv, array.zeros(2, 3))
+  fails("inv: a matrix is expected", linalg.inv, array.zeros(2))
+  fails("inv: an array is expected, got nil", linalg.inv)
+  fails("det: the matrix must be square", linalg.det, array.zeros(2, 3))
+  local released = array.zeros(2, 2)
+  released:release()
+  fails("released", linalg.inv, released)
+end
+
+function TestLinalg:test_cholesky()
+  local a = normal(1, 6, 6)
+  a = a:matmul(a.T) + identity(6)
+  local l = linalg.cholesky(a)
+  close(l:matmul(l.T), a)
+  lu.assertEquals(l[2][3], 0)
+  local u = linalg.cholesky(a, { upper = true })
+  close(u, l.T)
+  fails("cholesky: the matrix is not positive definite: its leading minor of order 2 is not positive", linalg.cholesky,
+    array.from { { 1, 2 }, { 2, 1 } })
+  fails("upper is true or false, got 1", linalg.cholesky, a, { upper = 1 })
+  fails("unknown option 'lower'; legal are: upper", linalg.cholesky, a, { lower = true })
+end
+
+function TestLinalg:test_qr()
+  for _, shape in ipairs { { 6, 4 }, { 4, 6 }, { 5, 5 }, { 1, 3 }, { 70, 40 } } do
+    local a = normal(1, shape[1], shape[2])
+    local q, r = linalg.qr(a)
+    local k = math.min(shape[1], shape[2])
+    lu.assertEquals(q.shape, { shape[1], k })
+    lu.assertEquals(r.shape, { k, shape[2] })
+    close(q:matmul(r), a)
+    close(q.T:matmul(q), identity(k))
+    for i = 2, k do
+      lu.assertEquals(r[i][i - 1], 0)
+    end
+    local full, tall = linalg.qr(a, { mode = "complete" })
+    close(full:matmul(tall), a)
+    close(full.T:matmul(full), identity(shape[1]))
+    close(linalg.qr(a, { mode = "r" }), r)
+  end
+  fails('qr: mode is "reduced", "complete" or "r", got the string "raw"', linalg.qr, identity(2), { mode = "raw" })
+end
+
+function TestLinalg:test_svd()
+  for _, shape in ipairs { { 6, 4 }, { 4, 6 }, { 5, 5 }, { 1, 3 }, { 90, 7 }, { 7, 90 } } do
+    local m, n = shape[1], shape[2]
+    local k = math.min(m, n)
+    for _, dtype in ipairs { "float64", "float32" } do
+      local tolerance = dtype == "float32" and 1e-4 or 1e-10
+      for _, a in ipairs { normal(1, m, n):astype(dtype), normal(2, n, m):astype(dtype).T } do
+        local u, s, vh = linalg.svd(a, { full_matrices = false })
+        lu.assertEquals({ u.shape, s.shape, vh.shape }, { { m, k }, { k }, { k, n } })
+        close((u * s):matmul(vh), a, tolerance)
+        close(u.T:matmul(u), identity(k), tolerance)
+        close(vh:matmul(vh.T), identity(k), tolerance)
+        for i = 2, k do
+          lu.assertTrue(s[i] <= s[i - 1] and s[i] >= 0)
+        end
+        local full, s2, vfull = linalg.svd(a)
+        lu.assertEquals({ full.shape, vfull.shape }, { { m, m }, { n, n } })
+        close(full.T:matmul(full), identity(m), tolerance)
+        close(vfull:matmul(vfull.T), identity(n), tolerance)
+        close((full[{ {}, { 1, k } }] * s2):matmul(vfull[{ { 1, k } }]), a, tolerance)
+        close(linalg.svd(a, { compute_uv = false }), s, tolerance)
+        close(linalg.svdvals(a), s, tolerance)
+      end
+    end
+  end
+  close(linalg.svdvals(array.from { { 3, 0 }, { 0, -5 } }), array.from { 5, 3 })
+  fails("svd: the matrix holds NaN or infinity", linalg.svd, array.full({ 2, 2 }, 0 / 0))
+  fails("svd: a matrix is expected", linalg.svd, array.zeros(3))
+end
+
+function TestLinalg:test_eigenvalues()
+  local a = normal(1, 8, 8)
+  local symmetric = a + a.T
+  local w, v = linalg.eigh(symmetric)
+  close(symmetric:matmul(v), v * w)
+  close(v.T:matmul(v), identity(8))
+  close(linalg.eigvalsh(symmetric), w)
+  local half = symmetric:copy() -- only one triangle is read
+  for i = 1, 8 do
+    for j = i + 1, 8 do
+      half[i][j] = 0 / 0
+    end
+  end
+  close(linalg.eigvalsh(half), w)
+  close(linalg.eigvalsh(half.T, { upper = true }), w)
+  close(linalg.eigvalsh(array.from { { 2, 1 }, { 1, 2 } }), array.from { 1, 3 })
+  local values, vectors = linalg.eig(symmetric) -- real, though it need not be
+  lu.assertEquals(values.dtype, "float64")
+  close(symmetric:matmul(vectors), vectors * values)
+  fails("eig: the matrix must be square", linalg.eig, array.zeros(2, 3))
+  fails("eigvals: the matrix holds NaN or infinity", linalg.eigvals, array.full({ 2, 2 }, 1 / 0))
+  fails("eigh: the matrix holds NaN or infinity", linalg.eigh, array.full({ 2, 2 }, 1 / 0))
+end
+
+function TestLinalg:test_least_squares()
+  local a, x = normal(1, 30, 4), normal(2, 4)
+  local b = a:matmul(x)
+  local found, residuals, rank, s = linalg.lstsq(a, b)
+  close(found, x)
+  lu.assertEquals(found.shape, { 4 })
+  lu.assertEquals(rank, 4)
+  lu.assertEquals(residuals.shape, { 1 })
+  lu.assertTrue(residuals[1] < 1e-20)
+  close(s, linalg.svdvals(a))
+  local noisy = normal(3, 30, 2)
+  local many, sums = linalg.lstsq(a, noisy)
+  lu.assertEquals(many.shape, { 4, 2 })
+  local r = noisy - a:matmul(many)
+  close(a.T:matmul(r), array.zeros(4, 2)) -- residuals are at right angles to the columns
+  close(sums, (r * r):sum(1))
+  -- Fewer equations than unknowns: the shortest of all solutions.
+  local wide = normal(4, 3, 6)
+  local shortest, none, wide_rank = linalg.lstsq(wide, array.ones(3))
+  close(wide:matmul(shortest), array.ones(3))
+  lu.assertEquals(none.size, 0)
+  lu.assertEquals(wide_rank, 3)
+  close(shortest, linalg.pinv(wide):matmul(array.ones(3)))
+  local deficient = array.from { { 1, 1 }, { 1, 1 }, { 1, 1 } }
+  local half, empty, one = linalg.lstsq(deficient, array.from { 1, 2, 3 })
+  close(half, array.from { 1, 1 })
+  lu.assertEquals({ empty.size, one }, { 0, 1 })
+  fails("lstsq: a matrix of shape (30, 4) needs right-hand sides of 30 rows, got shape (3)", linalg.lstsq, a,
+    array.ones(3))
+  fails("rcond must be a number, 0 or more, got -1", linalg.lstsq, a, b, { rcond = -1 })
+end
+
+function TestLinalg:test_pinv_rank_cond()
+  for _, shape in ipairs { { 6, 4 }, { 4, 6 }, { 5, 5 } } do
+    local a = normal(1, shape[1], shape[2])
+    local p = linalg.pinv(a)
+    close(a:matmul(p):matmul(a), a)
+    close(p:matmul(a):matmul(p), p)
+    close(a:matmul(p).T, a:matmul(p))
+    lu.assertEquals(linalg.matrix_rank(a), math.min(shape[1], shape[2]))
+  end
+  local one = linalg.outer(normal(2, 5), normal(3, 7))
+  lu.assertEquals(linalg.matrix_rank(one), 1)
+  lu.assertEquals(linalg.matrix_rank(array.zeros(3, 3)), 0)
+  lu.assertEquals(linalg.matrix_rank(normal(1, 2, 3, 3)):totable(), { 3, 3 })
+  lu.assertEquals(linalg.matrix_rank(array.from { { 1, 0 }, { 0, 1e-3 } }, { tol = 0.01 }), 1)
+  close(linalg.pinv(one):matmul(one):matmul(linalg.pinv(one)), linalg.pinv(one))
+  lu.assertAlmostEquals(linalg.cond(array.from { { 4, 0 }, { 0, 2 } }), 2, 1e-12)
+  lu.assertAlmostEquals(linalg.cond(array.from { { 4, 0 }, { 0, 2 } }, 1), 2, 1e-12)
+  lu.assertEquals(linalg.cond(array.from { { 1, 2 }, { 2, 4 } }, 1), math.huge)
+end
+
+-- ----------------------------------------------------------------------------------------------------- distances ----
+function TestLinalg:test_distances()
+  local a, b = normal(1, 40, 3), normal(2, 50, 3)
+  local function direct(f)
+    local c = array.zeros(40, 50)
+    for i = 1, 40 do
+      for j = 1, 50 do
+        c:set(i, j, f(a[i], b[j]))
+      end
+    end
+    return c
+  end
+  local function each(f)
+    return function(x, y)
+      local sum = 0
+      for c = 1, 3 do
+        sum = f(sum, math.abs(x[c] - y[c]))
+      end
+      return sum
+    end
+  end
+  local squares = each(function(sum, d) return sum + d * d end)
+  close(linalg.cdist(a, b), direct(function(x, y) return math.sqrt(squares(x, y)) end))
+  close(linalg.cdist(a, b, "sqeuclidean"), direct(squares))
+  close(linalg.cdist(a, b, { metric = "cityblock" }), direct(each(function(sum, d) return sum + d end)))
+  close(linalg.cdist(a, b, "chebyshev"), direct(each(math.max)))
+  local cubes = each(function(sum, d) return sum + d ^ 3 end)
+  close(linalg.cdist(a, b, { metric = "minkowski", p = 3 }), direct(function(x, y) return cubes(x, y) ^ (1 / 3) end))
+  close(linalg.cdist(a, b, "cosine"), direct(function(x, y)
+    local xy, xx, yy = 0, 0, 0
+    for c = 1, 3 do
+      xy, xx, yy = xy + x[c] * y[c], xx + x[c] ^ 2, yy + y[c] ^ 2
+    end
+    return 1 - xy / math.sqrt(xx * yy)
+  end))
+  local p = linalg.pdist(a)
+  lu.assertEquals(p.size, 780)
+  close(linalg.squareform(p), linalg.cdist(a, a))
+  close(linalg.squareform(linalg.squareform(p)), p)
+  lu.assertEquals(linalg.pdist(a[{ { 1, 1 } }]).size, 0)
+  close(linalg.cdist(a.T:copy().T, b[{ { -1, 1, -1 } }]), linalg.cdist(a, b)[{ {}, { -1, 1, -1 } }])
+  lu.assertEquals(linalg.cdist(array.from({ { 0, 0 } }, "int32"), array.from({ { 3, 4 } }, "float32"))[1][1], 5)
+  fails("points of 3 and of 2 coordinates", linalg.cdist, a, array.zeros(5, 2))
+  fails('got the string "hamming"', linalg.cdist, a, b, "hamming")
+  fails("p must be a positive number, got 0", linalg.cdist, a, b, { metric = "minkowski", p = 0 })
+  fails('p is for the metric "minkowski"', linalg.cdist, a, b, { p = 3 })
+  fails("points are the rows of a matrix", linalg.pdist, array.zeros(3))
+  fails("5 is no such number", linalg.squareform, array.zeros(5))
+  fails("must be symmetric", linalg.squareform, array.from { { 0, 1 }, { 2, 0 } })
+end
+
+os.exit(lu.LuaUnit.run())
