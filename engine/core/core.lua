@@ -146,12 +146,11 @@ function core.on_error(value)
 end
 
 -- ------------------------------------------------------------------------------------------------------- memory ------
---- A full garbage collection: what to call when an allocation returned its collect flag. Twice, because finalisers of
---- cdata run after the first sweep and release the arrays' memory.
+--- A full garbage collection: what to call when an allocation returned its collect flag. At its end it runs the
+--- finalisers of cdata, which release the arrays' memory.
 function core.collect()
   collectgarbage()
-  collectgarbage()
-  C.pg_memory_collected()
+  C.pg_memory_collected(collectgarbage("count") * 1024)
 end
 
 -- ------------------------------------------------------------------------------------------------------ loading ------

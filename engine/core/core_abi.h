@@ -13,8 +13,8 @@ int32_t pg_memory_reserve(int64_t bytes, int32_t *collect);
 void pg_memory_release(int64_t bytes, int64_t owner);
 /* Id of the calling thread's current VM, 0 where there is none (memory of C++ hosts is not accounted). */
 int64_t pg_memory_owner(void);
-/* Tells the accounting that a full collection has just been done. */
-void pg_memory_collected(void);
+/* Tells the accounting that a full collection has just been done, and the bytes of the Lua heap after it. */
+void pg_memory_collected(int64_t heap);
 
 /* How many threads parallel work of this process may use (1 to 1024). */
 int32_t pg_threads_get(void);
