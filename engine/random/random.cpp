@@ -1,20 +1,21 @@
 #include "random/random.hpp"
 
+#include "array/array.hpp"
 #include "core/status.hpp"
+#include "core/threads.hpp"
+#include "random/distributions.hpp"
 
-#include <Random123/boxmuller.hpp>
 #include <Random123/philox.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <numeric>
 #include <string>
+#include <unordered_map>
 #include <utility>
-
-#pragma GCC visibility push(default)
-extern "C" {
-#include "random/random_abi.h"
-}
-#pragma GCC visibility pop
+#include <vector>
 
 namespace perigee::random {
 
@@ -25,23 +26,17 @@ Block philox(const Block &counter, const std::array<uint32_t, 2> &key) {
   return {out[0], out[1], out[2], out[3]};
 }
 
-namespace {
-
-constexpr int64_t ahead = sizeof(pg_random::_uniform) / sizeof(double);
-
-// The top two bits of the counter's lower half say what a block is for, so that no two purposes share bits. (Were a
-// normal to use both halves of a block of which a uniform had taken one, the two would depend on each other.)
-enum class Purpose : uint32_t { uniform = 0, normal = 1u << 30, retry = 2u << 30, stream = 3u << 30 };
-
 Block block(const pg_random &g, Purpose purpose, uint64_t index) {
   return philox({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32) | static_cast<uint32_t>(purpose),
                  g._nonce[0], g._nonce[1]},
                 {g._key[0], g._key[1]});
 }
 
-uint64_t half(const Block &b, uint64_t which) {
-  return which & 1 ? b[2] | static_cast<uint64_t>(b[3]) << 32 : b[0] | static_cast<uint64_t>(b[1]) << 32;
-}
+namespace {
+
+constexpr int64_t ahead = sizeof(pg_random::_uniform) / sizeof(double);
+constexpr int64_t piece = 512;   // numbers made at a time, in the first-level cache
+constexpr int64_t grain = 32768; // numbers that are worth a thread; a multiple of piece
 
 uint64_t slot(const pg_random &g) {
   return g._base + static_cast<uint64_t>(g._next);
@@ -57,96 +52,411 @@ void seek(pg_random &g, uint64_t position) {
   }
 }
 
-double unit(uint64_t bits) {
-  return static_cast<double>(bits >> 11) * 0x1p-53;
+uint64_t take(pg_random &g, int64_t count = 1) {
+  const uint64_t position = slot(g);
+  seek(g, position + static_cast<uint64_t>(count));
+  return position;
 }
 
-// Calls use(i, 64 bits of slot first + i) for i in [0, count).
-template <class Use> void each_slot(const pg_random &g, uint64_t first, int64_t count, Use use) {
-  int64_t i = 0;
-  if (count > 0 && first & 1)
-    use(i++, half(block(g, Purpose::uniform, first >> 1), 1));
-  for (; i + 1 < count; i += 2) {
-    const Block b = block(g, Purpose::uniform, (first + static_cast<uint64_t>(i)) >> 1);
-    use(i, half(b, 0));
-    use(i + 1, half(b, 1));
+// The uniform bits of slots first, first + 1, ...
+void slot_bits(const Kernels &k, const pg_random &g, uint64_t first, int64_t count, uint64_t *words) {
+  if (count > 0 && first & 1) {
+    *words++ = half(block(g, Purpose::uniform, first >> 1), 1);
+    ++first;
+    --count;
   }
-  if (i < count)
-    use(i, half(block(g, Purpose::uniform, (first + static_cast<uint64_t>(i)) >> 1), 0));
-}
-
-// lo + (hi - lo) * u can round up to hi, which [lo, hi) excludes.
-double scale(double u, double low, double high) {
-  const double value = low + (high - low) * u;
-  return value < high ? value : std::nextafter(high, low);
+  k.bits(g, Purpose::uniform, first >> 1, count >> 1, words);
+  if (count & 1)
+    words[count - 1] = half(block(g, Purpose::uniform, (first + static_cast<uint64_t>(count)) >> 1), 0);
 }
 
 // An unbiased integer in [0, span), span 0 meaning 2^64: Lemire, "Fast random integer generation in an interval",
-// TOMACS 2019. Rejected bits are replaced from a chain of blocks that belongs to the slot, so the draw still takes one
-// slot.
+// TOMACS 2019. Rejected bits are replaced from the slot's chain.
 uint64_t bounded(const pg_random &g, uint64_t position, uint64_t bits, uint64_t span) {
   __extension__ typedef unsigned __int128 uint128;
   uint128 product = static_cast<uint128>(bits) * span;
   if (static_cast<uint64_t>(product) < span) {
     const uint64_t threshold = -span % span;
-    if (static_cast<uint64_t>(product) < threshold) {
-      Block b = block(g, Purpose::retry, position);
-      for (;;) {
-        product = static_cast<uint128>(half(b, 0)) * span;
-        if (static_cast<uint64_t>(product) >= threshold)
-          break;
-        b = philox(b, {g._key[0], g._key[1]});
-      }
-    }
+    for (Chain chain(g, position); static_cast<uint64_t>(product) < threshold; chain.next())
+      product = static_cast<uint128>(chain[0]) * span;
   }
   return static_cast<uint64_t>(product >> 64);
 }
 
-double normal(const pg_random &g, uint64_t position, double mean, double deviation) {
-  const Block b = block(g, Purpose::normal, position >> 1);
-  const r123::double2 pair = r123::boxmuller(half(b, 0), half(b, 1));
-  return mean + deviation * (position & 1 ? pair.y : pair.x);
-}
+// ------------------------------------------------------------------------------------------------- distributions ----
+// Each has `make(k, g, first, n, out)`: the draws of slots first to first + n - 1, n at most `piece`, to double, and
+// possibly faster ways to other types. What an object holds is computed once a fill.
 
-uint64_t take(pg_random &g) {
-  const uint64_t position = slot(g);
-  seek(g, position + 1);
-  return position;
-}
-
-uint64_t bits_at(const pg_random &g, uint64_t position) {
-  return half(block(g, Purpose::uniform, position >> 1), position);
-}
-
-template <class Fill> int32_t fill(pg_random &g, pg_array &out, Fill values) {
-  return guard([&] {
-    const uint64_t first = slot(g);
-    values(first);
-    seek(g, first + static_cast<uint64_t>(out._size));
-  });
-}
-
-void require_float64(const pg_array &out) {
-  if (out._dtype != PG_FLOAT64)
-    throw InternalError("random numbers are filled into float64 arrays only");
-}
-
-template <class T> void fill_integers(const pg_random &g, uint64_t first, pg_array &out, int64_t low, uint64_t span) {
-  T *values = static_cast<T *>(out._data);
-  each_slot(g, first, out._size, [&](int64_t i, uint64_t bits) {
-    const uint64_t offset = bounded(g, first + static_cast<uint64_t>(i), bits, span);
-    values[i] = static_cast<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + offset));
-  });
-}
-
-template <class T> void shuffle(pg_random &g, pg_array &array) {
-  T *values = static_cast<T *>(array._data);
-  const int64_t stride = array._strides[0];
-  for (int64_t last = array._size - 1; last > 0; --last) {
-    const uint64_t position = take(g);
-    const uint64_t other = bounded(g, position, bits_at(g, position), static_cast<uint64_t>(last) + 1);
-    std::swap(values[last * stride], values[static_cast<int64_t>(other) * stride]);
+struct Uniform {
+  double low, high;
+  double last = std::nextafter(high, low);
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, double *out) const {
+    uint64_t words[piece];
+    slot_bits(k, g, first, n, words);
+    k.uniform(n, words, out, low, high - low, last);
   }
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, float *out) const {
+    uint64_t words[piece];
+    slot_bits(k, g, first, n, words);
+    float start = static_cast<float>(low), end = static_cast<float>(high);
+    if (start < low)
+      start = std::nextafter(start, std::numeric_limits<float>::infinity());
+    if (end >= high)
+      end = std::nextafter(end, -std::numeric_limits<float>::infinity());
+    k.uniform_float(n, words, out, low, high - low, start, end);
+  }
+};
+
+struct Integers {
+  Integers(double low, double high)
+      : low(static_cast<int64_t>(low)),
+        span(static_cast<uint64_t>(static_cast<int64_t>(high)) - static_cast<uint64_t>(this->low) + 1) {}
+  int64_t low;
+  uint64_t span;
+  template <class T> void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, T *out) const {
+    uint64_t words[piece];
+    slot_bits(k, g, first, n, words);
+    for (int64_t i = 0; i < n; ++i) {
+      const uint64_t offset = bounded(g, first + static_cast<uint64_t>(i), words[i], span);
+      out[i] = static_cast<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + offset));
+    }
+  }
+};
+
+struct Normal {
+  double mean, deviation;
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, double *out) const {
+    uint64_t words[2 * piece]; // a pair of slots shares a block
+    double pair[2];
+    if (n > 0 && first & 1) {
+      k.bits(g, Purpose::normal, first >> 1, 1, words);
+      k.normal(1, words, pair, mean, deviation);
+      *out++ = pair[1];
+      ++first;
+      --n;
+    }
+    k.bits(g, Purpose::normal, first >> 1, (n + 1) >> 1, words);
+    k.normal(n >> 1, words, out, mean, deviation);
+    if (n & 1) {
+      k.normal(1, words + n - 1, pair, mean, deviation);
+      out[n - 1] = pair[0];
+    }
+  }
+};
+
+struct Exponential {
+  double scale;
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, double *out) const {
+    uint64_t words[piece];
+    slot_bits(k, g, first, n, words);
+    k.exponential(n, words, out, scale);
+  }
+};
+
+// By inversion, of one uniform number each.
+template <class Terms> struct Inverted {
+  Terms terms;
+  InverseTable table{terms};
+  bool mirrored = false; // n - draw
+  double n = 0;
+  template <class T> void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t count, T *out) const {
+    uint64_t words[piece];
+    slot_bits(k, g, first, count, words);
+    for (int64_t i = 0; i < count; ++i) {
+      const auto value = table(unit(words[i]));
+      out[i] = mirrored ? static_cast<T>(n - static_cast<double>(value)) : static_cast<T>(value);
+    }
+  }
+};
+
+// By rejection, from the chain of each slot.
+template <class Sampler> struct Rejected {
+  Sampler sampler;
+  bool mirrored = false;
+  double n = 0;
+  template <class T> void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t count, T *out) const {
+    uint64_t words[2 * piece];
+    k.bits(g, Purpose::retry, first, count, words);
+    for (int64_t i = 0; i < count; ++i) {
+      const double value = sampler(Chain(g, words + 2 * i));
+      out[i] = static_cast<T>(mirrored ? n - value : value);
+    }
+  }
+};
+
+struct Constant {
+  double value;
+  template <class T> void make(const Kernels &, const pg_random &, uint64_t, int64_t n, T *out) const {
+    std::fill_n(out, n, static_cast<T>(value));
+  }
+};
+
+template <class Distribution, class T>
+concept MakesDirectly = requires(const Distribution &d, const Kernels &k, const pg_random &g, T *out) {
+  d.make(k, g, uint64_t{}, int64_t{}, out);
+};
+
+template <class T, class Distribution> void fill(const Distribution &d, const pg_random &g, pg_array &out) {
+  const uint64_t first = slot(g);
+  const Kernels &k = kernels();
+  T *values = static_cast<T *>(out._data);
+  parallel_ranges(out._size, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += piece) {
+      const int64_t n = std::min(piece, end - i);
+      const uint64_t at = first + static_cast<uint64_t>(i);
+      if constexpr (MakesDirectly<Distribution, T>) {
+        d.make(k, g, at, n, values + i);
+      } else {
+        double buffer[piece];
+        d.make(k, g, at, n, buffer);
+        k.narrow(n, buffer, values + i);
+      }
+    }
+  });
+}
+
+[[noreturn]] void wrong_dtype(const pg_array &out) {
+  throw InternalError(std::string("this distribution is not made in ") + array::dtype_name(out._dtype));
+}
+
+struct Fill { // every kind of number for integers, four for counts, two for the continuous
+  const pg_random &g;
+  pg_array &out;
+  void operator()(const Integers &d) const {
+    switch (out._dtype) {
+    case PG_BOOL:
+    case PG_UINT8:
+      return fill<uint8_t>(d, g, out);
+    case PG_INT8:
+      return fill<int8_t>(d, g, out);
+    case PG_INT16:
+      return fill<int16_t>(d, g, out);
+    case PG_UINT16:
+      return fill<uint16_t>(d, g, out);
+    case PG_INT32:
+      return fill<int32_t>(d, g, out);
+    case PG_UINT32:
+      return fill<uint32_t>(d, g, out);
+    case PG_INT64:
+    case PG_UINT64:
+      return fill<int64_t>(d, g, out);
+    case PG_FLOAT32:
+      return fill<float>(d, g, out);
+    case PG_FLOAT64:
+      return fill<double>(d, g, out);
+    default:
+      wrong_dtype(out);
+    }
+  }
+  template <class Distribution> void counts(const Distribution &d) const {
+    switch (out._dtype) {
+    case PG_INT32:
+      return fill<int32_t>(d, g, out);
+    case PG_INT64:
+      return fill<int64_t>(d, g, out);
+    case PG_FLOAT32:
+      return fill<float>(d, g, out);
+    case PG_FLOAT64:
+      return fill<double>(d, g, out);
+    default:
+      wrong_dtype(out);
+    }
+  }
+  template <class Terms> void operator()(const Inverted<Terms> &d) const { counts(d); }
+  void operator()(const Rejected<Poisson> &d) const { counts(d); }
+  void operator()(const Rejected<Binomial> &d) const { counts(d); }
+  void operator()(const Constant &d) const { counts(d); }
+  template <class Distribution> void operator()(const Distribution &d) const {
+    if (out._dtype == PG_FLOAT64)
+      fill<double>(d, g, out);
+    else if (out._dtype == PG_FLOAT32)
+      fill<float>(d, g, out);
+    else
+      wrong_dtype(out);
+  }
+};
+
+struct Single { // one draw; the same numbers without vectors and tables
+  const pg_random &g;
+  template <class Distribution> double operator()(const Distribution &d) const {
+    double value;
+    d.make(baseline_kernels(), g, slot(g), 1, &value);
+    return value;
+  }
+};
+
+// Calls use(distribution). single: the caller wants one number, for which no table is made.
+template <bool single, class Use> auto with(const pg_random &g, int32_t which, double a, double b, Use use) {
+  const auto small = [&](auto terms, bool mirrored, double n) {
+    if constexpr (single) {
+      const uint64_t s = slot(g);
+      const double k = static_cast<double>(invert(terms, unit(half(block(g, Purpose::uniform, s >> 1), s))));
+      return use(Constant{mirrored ? n - k : k});
+    } else {
+      return use(Inverted<decltype(terms)>{terms, InverseTable(terms), mirrored, n});
+    }
+  };
+  switch (which) {
+  case PG_RANDOM_INTEGERS:
+    return use(Integers{a, b});
+  case PG_RANDOM_NORMAL:
+    return use(Normal{a, b});
+  case PG_RANDOM_EXPONENTIAL:
+    return use(Exponential{a});
+  case PG_RANDOM_GAMMA:
+    return use(Rejected<Gamma>{Gamma(a, b)});
+  case PG_RANDOM_POISSON:
+    if (a < inversion_mean)
+      return small(PoissonTerms(a), false, 0);
+    return use(Rejected<Poisson>{Poisson(a)});
+  case PG_RANDOM_BINOMIAL: {
+    const bool mirrored = b > 0.5;
+    const double p = mirrored ? 1 - b : b;
+    if (a == 0 || p == 0)
+      return use(Constant{mirrored ? a : 0});
+    if (a * p < inversion_mean)
+      return small(BinomialTerms(a, p), mirrored, a);
+    return use(Rejected<Binomial>{Binomial(a, p), mirrored, a});
+  }
+  default:
+    return use(Uniform{a, b});
+  }
+}
+
+// ------------------------------------------------------------------------------------------- orders and choices ------
+
+// Calls use(i, number in [0, remaining)) for remaining = count, count - 1, ..., 1 or the first `draws` of them, with one
+// slot each.
+template <class Use> void descending(pg_random &g, int64_t count, int64_t draws, Use use) {
+  const Kernels &k = kernels();
+  uint64_t words[piece];
+  for (int64_t done = 0; done < draws;) {
+    const int64_t n = std::min(piece, draws - done);
+    const uint64_t first = take(g, n);
+    slot_bits(k, g, first, n, words);
+    for (int64_t i = 0; i < n; ++i, ++done) {
+      const auto remaining = static_cast<uint64_t>(count - done);
+      use(done, static_cast<int64_t>(bounded(g, first + static_cast<uint64_t>(i), words[i], remaining)));
+    }
+  }
+}
+
+template <class T> void shuffle_elements(pg_random &g, const pg_array &a) {
+  T *values = static_cast<T *>(a._data);
+  const int64_t count = a._shape[0], stride = a._strides[0];
+  descending(g, count, count - 1, [&](int64_t done, int64_t other) {
+    std::swap(values[(count - 1 - done) * stride], values[other * stride]);
+  });
+}
+
+// Entries that are arrays themselves: swaps them element by element, along the last axis at once where it is dense.
+void shuffle_entries(pg_random &g, const pg_array &a) {
+  const int64_t bytes = static_cast<int64_t>(array::element_size(a._dtype)), count = a._shape[0];
+  const int last = a._ndim - 1;
+  const bool dense = a._strides[last] == 1;
+  const int64_t run = dense ? a._shape[last] * bytes : bytes;
+  int64_t runs = 1; // of one entry
+  for (int d = 1; d <= last; ++d)
+    runs *= d == last && dense ? 1 : a._shape[d];
+  if (a._size == 0)
+    runs = 0;
+  const auto swap_entries = [&](char *x, char *y) {
+    int64_t at[array::max_dimensions] = {};
+    int64_t offset = 0;
+    for (int64_t r = 0; r < runs; ++r) {
+      std::swap_ranges(x + offset * bytes, x + offset * bytes + run, y + offset * bytes);
+      for (int d = dense ? last - 1 : last; d >= 1; --d) {
+        offset += a._strides[d];
+        if (++at[d] < a._shape[d])
+          break;
+        offset -= at[d] * a._strides[d];
+        at[d] = 0;
+      }
+    }
+  };
+  char *data = static_cast<char *>(a._data);
+  const int64_t stride = a._strides[0] * bytes;
+  descending(g, count, count - 1, [&](int64_t done, int64_t other) {
+    if (other != count - 1 - done)
+      swap_entries(data + (count - 1 - done) * stride, data + other * stride);
+  });
+}
+
+// The first entries of a shuffled 1 .. n. Where few are wanted of many, only those that moved are kept.
+void sample(pg_random &g, int64_t *out, int64_t wanted, int64_t n) {
+  if (wanted > n / 16) {
+    std::vector<int64_t> all(static_cast<std::size_t>(n));
+    std::iota(all.begin(), all.end(), int64_t{1});
+    descending(g, n, wanted, [&](int64_t done, int64_t other) {
+      std::swap(all[static_cast<std::size_t>(done)], all[static_cast<std::size_t>(done + other)]);
+      out[done] = all[static_cast<std::size_t>(done)];
+    });
+    return;
+  }
+  std::unordered_map<int64_t, int64_t> moved;
+  moved.reserve(static_cast<std::size_t>(wanted));
+  const auto entry = [&](int64_t i) {
+    const auto found = moved.find(i);
+    return found == moved.end() ? i + 1 : found->second;
+  };
+  descending(g, n, wanted, [&](int64_t done, int64_t other) {
+    out[done] = entry(done + other);
+    if (other != 0)
+      moved[done + other] = entry(done);
+  });
+}
+
+void check_weights(const double *weights, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!(weights[i] >= 0) || std::isinf(weights[i]))
+      throw ArgumentError("choice: weight " + std::to_string(i + 1) + " is " + std::to_string(weights[i]) +
+                          "; weights are finite and not negative");
+    sum += weights[i];
+  }
+  if (!(sum > 0) || std::isinf(sum))
+    throw ArgumentError("choice: the weights must have a positive, finite sum");
+}
+
+void choose_again(pg_random &g, int64_t *out, int64_t wanted, const double *weights, int64_t n) {
+  std::vector<double> sums(static_cast<std::size_t>(n));
+  std::partial_sum(weights, weights + n, sums.begin());
+  const double total = sums.back();
+  const int64_t last = std::upper_bound(sums.begin(), sums.end(), std::nextafter(total, 0)) - sums.begin();
+  const Kernels &k = kernels();
+  const uint64_t first = take(g, wanted);
+  parallel_ranges(wanted, grain / 8, [&](int64_t begin, int64_t end) {
+    uint64_t words[piece];
+    for (int64_t i = begin; i < end; i += piece) {
+      const int64_t count = std::min(piece, end - i);
+      slot_bits(k, g, first + static_cast<uint64_t>(i), count, words);
+      for (int64_t j = 0; j < count; ++j)
+        out[i + j] = std::min(last, std::upper_bound(sums.begin(), sums.end(), unit(words[j]) * total) - sums.begin()) + 1;
+    }
+  });
+}
+
+// Efraimidis and Spirakis ("Weighted random sampling with a reservoir", 2006): the entries whose exponential waiting
+// times, at rates given by the weights, are shortest, in their order: as drawing one after the other does.
+void choose_once(pg_random &g, int64_t *out, int64_t wanted, const double *weights, int64_t n) {
+  std::vector<std::pair<double, int64_t>> times(static_cast<std::size_t>(n));
+  const Kernels &k = kernels();
+  const uint64_t first = take(g, n);
+  int64_t possible = 0;
+  double drawn[piece];
+  for (int64_t i = 0; i < n; i += piece) {
+    const int64_t count = std::min(piece, n - i);
+    Exponential{1}.make(k, g, first + static_cast<uint64_t>(i), count, drawn);
+    for (int64_t j = i; j < i + count; ++j)
+      if (weights[j] > 0)
+        times[static_cast<std::size_t>(possible++)] = {drawn[j - i] / weights[j], j + 1};
+  }
+  if (possible < wanted)
+    throw ArgumentError("choice: " + std::to_string(wanted) + " entries are wanted without replacement, but only " +
+                        std::to_string(possible) + " have a positive weight");
+  std::partial_sort(times.begin(), times.begin() + wanted, times.begin() + possible);
+  for (int64_t i = 0; i < wanted; ++i)
+    out[i] = times[static_cast<std::size_t>(i)].second;
 }
 
 } // namespace
@@ -174,95 +484,61 @@ void pg_random_refill(pg_random *generator) {
   pg_random &g = *generator;
   g._base = slot(g);
   g._next = 0;
-  each_slot(g, g._base, ahead, [&](int64_t i, uint64_t bits) { g._uniform[i] = unit(bits); });
+  Uniform{0, 1}.make(kernels(), g, g._base, ahead, g._uniform);
 }
 
-double pg_random_uniform(pg_random *generator, double low, double high) {
-  if (generator->_next == ahead)
-    pg_random_refill(generator);
-  return scale(generator->_uniform[generator->_next++], low, high);
+double pg_random_draw(pg_random *generator, int32_t distribution, double a, double b) {
+  pg_random &g = *generator;
+  if (distribution == PG_RANDOM_UNIFORM) { // as the buffer has it
+    if (g._next == ahead)
+      pg_random_refill(generator);
+    const double value = a + (b - a) * g._uniform[g._next++];
+    return value < b ? value : std::nextafter(b, a);
+  }
+  const double value = with<true>(g, distribution, a, b, Single{g});
+  take(g);
+  return value;
 }
 
-double pg_random_integer(pg_random *generator, double low, double high) {
-  const uint64_t position = take(*generator);
-  const int64_t first = static_cast<int64_t>(low);
-  const uint64_t span = static_cast<uint64_t>(static_cast<int64_t>(high)) - static_cast<uint64_t>(first) + 1;
-  return static_cast<double>(first +
-                             static_cast<int64_t>(bounded(*generator, position, bits_at(*generator, position), span)));
-}
-
-double pg_random_normal(pg_random *generator, double mean, double deviation) {
-  return normal(*generator, take(*generator), mean, deviation);
-}
-
-int32_t pg_random_fill_uniform(pg_random *generator, pg_array *out, double low, double high) {
-  return fill(*generator, *out, [&](uint64_t first) {
-    require_float64(*out);
-    double *values = static_cast<double *>(out->_data);
-    each_slot(*generator, first, out->_size,
-              [&](int64_t i, uint64_t bits) { values[i] = scale(unit(bits), low, high); });
-  });
-}
-
-int32_t pg_random_fill_integer(pg_random *generator, pg_array *out, double low, double high) {
-  return fill(*generator, *out, [&](uint64_t position) {
-    const int64_t first = static_cast<int64_t>(low);
-    const uint64_t span = static_cast<uint64_t>(static_cast<int64_t>(high)) - static_cast<uint64_t>(first) + 1;
-    switch (out->_dtype) {
-    case PG_UINT8:
-      return fill_integers<uint8_t>(*generator, position, *out, first, span);
-    case PG_INT32:
-      return fill_integers<int32_t>(*generator, position, *out, first, span);
-    case PG_INT64:
-      return fill_integers<int64_t>(*generator, position, *out, first, span);
-    case PG_FLOAT32:
-      return fill_integers<float>(*generator, position, *out, first, span);
-    case PG_FLOAT64:
-      return fill_integers<double>(*generator, position, *out, first, span);
-    default:
-      throw InternalError("random integers cannot be filled into dtype " + std::to_string(out->_dtype));
-    }
-  });
-}
-
-int32_t pg_random_fill_normal(pg_random *generator, pg_array *out, double mean, double deviation) {
-  return fill(*generator, *out, [&](uint64_t first) {
-    require_float64(*out);
-    double *values = static_cast<double *>(out->_data);
-    const int64_t count = out->_size;
-    int64_t i = 0;
-    if (count > 0 && first & 1)
-      values[i++] = normal(*generator, first, mean, deviation);
-    for (; i + 1 < count; i += 2) { // both numbers of a pair at the cost of one
-      const Block b = block(*generator, Purpose::normal, (first + static_cast<uint64_t>(i)) >> 1);
-      const r123::double2 pair = r123::boxmuller(half(b, 0), half(b, 1));
-      values[i] = mean + deviation * pair.x;
-      values[i + 1] = mean + deviation * pair.y;
-    }
-    if (i < count)
-      values[i] = normal(*generator, first + static_cast<uint64_t>(i), mean, deviation);
-  });
-}
-
-int32_t pg_random_shuffle(pg_random *generator, pg_array *array) {
+int32_t pg_random_fill(pg_random *generator, pg_array *out, int32_t distribution, double a, double b) {
   return guard([&] {
-    if (array->_ndim != 1)
-      throw ArgumentError("shuffle takes a list or an array of 1 dimension, got " + std::to_string(array->_ndim) +
-                          " dimensions");
+    with<false>(*generator, distribution, a, b, Fill{*generator, *out});
+    take(*generator, out->_size);
+  });
+}
+
+int32_t pg_random_shuffle(pg_random *generator, const pg_array *array) {
+  return guard([&] {
+    if (array->_ndim == 0)
+      throw ArgumentError("shuffle: an array of 0 dimensions has no order");
     if (array->_flags & PG_ARRAY_READONLY)
       throw ArgumentError("shuffle works in place, and this array is read-only");
-    switch (array->_dtype) {
-    case PG_BOOL:
-    case PG_UINT8:
-      return shuffle<uint8_t>(*generator, *array);
-    case PG_INT32:
-    case PG_FLOAT32:
-      return shuffle<uint32_t>(*generator, *array);
-    case PG_INT64:
-    case PG_FLOAT64:
-      return shuffle<uint64_t>(*generator, *array);
+    if (array->_ndim > 1)
+      return shuffle_entries(*generator, *array);
+    switch (array::element_size(array->_dtype)) {
+    case 1:
+      return shuffle_elements<uint8_t>(*generator, *array);
+    case 2:
+      return shuffle_elements<uint16_t>(*generator, *array);
+    case 4:
+      return shuffle_elements<uint32_t>(*generator, *array);
+    case 8:
+      return shuffle_elements<uint64_t>(*generator, *array);
     default:
-      throw UnsupportedError("shuffle does not know dtype " + std::to_string(array->_dtype));
+      return shuffle_elements<std::pair<uint64_t, uint64_t>>(*generator, *array);
     }
+  });
+}
+
+int32_t pg_random_sample(pg_random *generator, pg_array *out, int64_t n) {
+  return guard([&] { sample(*generator, static_cast<int64_t *>(out->_data), out->_size, n); });
+}
+
+int32_t pg_random_choose(pg_random *generator, pg_array *out, const pg_array *weights, int32_t replace) {
+  return guard([&] {
+    const double *w = static_cast<const double *>(weights->_data);
+    check_weights(w, weights->_size);
+    (replace ? choose_again : choose_once)(*generator, static_cast<int64_t *>(out->_data), out->_size, w,
+                                           weights->_size);
   });
 }
