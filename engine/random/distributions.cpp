@@ -6,8 +6,8 @@
 namespace perigee::random {
 namespace {
 
-// log(k!) - log(sqrt(2 pi k) (k / e)^k) for k > 0, the error of Stirling's formula. The differences of such terms decide
-// about acceptance; taken of lgamma itself they would drown in rounding from k = 1e8 on.
+// log(k!) - log(sqrt(2 pi k) (k / e)^k) for k > 0, the error of Stirling's formula. The differences of such terms
+// decide about acceptance; taken of lgamma itself they would drown in rounding from k = 1e8 on.
 double stirling_error(double k) {
   if (k < 16) {
     double factorial = 1;

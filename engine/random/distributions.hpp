@@ -12,7 +12,7 @@ namespace perigee::random {
 /// Draws by inversion from a distribution over 0, 1, 2, ... of small mean: one uniform number each. `Terms` gives the
 /// probabilities in turn: double p() and void advance(), and bool last() where no more is worth having.
 class InverseTable {
-public:
+ public:
   template <class Terms> explicit InverseTable(Terms terms) {
     double sum = terms.p();
     sums_.push_back(sum);
@@ -34,7 +34,7 @@ public:
     return static_cast<int64_t>(k);
   }
 
-private:
+ private:
   static constexpr uint32_t guides = 256;
   std::vector<double> sums_;
   uint32_t guide_[guides]; // where the search for u in [i, i + 1) / 256 starts
@@ -58,7 +58,7 @@ struct PoissonTerms {
   bool last() const { return k_ > mean_ && p_ < 1e-18; }
   void advance() { p_ *= mean_ / ++k_; }
 
-private:
+ private:
   double mean_, p_, k_ = 0;
 };
 
@@ -71,7 +71,7 @@ struct BinomialTerms {
     ++k_;
   }
 
-private:
+ private:
   double n_, mean_, odds_, p_, k_ = 0;
 };
 
@@ -81,33 +81,33 @@ inline constexpr double inversion_mean = 10;
 /// Poisson, mean >= 10: Hörmann's PTRS ("The transformed rejection method for generating Poisson random variables",
 /// Insurance: Mathematics and Economics 12, 1993).
 class Poisson {
-public:
+ public:
   explicit Poisson(double mean);
   double operator()(Chain chain) const;
 
-private:
+ private:
   double mean_, a_, b_, alpha_, quick_;
 };
 
 /// Binomial with p <= 1/2 and n p >= 10: Hörmann's BTRS ("The generation of binomial random variates", Journal of
 /// Statistical Computation and Simulation 46, 1993).
 class Binomial {
-public:
+ public:
   Binomial(double n, double p);
   double operator()(Chain chain) const;
 
-private:
+ private:
   double log_probability(double k) const;
   double n_, p_, a_, b_, c_, alpha_, quick_, at_mode_;
 };
 
 /// Gamma: Marsaglia and Tsang ("A simple method for generating gamma variables", ACM TOMS 26, 2000).
 class Gamma {
-public:
+ public:
   Gamma(double shape, double scale);
   double operator()(Chain chain) const;
 
-private:
+ private:
   double shape_, scale_, d_, c_;
 };
 

@@ -200,7 +200,7 @@ template <class T, class Distribution> void fill(const Distribution &d, const pg
   const uint64_t first = slot(g);
   const Kernels &k = kernels();
   T *values = static_cast<T *>(out._data);
-  parallel_ranges(out._size, grain, [&](int64_t begin, int64_t end) {
+  core::parallel_ranges(out._size, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += piece) {
       const int64_t n = std::min(piece, end - i);
       const uint64_t at = first + static_cast<uint64_t>(i);
@@ -325,8 +325,8 @@ template <bool single, class Use> auto with(const pg_random &g, int32_t which, d
 
 // ------------------------------------------------------------------------------------------- orders and choices ------
 
-// Calls use(i, number in [0, remaining)) for remaining = count, count - 1, ..., 1 or the first `draws` of them, with one
-// slot each.
+// Calls use(i, number in [0, remaining)) for remaining = count, count - 1, ..., 1 or the first `draws` of them, with
+// one slot each.
 template <class Use> void descending(pg_random &g, int64_t count, int64_t draws, Use use) {
   const Kernels &k = kernels();
   uint64_t words[piece];
@@ -425,13 +425,14 @@ void choose_again(pg_random &g, int64_t *out, int64_t wanted, const double *weig
   const int64_t last = std::upper_bound(sums.begin(), sums.end(), std::nextafter(total, 0)) - sums.begin();
   const Kernels &k = kernels();
   const uint64_t first = take(g, wanted);
-  parallel_ranges(wanted, grain / 8, [&](int64_t begin, int64_t end) {
+  core::parallel_ranges(wanted, grain / 8, [&](int64_t begin, int64_t end) {
     uint64_t words[piece];
     for (int64_t i = begin; i < end; i += piece) {
       const int64_t count = std::min(piece, end - i);
       slot_bits(k, g, first + static_cast<uint64_t>(i), count, words);
       for (int64_t j = 0; j < count; ++j)
-        out[i + j] = std::min(last, std::upper_bound(sums.begin(), sums.end(), unit(words[j]) * total) - sums.begin()) + 1;
+        out[i + j] =
+            std::min(last, std::upper_bound(sums.begin(), sums.end(), unit(words[j]) * total) - sums.begin()) + 1;
     }
   });
 }

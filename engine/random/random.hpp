@@ -28,7 +28,7 @@ inline double unit(uint64_t bits) {
 /// All the random bits that one slot may need, two words a time: its own block, then that block encrypted again and
 /// again. So a draw that rejects takes no more than its slot.
 class Chain {
-public:
+ public:
   Chain(const pg_random &g, uint64_t slot) : Chain(g, block(g, Purpose::retry, slot)) {}
   Chain(const pg_random &g, const uint64_t *words) // of the slot's block, computed with others
       : Chain(g, Block{static_cast<uint32_t>(words[0]), static_cast<uint32_t>(words[0] >> 32),
@@ -36,11 +36,10 @@ public:
   uint64_t operator[](int which) const { return half(block_, static_cast<uint64_t>(which)); }
   void next() { block_ = philox(block_, key_); }
 
-private:
+ private:
   Chain(const pg_random &g, const Block &first) : key_{g._key[0], g._key[1]}, block_(first) {}
   std::array<uint32_t, 2> key_;
   Block block_;
 };
-
 
 } // namespace perigee::random

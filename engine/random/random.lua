@@ -71,6 +71,17 @@ local any_integers = { "int64", "int32", "int16", "int8", "uint64", "uint32", "u
 
 local known_options = { shape = true, dtype = true, out = true }
 
+local function is_contiguous(a)
+  local stride = 1
+  for d = a._ndim - 1, 0, -1 do
+    if a._shape[d] ~= 1 and a._strides[d] ~= stride then
+      return false
+    end
+    stride = stride * a._shape[d]
+  end
+  return true
+end
+
 -- The array that the options describe, filled; its first legal dtype unless they name another.
 local function fill(g, name, options, legal, distribution, a, b)
   local array = core.require("array")
@@ -82,8 +93,11 @@ local function fill(g, name, options, legal, distribution, a, b)
       core.fail("%s: an array given as out has its shape and dtype; leave out the options shape and dtype", name)
     end
     out = kit.need_array(name .. ": out", out)
-    kit.check_writable(out)
-    dtype = array._getters.dtype(out)
+    kit.check_alive(out)
+    if out._flags % 2 == 1 then -- PG_ARRAY_READONLY
+      kit.read_only()
+    end
+    dtype = out.dtype
   elseif options.shape == nil then
     core.fail("%s: the options need a shape, as in {shape = {2, 3}}", name)
   end
@@ -106,7 +120,7 @@ local function fill(g, name, options, legal, distribution, a, b)
   end
   if out == nil then
     temporary = array.empty(options.shape, { dtype = dtype })
-  elseif array._getters.contiguous(out) then
+  elseif is_contiguous(out) then
     temporary = out
   else
     temporary = array.empty(out.shape, { dtype = dtype })
@@ -334,6 +348,21 @@ local function places(g, n, shape, replace, weights)
   return out
 end
 
+-- The entries of x at these places, along its first axis.
+local function entries(array, x, chosen)
+  local flat, shape = chosen:reshape(chosen.size), chosen.shape
+  local from = x.shape
+  for i = 2, #from do
+    shape[#shape + 1] = from[i]
+  end
+  from[1] = chosen.size
+  local out = array.empty(from, { dtype = x.dtype })
+  for i = 1, #out do
+    out[i] = x[flat[i]]
+  end
+  return out:reshape(shape)
+end
+
 -- rng:choice(x [, options]) -> one entry of x (a list, an array along its first axis, or 1 to x if it is a number), or
 -- with {shape = s} that many. replace = false: no entry twice; p: a weight for each entry.
 function methods.choice(g, x, options)
@@ -378,7 +407,7 @@ function methods.choice(g, x, options)
     end
     return list
   end
-  return x[chosen]
+  return entries(array, x, chosen)
 end
 
 -- rng:stream(k) -> another generator, independent of this one and of its other streams: one for each thread, rank or
@@ -392,6 +421,24 @@ function methods.stream(g, k)
   C.pg_random_stream(g, k, stream)
   return stream
 end
+
+-- Names that scripts may look for.
+local elsewhere = {
+  integer = "integers(low, high)", random = "uniform()", randint = "integers(low, high)", rand = "uniform()",
+  randn = "normal()", standard_normal = "normal()", standard_exponential = "exponential()", sample = "choice(x)",
+  uniform_array = "uniform(low, high, {shape = s})", normal_array = "normal(mean, deviation, {shape = s})",
+  integer_array = "integers(low, high, {shape = s})",
+}
+setmetatable(methods, {
+  __index = function(_, name)
+    if elsewhere[name] then
+      core.fail("a generator has no '%s'; write rng:%s", name, elsewhere[name])
+    end
+    core.fail("a generator has no '%s'; it has uniform, integers, normal, exponential, gamma, poisson, binomial, choice, "
+      .. "shuffle, permutation and stream", show(name))
+  end,
+})
+methods.integer = methods.integers -- until its users are renamed
 
 ffi.metatype(generator_type, {
   __index = methods,

@@ -50,7 +50,7 @@ const char *const doubling = R"(
 local array = require "perigee.array"
 return {
   inputs = function(rng, size)
-    return { rng:uniform_array({type(size) == "table" and size.n or size}), rng:integer(1, 1000000) }
+    return { rng:uniform{shape = type(size) == "table" and size.n or size}, rng:integers(1, 1000000) }
   end,
   expected = function(inputs) return { inputs[1] * 2, inputs[2] } end,
 }
@@ -99,7 +99,7 @@ TEST_CASE("judge: results are checked against expected ones") {
 TEST_CASE("judge: an exercise's own check") {
   Fixture f(R"(
 return {
-  inputs = function(rng) return { rng:integer(1, 100) } end,
+  inputs = function(rng) return { rng:integers(1, 100) } end,
   check = function(inputs, got, expected, info)
     if type(got) ~= "number" then return false, "a number is wanted" end
     if info and info.cpu > 5 then return false, "slow" end

@@ -35,7 +35,7 @@ class TemporaryExercise {
     std::filesystem::create_directories(exercise.solutions);
     write("exercise/cases.lua", R"(
 return {
-  inputs = function(rng, size) return { rng:integer(1, 1000000), size } end,
+  inputs = function(rng, size) return { rng:integers(1, 1000000), size } end,
 }
 )");
     write("solutions/reference.lua", work(1.0));

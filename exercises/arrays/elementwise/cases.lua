@@ -5,8 +5,8 @@ local relative = 1e-12
 
 local function inputs(rng, n)
   -- Sizes from 1e-3 to 1e3, evenly over the powers of ten, with both signs.
-  local x = rng:uniform_array({ n }, -3, 3)
-  local sign = rng:integer_array({ n }, 0, 1, "int32")
+  local x = rng:uniform(-3, 3, { shape = { n } })
+  local sign = rng:integers(0, 1, { shape = { n }, dtype = "int32" })
   for i = 1, n do
     x[i] = 10 ^ x[i] * (sign[i] * 2 - 1)
   end

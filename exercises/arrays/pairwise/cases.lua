@@ -8,7 +8,7 @@ local function inputs(rng, size)
   local n, d = size.points, size.dimensions
   -- A random scale and offset, so that results do not resemble each other between calls.
   local scale, offset = 10 ^ rng:uniform(-1, 1), rng:uniform(-5, 5)
-  local points = rng:uniform_array({ n, d }, offset - scale, offset + scale)
+  local points = rng:uniform(offset - scale, offset + scale, { shape = { n, d } })
   if size.twins then
     for k = 1, d do
       points[2][k] = points[1][k]

@@ -9,8 +9,8 @@ for n = 3, 60 do
 end
 
 local function inputs(rng, size)
-  local rows, width = size.rows or rng:integer(1, 99), size.width or rng:integer(1, 99)
-  local questions = rng:integer_array({ rows, width }, size.low or 1, size.high or 60, "uint8")
+  local rows, width = size.rows or rng:integers(1, 99), size.width or rng:integers(1, 99)
+  local questions = rng:integers(size.low or 1, size.high or 60, { shape = { rows, width }, dtype = "uint8" })
   for k, n in ipairs(size.first or {}) do
     questions[k][1] = n
   end

@@ -11,25 +11,25 @@ local large = 1e12
 local function inputs(rng, size)
   local n, count, kind = size.n, size.count, size.kind
   local range = count == 2 and large or 40 * n
-  local numbers = rng:integer_array({ n }, -range, range, "int64")
-  local target = rng:integer(-range, range)
+  local numbers = rng:integers(-range, range, { shape = { n }, dtype = "int64" })
+  local target = rng:integers(-range, range)
   if n < count then
     target = n == 1 and 2 * numbers[1] or target
   elseif kind == "half" or kind == "twice" then
-    local i = rng:integer(1, n)
+    local i = rng:integers(1, n)
     target = 2 * numbers[i]
     if kind == "twice" then
-      local j = rng:integer(1, n - 1)
+      local j = rng:integers(1, n - 1)
       numbers[j < i and j or j + 1] = numbers[i]
     end
   elseif kind == "end" then
     target = numbers[n - 1] + numbers[n]
-  elseif rng:integer(0, 1) == 1 then
+  elseif rng:integers(0, 1) == 1 then
     -- `count` different positions: the first of a shuffled list, or two drawn directly where the list would be long.
     target = 0
     local positions = {}
     if count == 2 then
-      local i, j = rng:integer(1, n), rng:integer(1, n - 1)
+      local i, j = rng:integers(1, n), rng:integers(1, n - 1)
       positions = { i, j < i and j or j + 1 }
     else
       for i = 1, n do

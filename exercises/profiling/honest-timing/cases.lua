@@ -2,15 +2,15 @@
 
 local function inputs(rng, size)
   local jobs = {}
-  local first_kind = rng:integer(0, 1)
+  local first_kind = rng:integers(0, 1)
   for i = 1, size.jobs do
-    local n = i == 1 and 1000 or rng:integer(300, 2500)
+    local n = i == 1 and 1000 or rng:integers(300, 2500)
     if (i + first_kind) % 2 == 0 then
       -- Computes: some 5 ms of additions, and a rest of at most 0.1 ms.
       jobs[i] = { n = n, rounds = math.floor(rng:uniform(4e6, 8e6) / n), rest = rng:uniform(0, 1e-4) }
     else
       -- Waits: at most 10 us of additions, 0.2% of the rest of 5 to 20 ms.
-      jobs[i] = { n = n, rounds = rng:integer(1, 3), rest = rng:uniform(5e-3, 20e-3) }
+      jobs[i] = { n = n, rounds = rng:integers(1, 3), rest = rng:uniform(5e-3, 20e-3) }
     end
   end
   rng:shuffle(jobs)

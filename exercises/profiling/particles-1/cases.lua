@@ -14,7 +14,7 @@ local function inputs(rng, size)
     else
       local r, angle = rng:uniform(0.2, 1.0), rng:uniform(0, 2 * math.pi)
       row[1], row[2] = r * math.cos(angle), r * math.sin(angle)
-      row[3] = rng:uniform(0.5, 4) * (rng:integer(0, 1) * 2 - 1)
+      row[3] = rng:uniform(0.5, 4) * (rng:integers(0, 1) * 2 - 1)
     end
   end
   return { particles, size.dt, size.steps }

@@ -2,8 +2,8 @@
 local array = require "perigee.array"
 
 local function inputs(rng, size)
-  -- One call of integer_array makes all coins; an odd dx shows who forgets to multiply.
-  return { rng:integer_array({ size.steps, size.walkers }, 0, 1, "uint8"), rng:uniform(0.1, 2) }
+  -- One call of integers makes all coins; an odd dx shows who forgets to multiply.
+  return { rng:integers(0, 1, { shape = { size.steps, size.walkers }, dtype = "uint8" }), rng:uniform(0.1, 2) }
 end
 
 local function is_vector(a, n)

@@ -35,7 +35,7 @@ inline constexpr Case operations[] = {
     {"svd 4000x100", "tall", 400000, "c, d, e = linalg.svd(a, {full_matrices = false})",
      "c, d, e = np.linalg.svd(a, full_matrices=False)"},
     {"fft 2^20", "pair", 1 << 20, "c = fft.fft(a)", "c = np.fft.fft(a)"},
-    {"random uniform", "generator", 10000000, "c = g:uniform_array(n, 0, 1, {dtype = dtype})",
+    {"random uniform", "generator", 10000000, "c = g:uniform{shape = n, dtype = dtype}",
      "c = g.random(n, dtype=dtype)"},
     {"boolean mask", "masked", 0, "c = a[m]", "c = a[m]"},
     // beyond the list of the goals

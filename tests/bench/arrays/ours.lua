@@ -12,7 +12,7 @@ local function module(name)
 end
 
 local function uniform(shape, low, high, dtype, key)
-  local a = require("perigee.random").generator(1):stream(key):uniform_array(shape, low, high)
+  local a = require("perigee.random").generator(1):stream(key):uniform(low, high, {shape = shape})
   return dtype == "float64" and a or a:astype(dtype)
 end
 
