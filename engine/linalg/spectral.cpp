@@ -40,8 +40,16 @@ void svd(const char *function, pg_array *u_out, pg_array *s_out, pg_array *vh_ou
     }
   }
   if (least > 0 && ma.count > 0) {
-    const int m = static_cast<int>(ma.columns), n = static_cast<int>(ma.rows); // LAPACK's: of the transpose
-    const int ldu = m, ldvt = static_cast<int>(wide), ignored = 1;
+    const bool upright = ma.rows > ma.columns;
+    const int m = static_cast<int>(upright ? ma.rows : ma.columns), n = static_cast<int>(least);
+    // LAPACK's U is m x m or m x n, its V n x n, whichever of ours they are.
+    const int ldu = m, ldvt = n, ignored = 1;
+    const int64_t long_side = job == 'A' ? m : n;
+    Array turned_u, turned_vh;
+    if (upright && job != 'N') {
+      turned_u = scratch<T>(m * long_side);
+      turned_vh = scratch<T>(least * least);
+    }
     const Array matrix = scratch<T>(ma.rows * ma.columns), integers = scratch<float>(8 * least);
     Array rwork;
     if constexpr (is_complex_v<T>) {
@@ -62,14 +70,21 @@ void svd(const char *function, pg_array *u_out, pg_array *s_out, pg_array *vh_ou
     size = work_size(answer);
     const Array work = scratch<T>(size);
     for (int64_t i = 0; i < ma.count; ++i) {
-      ma.load_rows(i, matrix.data<T>());
+      upright ? ma.load_columns(i, matrix.data<T>()) : ma.load_rows(i, matrix.data<T>());
       require_finite(function, ma, i, matrix.data<T>());
-      T *left = job == 'N' ? nullptr : vh.data<T>() + i * tall * ma.columns;
-      T *right = job == 'N' ? nullptr : u.data<T>() + i * ma.rows * wide;
+      T *left = nullptr, *right = nullptr;
+      if (job != 'N') {
+        left = upright ? turned_u.data<T>() : vh.data<T>() + i * tall * ma.columns;
+        right = upright ? turned_vh.data<T>() : u.data<T>() + i * ma.rows * wide;
+      }
       run(left, right, s.data<R>() + i * least, work.data<T>());
       check_arguments("gesdd", info);
       if (info > 0)
         not_converged(function, ma, i, info);
+      if (upright && job != 'N') {
+        Matrices(*u).store_columns(i, left, m);
+        Matrices(*vh).store_columns(i, right, n);
+      }
     }
   }
   *s_out = s.detach();

@@ -16,7 +16,7 @@ local function close(a, b, tolerance, what)
 end
 
 local function normal(seed, ...)
-  return random.generator(seed):normal_array({ ... })
+  return random.generator(seed):normal(0, 1, { shape = { ... } })
 end
 
 local function identity(n)
@@ -458,6 +458,128 @@ function TestLinalg:test_distances()
   fails("points are the rows of a matrix", linalg.pdist, array.zeros(3))
   fails("5 is no such number", linalg.squareform, array.zeros(5))
   fails("must be symmetric", linalg.squareform, array.from { { 0, 1 }, { 2, 0 } })
+end
+
+-- -------------------------------------------------------------------------------------------------------- einsum ----
+function TestLinalg:test_einsum()
+  local a, b, v = normal(1, 4, 5), normal(2, 5, 3), normal(3, 5)
+  local square = normal(4, 4, 4)
+  close(linalg.einsum("ij,jk->ik", a, b), a:matmul(b))
+  close(linalg.einsum("ij,jk", a, b), a:matmul(b))
+  close(linalg.einsum("ij,jk->ki", a, b), a:matmul(b).T)
+  close(linalg.einsum(" i j , j -> i ", a, v), a:matmul(v))
+  close(linalg.einsum("ij->ji", a), a.T)
+  close(linalg.einsum("ba", a), a.T)
+  close(linalg.einsum("ij->j", a), a:sum(1))
+  lu.assertAlmostEquals(linalg.einsum("ij->", a), a:sum(), 1e-12)
+  lu.assertAlmostEquals(linalg.einsum("ii", square), linalg.trace(square), 1e-12)
+  lu.assertAlmostEquals(linalg.einsum("i,i", v, v), v:dot(v), 1e-12)
+  close(linalg.einsum("ii->i", square), array.from { square[1][1], square[2][2], square[3][3], square[4][4] })
+  close(linalg.einsum("i,j->ij", v, v), linalg.outer(v, v))
+  close(linalg.einsum("ij,ij->ij", a, a), a * a)
+  close(linalg.einsum("ij,ij->i", a, a), (a * a):sum(2))
+  close(linalg.einsum("ij,jk,kl->il", a, b, normal(5, 3, 6)), a:matmul(b):matmul(normal(5, 3, 6)))
+  local x, y = normal(6, 2, 4, 5), normal(7, 2, 5, 3)
+  close(linalg.einsum("bij,bjk->bik", x, y), x:matmul(y))
+  close(linalg.einsum("...ij,...jk->...ik", x, y), x:matmul(y))
+  close(linalg.einsum("...ij,jk->...ik", x, b), x:matmul(b))
+  close(linalg.einsum("i...->...", x), x:sum(1))
+  close(linalg.einsum("...ij,...jk", x, normal(8, 1, 5, 3)), x:matmul(normal(8, 1, 5, 3)))
+  close(linalg.einsum("bij,k->bk", x, v), linalg.outer(x:sum(3):sum(2), v))
+  lu.assertEquals(linalg.einsum("ij,jk->ik", array.from({ { 1, 2 } }, "int32"), array.from({ { 3 }, { 4 } }, "int32"))
+    :totable(), { { 11 } })
+  fails('einsum: "ij,jk" names 2 operands, got 1', linalg.einsum, "ij,jk", a)
+  fails("operand 1 has 2 dimensions, and its subscripts name 3", linalg.einsum, "ijk->i", a)
+  fails("'j' has length 3 in operand 2 and 5 before", linalg.einsum, "ij,kj->ik", a, b)
+  fails("the output has 'k', which no operand has", linalg.einsum, "ij->k", a)
+  fails("the output has 'i' twice", linalg.einsum, "ij->ii", a)
+  fails("'1' in operand 1", linalg.einsum, "i1->i", a)
+  fails("'i' has lengths 4 and 5 in operand 1", linalg.einsum, "ii", a)
+end
+
+-- --------------------------------------------------------------------------------------------------- polynomials ----
+function TestLinalg:test_polynomials()
+  local x = array.linspace(-2, 3, 20)
+  local p = array.from { 2, -1, 0.5, 3 }
+  local y = linalg.polyval(p, x)
+  close(y, x ^ 3 * 2 - x * x + x * 0.5 + 3)
+  lu.assertEquals(linalg.polyval({ 1, 2, 3 }, 2), 11)
+  lu.assertEquals(linalg.polyval(array.from { 1, 0 }, array.full({ 1 }, 1 / 0))[1], 1 / 0)
+  close(linalg.polyfit(x, y, 3), p)
+  close(linalg.polyfit(x, y, 5), array.from { 0, 0, 2, -1, 0.5, 3 }, 1e-8)
+  -- A weight of 0 leaves a point out.
+  local w, spoilt = array.ones(20), y:copy()
+  w[7], spoilt[7] = 0, 1000
+  close(linalg.polyfit(x, spoilt, 3, { w = w }), p)
+  -- A straight line's covariance by its formula.
+  local line = array.from { 1, 2.9, 5.2, 7.1, 8.8 }
+  local t = array.range(5)
+  local q, covariance = linalg.polyfit(t, line, 1, { cov = true })
+  local r = line - linalg.polyval(q, t)
+  lu.assertAlmostEquals(covariance[1][1], r:dot(r) / 3 / 10, 1e-12)
+  lu.assertEquals(covariance.shape, { 2, 2 })
+  local zeros = linalg.roots({ 1, -6, 11, -6 }):totable()
+  table.sort(zeros)
+  close(array.from(zeros), array.from { 1, 2, 3 }, 1e-9)
+  lu.assertEquals(linalg.roots({ 0, 0, 5 }).size, 0)
+  lu.assertEquals(linalg.roots({ 2, -4, 0 }):totable(), { 2, 0 })
+  fails("the degree must be an integer, 0 or more, got -1", linalg.polyfit, x, y, -1)
+  fails("polyfit: x and y must have as many elements, got 20 and 3", linalg.polyfit, x, array.ones(3), 1)
+  fails("2 points do not determine 3 coefficients", linalg.polyfit, array.range(2), array.range(2), 2)
+  fails("polyval: p must be a vector", linalg.polyval, array.zeros(2, 2), 1)
+end
+
+function TestLinalg:test_curve_fit()
+  local x = array.linspace(0, 4, 50)
+  local function model(t, a, b, c) return (t * -b):exp() * a + c end
+  local truth = model(x, 2.5, 1.3, 0.5)
+  local p, covariance, info = linalg.curve_fit(model, x, truth)
+  close(p, array.from { 2.5, 1.3, 0.5 }, 1e-6)
+  lu.assertEquals(covariance.shape, { 3, 3 })
+  lu.assertTrue(info.converged and info.cost < 1e-10 and info.evaluations < 200)
+  local noisy = truth + normal(1, 50) * 0.05
+  local jacobian_calls = 0
+  local function jacobian(t, a, b, c)
+    jacobian_calls = jacobian_calls + 1
+    local d, e = array.empty(50, 3), (t * -b):exp()
+    d[{ {}, 1 }], d[{ {}, 2 }], d[{ {}, 3 }] = e, t * e * -a, 1
+    return d
+  end
+  local found = linalg.curve_fit(model, x, noisy)
+  close(linalg.curve_fit(model, x, noisy, { jacobian = jacobian }), found, 1e-5)
+  lu.assertTrue(jacobian_calls > 1)
+  -- At the minimum residuals are at right angles to the derivatives.
+  local r = model(x, found[1], found[2], found[3]) - noisy
+  lu.assertTrue(linalg.norm(jacobian(x, found[1], found[2], found[3]).T:matmul(r)) < 1e-4)
+  -- A straight line: what polyfit says, covariance too.
+  local function line(t, a, b) return t * a + b end
+  local q, of_line = linalg.curve_fit(line, x, noisy)
+  local expected, expected_covariance = linalg.polyfit(x, noisy, 1, { cov = true })
+  close(q, expected, 1e-6)
+  close(of_line, expected_covariance, 1e-5)
+  -- Errors of y: alike for all, they do not matter, but for an absolute covariance.
+  local same, relative = linalg.curve_fit(line, x, noisy, { sigma = array.full({ 50 }, 0.1) })
+  close(same, expected, 1e-6)
+  close(relative, expected_covariance, 1e-5)
+  local _, absolute = linalg.curve_fit(line, x, noisy, { sigma = array.full({ 50 }, 0.1), absolute_sigma = true })
+  local d = array.ones(50, 2)
+  d[{ {}, 1 }] = x
+  close(absolute, linalg.inv(d.T:matmul(d)) * 0.01, 1e-6)
+  -- Bounds: the solution lies at one.
+  local bounded = linalg.curve_fit(model, x, truth, { bounds = { { 0, 0, 0 }, { 3, 1, 2 } } })
+  lu.assertEquals(bounded[2], 1)
+  lu.assertTrue(bounded[1] <= 3 and bounded[3] >= 0)
+  close(linalg.curve_fit(model, x, truth, { bounds = { 0, 10 }, p0 = { 1, 1, 1 } }), p, 1e-5)
+  fails("not converged after", linalg.curve_fit, model, x, noisy, { max_evaluations = 5 })
+  fails("cannot be seen", linalg.curve_fit, function(t, ...) return t end, x, noisy)
+  fails("the model, a function", linalg.curve_fit, 3, x, noisy)
+  fails("the model must return a vector as long as y (50), got shape (3)", linalg.curve_fit,
+    function(t, a) return array.ones(3) * a end, x, noisy)
+  fails("outside its bounds", linalg.curve_fit, line, x, noisy, { p0 = { 5, 1 }, bounds = { 0, 2 } })
+  fails("2 points cannot determine 3 parameters", linalg.curve_fit, model, x[{ { 1, 2 } }], noisy[{ { 1, 2 } }])
+  fails("must be in order", linalg.curve_fit, line, x, noisy, { bounds = { 2, 0 } })
+  fails("unknown option 'start'", linalg.curve_fit, line, x, noisy, { start = 1 })
+  fails("not finite at the start", linalg.curve_fit, function(t, a) return t * (0 / 0 * a) end, x, noisy)
 end
 
 os.exit(lu.LuaUnit.run())
