@@ -196,7 +196,7 @@ policies.random = {
     order[n] = nil
   end,
   victim = function(c)
-    return c._order[c._rng:integer(1, c._size)]
+    return c._order[c._rng:integers(1, c._size)]
   end,
 }
 

@@ -438,7 +438,6 @@ setmetatable(methods, {
       .. "shuffle, permutation and stream", show(name))
   end,
 })
-methods.integer = methods.integers -- until its users are renamed
 
 ffi.metatype(generator_type, {
   __index = methods,

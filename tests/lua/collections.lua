@@ -39,11 +39,11 @@ function TestSet:test_against_a_list()
     local s, model = collections.set(), {}
     local range = seed % 3 == 0 and 300 or 12
     for _ = 1, 600 do
-      local x = rng:integer(1, range)
+      local x = rng:integers(1, range)
       if seed % 2 == 0 and x % 3 == 0 then
         x = "s" .. x
       end
-      local step = rng:integer(1, 10)
+      local step = rng:integers(1, 10)
       if step <= 5 then
         lu.assertEquals(s:add(x), not list_find(model, x))
         if not list_find(model, x) then
@@ -71,8 +71,8 @@ function TestSet:test_algebra_against_lists()
     local rng = random.generator(seed)
     local lists, sets = { {}, {} }, {}
     for k = 1, 2 do
-      for i = 1, rng:integer(0, 12) do
-        lists[k][i] = rng:integer(1, 10)
+      for i = 1, rng:integers(0, 12) do
+        lists[k][i] = rng:integers(1, 10)
       end
       sets[k] = collections.set(lists[k])
     end
@@ -153,7 +153,7 @@ function TestCounter:test_against_a_table()
     local rng = random.generator(seed)
     local items, counts, first = {}, {}, {}
     for i = 1, 200 do
-      local x = rng:integer(1, 15)
+      local x = rng:integers(1, 15)
       items[i] = x
       counts[x] = (counts[x] or 0) + 1
       first[x] = first[x] or i
@@ -199,10 +199,10 @@ TestDeque = {}
 function TestDeque:test_against_a_list()
   for seed = 1, 40 do
     local rng = random.generator(seed)
-    local maxlen = seed % 4 == 0 and rng:integer(0, 9) or nil
+    local maxlen = seed % 4 == 0 and rng:integers(0, 9) or nil
     local d, model = collections.deque(nil, { maxlen = maxlen }), {}
     for i = 1, 400 do
-      local step = rng:integer(1, seed % 2 == 0 and 9 or 7)
+      local step = rng:integers(1, seed % 2 == 0 and 9 or 7)
       if step <= 2 then
         local dropped
         if maxlen == 0 then
@@ -222,13 +222,13 @@ function TestDeque:test_against_a_list()
         end
         lu.assertEquals(d:push_front(i), dropped)
       elseif step == 5 then
-        local n = rng:integer(-12, 12)
+        local n = rng:integers(-12, 12)
         d:rotate(n)
         for _ = 1, #model > 0 and n % #model or 0 do
           table.insert(model, 1, table.remove(model))
         end
       elseif step == 6 and #model > 0 then
-        local k = rng:integer(1, #model)
+        local k = rng:integers(1, #model)
         lu.assertEquals(d[k], model[k])
         lu.assertEquals(d[-k], model[#model + 1 - k])
         d[k], model[k] = -i, -i
@@ -309,7 +309,7 @@ function TestHeap:test_against_a_sorted_list()
         return best
       end
       for i = 1, 250 do
-        local step, x = rng:integer(1, 10), rng:integer(1, seed % 2 == 0 and 8 or 1000)
+        local step, x = rng:integers(1, 10), rng:integers(1, seed % 2 == 0 and 8 or 1000)
         local value = make(x, i)
         local priority = options and options.priority and x or nil
         if step <= 5 then
@@ -346,7 +346,7 @@ function TestHeap:test_heapify()
   for n = 0, 40 do
     local list = {}
     for i = 1, n do
-      list[i] = rng:integer(1, 20)
+      list[i] = rng:integers(1, 20)
     end
     local sorted = { unpack(list) }
     table.sort(sorted)
@@ -371,10 +371,10 @@ function TestHeap:test_nsmallest_and_nlargest()
   for seed = 1, 40 do
     local rng = random.generator(seed)
     local items = {}
-    for i = 1, rng:integer(0, 60) do
-      items[i] = { key = rng:integer(1, 10), id = i }
+    for i = 1, rng:integers(0, 60) do
+      items[i] = { key = rng:integers(1, 10), id = i }
     end
-    local n = rng:integer(0, 20)
+    local n = rng:integers(0, 20)
     local up, down = { unpack(items) }, { unpack(items) }
     table.sort(up, function(a, b) return a.key < b.key or a.key == b.key and a.id < b.id end)
     table.sort(down, function(a, b) return a.key > b.key or a.key == b.key and a.id < b.id end)
@@ -439,8 +439,8 @@ local fields = { { "x", "float64" }, { "ok", "bool" }, { "id", "int32" }, { "tag
   { "big", "int64" } }
 
 local function make(rng, i)
-  return { x = rng:uniform(), ok = rng:integer(0, 1) == 1, id = rng:integer(-5, 5), tag = rng:integer(0, 255), w = i / 2,
-    big = rng:integer(-2 ^ 53, 2 ^ 53) }
+  return { x = rng:uniform(), ok = rng:integers(0, 1) == 1, id = rng:integers(-5, 5), tag = rng:integers(0, 255), w = i / 2,
+    big = rng:integers(-2 ^ 53, 2 ^ 53) }
 end
 
 function TestRecords:test_against_a_list()
@@ -449,7 +449,7 @@ function TestRecords:test_against_a_list()
     local layout = seed % 2 == 0 and "aos" or "soa"
     local r, model = collections.records(fields, { layout = layout }), {}
     for i = 1, 150 do
-      local step, value = rng:integer(1, 8), make(rng, i)
+      local step, value = rng:integers(1, 8), make(rng, i)
       if step <= 4 then
         if step == 1 then
           r:append(value)
@@ -458,18 +458,18 @@ function TestRecords:test_against_a_list()
         end
         model[#model + 1] = value
       elseif step == 5 and #model > 0 then
-        local k = rng:integer(1, #model)
+        local k = rng:integers(1, #model)
         r[k] = value
         model[k] = value
       elseif step == 6 and #model > 0 then
-        local k = rng:integer(1, #model)
+        local k = rng:integers(1, #model)
         local p = r[k - #model - 1]
         p.x, p.id = value.x, p.id + 1
         model[k].x, model[k].id = value.x, model[k].id + 1
         lu.assertEquals(p.big, model[k].big)
-      elseif step == 7 and rng:integer(1, 10) == 1 then
-        local key = ({ "x", "id", "ok", "tag" })[rng:integer(1, 4)]
-        local descending = rng:integer(0, 1) == 1
+      elseif step == 7 and rng:integers(1, 10) == 1 then
+        local key = ({ "x", "id", "ok", "tag" })[rng:integers(1, 4)]
+        local descending = rng:integers(0, 1) == 1
         r:sort_by(key, { descending = descending })
         for i = 2, #model do -- insertion sort: stable
           local v, j = model[i], i
@@ -486,7 +486,7 @@ function TestRecords:test_against_a_list()
           end
           model[j] = v
         end
-      elseif step == 8 and rng:integer(1, 10) == 1 then
+      elseif step == 8 and rng:integers(1, 10) == 1 then
         layout = layout == "aos" and "soa" or "aos"
         r = r:to(layout)
       end
@@ -659,7 +659,7 @@ function TestMemoize:test_policies_against_a_model()
   for _, policy in ipairs { "lru", "lfu" } do
     for seed = 1, 24 do
       local rng = random.generator(seed)
-      local size = rng:integer(1, 12)
+      local size = rng:integers(1, 12)
       local ttl = seed % 3 == 0 and 40 or nil
       local arity = seed % 4
       local now, calls = 0, 0
@@ -669,8 +669,8 @@ function TestMemoize:test_policies_against_a_model()
       end, { size = size, policy = policy, ttl = ttl, clock = function() return now end })
       local model = model_of(policy, size, ttl)
       for _ = 1, 500 do
-        now = now + rng:integer(0, 3)
-        local a, b, c = rng:integer(1, 5), rng:integer(1, 3), rng:integer(1, 2)
+        now = now + rng:integers(0, 3)
+        local a, b, c = rng:integers(1, 5), rng:integers(1, 3), rng:integers(1, 2)
         local before, value, expected = calls, nil, nil
         if arity == 0 then
           a = a * b * c
@@ -703,7 +703,7 @@ function TestMemoize:test_random_policy()
   local f, cache = collections.memoize(function(x) return -x end, { size = 10, policy = "random", seed = 3 })
   local rng = random.generator(5)
   for _ = 1, 2000 do
-    local x = rng:integer(1, 20)
+    local x = rng:integers(1, 20)
     lu.assertEquals(f(x), -x)
   end
   local stats = cache:stats()

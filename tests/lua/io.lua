@@ -305,7 +305,7 @@ function TestCsv:test_what_is_written_reads_the_same()
   local n = 2000
   local bits = rng:uniform(0, 1, { shape = n })
   for i = 1, n do -- doubles of every size
-    bits[i] = (bits[i] - 0.5) * 10 ^ rng:integer(-300, 300)
+    bits[i] = (bits[i] - 0.5) * 10 ^ rng:integers(-300, 300)
   end
   bits[1], bits[2], bits[3], bits[4] = 0.1, 5e-324, 1.7976931348623157e308, 123456789012345680
   bits[5] = 0 / 0
