@@ -9,11 +9,16 @@ local array = pg.array
 
 local here = debug.getinfo(1, "S").short_src:match("^(.*)/[^/]*$") or "."
 
--- Groups whose functions are not all there yet: what fails in them is printed and counted, and fails nothing.
+-- Groups whose functions are not all there yet: what fails in them is printed and counted, and fails nothing. In the
+-- others a wrong result fails the test; a function that is missing, or not supported, is listed at the end.
 local pending = {}
-for group in ("creation,promotion,wraparound,astype,views,broadcasting,elementwise,complex,reductions,reduction dtypes," ..
-  "statistics,sorting,manipulation,indexing,linalg,fft,fixtures"):gmatch("[^,]+") do
+for group in ("reductions,reduction dtypes,statistics,sorting,manipulation,indexing,views,linalg,fft"):gmatch("[^,]+") do
   pending[group] = true
+end
+if not pcall(array.zeros, 1, "int8") then
+  for group in ("creation,promotion,wraparound,astype,broadcasting,elementwise,complex,fixtures"):gmatch("[^,]+") do
+    pending[group] = true
+  end
 end
 
 local only
@@ -46,9 +51,14 @@ local function integer(text, dtype)
   return negative == "-" and -value or value
 end
 
+local nan = -(0 / 0) -- 0 / 0 is a NaN whose sign bit is set, NumPy's is not
+if tostring(nan) ~= "nan" then
+  nan = 0 / 0
+end
+
 local function parse_number(text, dtype)
   if text == "nan" then
-    return 0 / 0
+    return nan
   elseif text == "inf" then
     return math.huge
   elseif text == "-inf" then
@@ -231,15 +241,19 @@ local groups, order, fixtures, missing = {}, {}, {}, {}
 
 local function group_of(name)
   if not groups[name] then
-    groups[name] = { cases = 0, failed = 0, missing = 0 }
+    groups[name] = { cases = 0, failed = 0, absent = 0 }
     order[#order + 1] = name
   end
   return groups[name]
 end
 
 local shown = 0
-local function complain(group, expression, what)
-  groups[group].failed = groups[group].failed + 1
+local function complain(group, expression, what, absent)
+  if absent then
+    groups[group].absent = groups[group].absent + 1
+  else
+    groups[group].failed = groups[group].failed + 1
+  end
   shown = shown + 1
   if shown <= 60 or os.getenv("PERIGEE_CONFORMANCE_ALL") then
     print(("%s%s: %s: %s"):format(pending[group] and "(pending) " or "", group, expression, what))
@@ -255,12 +269,11 @@ local function run_case(f)
   local ok, results = evaluate(expression)
   if not ok then
     local message = tostring(results[1])
-    local name = is_missing(message)
+    local name = is_missing(message) or message:match("not supported: (.*)$")
     if name then
       missing[name] = missing[name] or expression
-      g.missing = g.missing + 1
     end
-    return complain(group, expression, message)
+    return complain(group, expression, message, name)
   end
   local index = 0
   for i = 5, #f, 3 do
@@ -282,8 +295,7 @@ local function run_error(f)
     complain(group, expression, "an error is expected")
   elseif is_missing(message) then
     missing[is_missing(message)] = expression
-    g.missing = g.missing + 1
-    complain(group, expression, message)
+    complain(group, expression, message, true)
   elseif not message:find(text, 1, true) then
     complain(group, expression, "the error should contain '" .. text .. "': " .. message)
   elseif message:find("internal error", 1, true) or message:find("perigee:", 1, true) then
@@ -315,11 +327,12 @@ for name, f in pairs(fixtures) do
   end
 end
 
-local cases, failed, waiting = 0, 0, 0
+local cases, failed, waiting, absent = 0, 0, 0, 0
 for _, name in ipairs(order) do
   local g = groups[name]
   print(("%-20s %4d cases, %d failed%s%s"):format(name, g.cases, g.failed,
-    g.missing > 0 and (" (%d for want of a function)"):format(g.missing) or "", pending[name] and ", pending" or ""))
+    g.absent > 0 and (", %d not run for want of a function"):format(g.absent) or "", pending[name] and ", pending" or ""))
+  absent = absent + g.absent
   cases = cases + g.cases
   if pending[name] then
     waiting = waiting + g.failed
@@ -333,7 +346,8 @@ for name in pairs(missing) do
 end
 table.sort(list)
 if #list > 0 then
-  print("not implemented: " .. table.concat(list, ", "))
+  print("not implemented: " .. table.concat(list, "; "))
 end
-print(("%d cases, %d failed, %d failed in pending groups"):format(cases, failed, waiting))
+print(("%d cases: %d failed, %d failed in pending groups, %d not run for want of a function"):format(cases, failed, waiting,
+  absent))
 os.exit(failed == 0 and 0 or 1)

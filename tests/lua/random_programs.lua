@@ -790,6 +790,8 @@ for _, name in ipairs { "create", "slice", "slice", "in_place", "in_place", "in_
   names[#names + 1] = name
 end
 
+local refused = 0 -- reductions of dtypes that are not supported
+
 local function run(seed)
   current, text, vars = seed, {}, {}
   state = bit.tobit(seed * 2654435 + 88172645)
@@ -804,7 +806,10 @@ local function run(seed)
   for _ = 1, random(5, 18) do
     local name = pick(names)
     local ok, message = pcall(steps[name])
-    if not ok then
+    if not ok and name == "reduce" and tostring(message):find("not supported", 1, true) then
+      text[#text] = nil
+      refused = refused + 1
+    elseif not ok then
       wrong("%s failed: %s", name, tostring(message))
     end
   end
@@ -821,4 +826,5 @@ for seed = only or 1, only or programs do
   run(seed)
   done = done + #text
 end
-print(("%d programs, %d operations on %d dtypes agree with the reference"):format(only and 1 or programs, done, #dtypes))
+print(("%d programs, %d operations on %d dtypes agree with the reference; %d reductions are not supported"):format(
+  only and 1 or programs, done, #dtypes, refused))
