@@ -120,10 +120,36 @@ pg_array describe(int32_t dtype, std::span<const int64_t> shape) {
 } // namespace
 
 int32_t promote(int32_t a, int32_t b) {
-  if (a > b)
+  // What kind of number, and in how many bits of it.
+  enum Kind { boolean, unsigned_integer, signed_integer, floating, complex };
+  struct Type {
+    Kind kind;
+    int bits;
+  };
+  static constexpr Type types[dtype_count] = {{boolean, 1},           {unsigned_integer, 8},  {signed_integer, 32},
+                                              {signed_integer, 64},   {floating, 32},         {floating, 64},
+                                              {signed_integer, 8},    {signed_integer, 16},   {unsigned_integer, 16},
+                                              {unsigned_integer, 32}, {unsigned_integer, 64}, {complex, 32},
+                                              {complex, 64}};
+  Type x = types[a], y = types[b];
+  if (a == b)
+    return a;
+  if (x.kind > y.kind || (x.kind == y.kind && x.bits > y.bits)) {
+    std::swap(x, y);
     std::swap(a, b);
-  // Values are ordered so that the larger one holds the smaller, but for integers meeting float32.
-  return b == PG_FLOAT32 && (a == PG_INT32 || a == PG_INT64) ? PG_FLOAT64 : b;
+  }
+  if (x.kind == y.kind || x.kind == boolean)
+    return b;
+  if (y.kind == signed_integer) { // holds an unsigned type of less than its own width
+    if (x.bits < y.bits)
+      return b;
+    return x.bits == 8 ? PG_INT16 : x.bits == 16 ? PG_INT32 : x.bits == 32 ? PG_INT64 : PG_FLOAT64;
+  }
+  // A float of 32 bits holds integers of up to 16 bits, and that is what it meets as itself.
+  const bool wide = y.bits == 64 || (x.kind == floating ? x.bits == 64 : x.bits > 16);
+  if (y.kind == floating)
+    return wide ? PG_FLOAT64 : PG_FLOAT32;
+  return wide ? PG_COMPLEX128 : PG_COMPLEX64;
 }
 
 void retain(pg_block *block) {
@@ -155,7 +181,8 @@ Array create(int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *
 Array borrow(void *memory, int32_t dtype, std::span<const int64_t> shape, void (*release)(void *, void *),
              void *context, bool readonly) {
   pg_array a = describe(dtype, shape);
-  if (reinterpret_cast<uintptr_t>(memory) % element_size(dtype) != 0)
+  const std::size_t align = is_complex(dtype) ? element_size(dtype) / 2 : element_size(dtype);
+  if (reinterpret_cast<uintptr_t>(memory) % align != 0)
     throw ArgumentError(std::string("memory lent as ") + dtype_name(dtype) + " must be aligned to its element size");
   a._block = new_block();
   a._block->memory = memory;

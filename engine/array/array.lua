@@ -23,17 +23,33 @@ local array_p = ffi.typeof("pg_array *")
 local double_p, float_p = ffi.typeof("double *"), ffi.typeof("float *")
 local int64_p, int32_p, uint8_p = ffi.typeof("int64_t *"), ffi.typeof("int32_t *"), ffi.typeof("uint8_t *")
 local uint64_t = ffi.typeof("uint64_t")
+local int8_p, int16_p, uint16_p = ffi.typeof("int8_t *"), ffi.typeof("int16_t *"), ffi.typeof("uint16_t *")
+local uint32_p, uint64_p = ffi.typeof("uint32_t *"), ffi.typeof("uint64_t *")
+local complex_t, complex_p = ffi.typeof("double _Complex"), ffi.typeof("double _Complex *")
+local complex64_p = ffi.typeof("float _Complex *")
 
 -- enum pg_dtype, pg_array_flags and pg_status, as local numbers: the compiler takes them for constants.
 local BOOL, UINT8, INT32, INT64, FLOAT32, FLOAT64 = 0, 1, 2, 3, 4, 5
+local INT8, INT16, UINT16, UINT32, UINT64, COMPLEX64, COMPLEX128 = 6, 7, 8, 9, 10, 11, 12
 local READONLY = 1
 local ERROR_MEMORY = 4
 
-local dtype_names = { [0] = "bool", "uint8", "int32", "int64", "float32", "float64" }
-local dtypes = { bool = BOOL, uint8 = UINT8, int32 = INT32, int64 = INT64, float32 = FLOAT32, float64 = FLOAT64 }
-local legal_dtypes = '"bool", "uint8", "int32", "int64", "float32" or "float64"'
-local lowest = { [UINT8] = 0, [INT32] = -2 ^ 31, [INT64] = -2 ^ 63 }
-local highest = { [UINT8] = 255, [INT32] = 2 ^ 31 - 1, [INT64] = 2 ^ 63 - 1024 }
+local dtype_names = { [0] = "bool", "uint8", "int32", "int64", "float32", "float64", "int8", "int16", "uint16", "uint32",
+  "uint64", "complex64", "complex128" }
+local dtypes = {}
+for code = 0, COMPLEX128 do
+  dtypes[dtype_names[code]] = code
+end
+local legal_dtypes = '"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", ' ..
+  '"float64", "complex64" or "complex128"'
+-- "b" bool, "i" and "u" integers, "f" floats, "c" complex
+local kinds = { [BOOL] = "b", [INT8] = "i", [INT16] = "i", [INT32] = "i", [INT64] = "i", [UINT8] = "u", [UINT16] = "u",
+  [UINT32] = "u", [UINT64] = "u", [FLOAT32] = "f", [FLOAT64] = "f", [COMPLEX64] = "c", [COMPLEX128] = "c" }
+-- What integers hold, of the numbers that Lua can write down.
+local lowest = { [INT8] = -2 ^ 7, [INT16] = -2 ^ 15, [INT32] = -2 ^ 31, [INT64] = -2 ^ 63, [UINT8] = 0, [UINT16] = 0,
+  [UINT32] = 0, [UINT64] = 0 }
+local highest = { [INT8] = 2 ^ 7 - 1, [INT16] = 2 ^ 15 - 1, [INT32] = 2 ^ 31 - 1, [INT64] = 2 ^ 63 - 1024,
+  [UINT8] = 2 ^ 8 - 1, [UINT16] = 2 ^ 16 - 1, [UINT32] = 2 ^ 32 - 1, [UINT64] = 2 ^ 64 - 2048 }
 local exact = 2 ^ 53 -- above it a Lua number cannot hold every integer
 
 -- ------------------------------------------------------------------------------------------------- calls into C++ ----
@@ -78,6 +94,10 @@ local function kind_of(x)
     return format("the string %q", x)
   elseif x == nil then
     return "nil"
+  elseif istype(complex_t, x) then
+    return "the complex number " .. tostring(x)
+  elseif istype(int64_t, x) or istype(uint64_t, x) then
+    return tostring(x)
   end
   return "a " .. type(x)
 end
@@ -183,8 +203,8 @@ end
 
 -- ------------------------------------------------------------------------------------------------------ elements ----
 local function too_large(v)
-  fail("the element %s is beyond 2^53, where Lua numbers are not exact; read it with a:int64(i)",
-    (tostring(v):gsub("LL$", "")))
+  fail("the element %s is beyond 2^53, where Lua numbers are not exact; read it with a:%s(i)",
+    (tostring(v):gsub("U?LL$", "")), istype(int64_t, v) and "int64" or "uint64")
 end
 
 local function load(data, dtype, i)
@@ -202,21 +222,103 @@ local function load(data, dtype, i)
     return tonumber(v)
   elseif dtype == BOOL then
     return cast(uint8_p, data)[i] ~= 0
+  elseif dtype == UINT8 then
+    return cast(uint8_p, data)[i]
+  elseif dtype == COMPLEX128 then
+    return cast(complex_p, data)[i]
+  elseif dtype == COMPLEX64 then
+    local v = cast(complex64_p, data)[i]
+    return complex_t(v.re, v.im)
+  elseif dtype == UINT64 then
+    local v = cast(uint64_p, data)[i]
+    if v > 9007199254740992ULL then
+      too_large(v)
+    end
+    return tonumber(v)
+  elseif dtype == UINT32 then
+    return cast(uint32_p, data)[i]
+  elseif dtype == INT8 then
+    return cast(int8_p, data)[i]
+  elseif dtype == INT16 then
+    return cast(int16_p, data)[i]
   end
-  return cast(uint8_p, data)[i]
+  return cast(uint16_p, data)[i]
 end
 
 local function bad_value(v, dtype)
-  local name = dtype_names[dtype]
+  local name, kind = dtype_names[dtype], kinds[dtype]
   if dtype == BOOL then
     fail("an element of a bool array is true or false, got %s", kind_of(v))
+  elseif istype(complex_t, v) and kind ~= "c" then
+    fail("an element of a %s array is a real number, got %s; use a complex array, or the number's .re", name, kind_of(v))
+  elseif istype(int64_t, v) or istype(uint64_t, v) then
+    fail("%s is out of range for %s", tostring(v), name)
+  elseif kind == "c" then
+    fail("an element of a %s array is a number or array.complex(re, im), got %s", name, kind_of(v))
   elseif type(v) ~= "number" then
     fail("an element of a %s array is a number, got %s", name, kind_of(v))
   elseif v % 1 ~= 0 then
     fail("%s is not an integer, and this array has dtype %s; round it first or use a float64 array", tostring(v), name)
   end
   fail("%s is out of range for %s (%.0f to %s)", format("%.17g", v), name, lowest[dtype],
-    dtype == INT64 and "2^63 - 1" or format("%.0f", highest[dtype]))
+    dtype == INT64 and "2^63 - 1" or dtype == UINT64 and "2^64 - 1" or format("%.0f", highest[dtype]))
+end
+
+-- What is stored less often: wide integers (int64_t and uint64_t, exact beyond 2^53), complex numbers, narrow integers.
+local function store_other(data, dtype, i, v)
+  if type(v) == "cdata" and istype(complex_t, v) then
+    if dtype == COMPLEX128 then
+      cast(complex_p, data)[i] = v
+    elseif dtype == COMPLEX64 then
+      cast(float_p, data)[2 * i] = v.re
+      cast(float_p, data)[2 * i + 1] = v.im
+    else
+      bad_value(v, dtype)
+    end
+    return
+  elseif type(v) == "cdata" and (istype(int64_t, v) or istype(uint64_t, v)) then
+    local signed = istype(int64_t, v)
+    if dtype == INT64 and (signed or v < 0x8000000000000000ULL) then
+      cast(int64_p, data)[i] = v
+    elseif dtype == UINT64 and not (signed and v < 0) then
+      cast(uint64_p, data)[i] = v
+    elseif dtype == INT64 or dtype == UINT64 or dtype == BOOL then
+      bad_value(v, dtype)
+    else
+      store_other(data, dtype, i, tonumber(v))
+    end
+    return
+  elseif type(v) ~= "number" then
+    bad_value(v, dtype)
+  end
+  if dtype == COMPLEX128 then
+    cast(complex_p, data)[i] = v
+  elseif dtype == COMPLEX64 then
+    cast(float_p, data)[2 * i] = v
+    cast(float_p, data)[2 * i + 1] = 0
+  elseif dtype == FLOAT64 then
+    cast(double_p, data)[i] = v
+  elseif dtype == FLOAT32 then
+    cast(float_p, data)[i] = v
+  elseif v % 1 ~= 0 then
+    bad_value(v, dtype)
+  elseif dtype == INT8 and v >= -128 and v <= 127 then
+    cast(int8_p, data)[i] = v
+  elseif dtype == INT16 and v >= -32768 and v <= 32767 then
+    cast(int16_p, data)[i] = v
+  elseif dtype == INT32 and v >= -2147483648 and v <= 2147483647 then
+    cast(int32_p, data)[i] = v
+  elseif dtype == UINT8 and v >= 0 and v <= 255 then
+    cast(uint8_p, data)[i] = v
+  elseif dtype == UINT16 and v >= 0 and v <= 65535 then
+    cast(uint16_p, data)[i] = v
+  elseif dtype == UINT32 and v >= 0 and v <= 4294967295 then
+    cast(uint32_p, data)[i] = v
+  elseif dtype == UINT64 and v >= 0 and v < 2 ^ 64 then
+    cast(uint64_p, data)[i] = v
+  else
+    bad_value(v, dtype)
+  end
 end
 
 local function store(data, dtype, i, v)
@@ -234,10 +336,8 @@ local function store(data, dtype, i, v)
     cast(uint8_p, data)[i] = v and 1 or 0
   elseif dtype == BOOL and (v == 0 or v == 1) then
     cast(uint8_p, data)[i] = v
-  elseif dtype == INT64 and istype(int64_t, v) then
-    cast(int64_p, data)[i] = v
   else
-    bad_value(v, dtype)
+    store_other(data, dtype, i, v)
   end
 end
 
@@ -279,12 +379,16 @@ local function resolve(a, k, axis)
 end
 
 local function advance(data, dtype, i)
-  if dtype == FLOAT64 or dtype == INT64 then
+  if dtype == FLOAT64 or dtype == INT64 or dtype == UINT64 or dtype == COMPLEX64 then
     return cast(double_p, data) + i
-  elseif dtype == FLOAT32 or dtype == INT32 then
+  elseif dtype == FLOAT32 or dtype == INT32 or dtype == UINT32 then
     return cast(float_p, data) + i
+  elseif dtype == BOOL or dtype == UINT8 or dtype == INT8 then
+    return cast(uint8_p, data) + i
+  elseif dtype == COMPLEX128 then
+    return cast(double_p, data) + 2 * i
   end
-  return cast(uint8_p, data) + i
+  return cast(int16_p, data) + i
 end
 
 -- Row i (from 0, checked) of an array, or of a row, of 2 to 7 dimensions.
@@ -525,7 +629,7 @@ function methods.item(a)
   return (load(a._data, a._dtype, 0))
 end
 
---- a:int64(i, ...): the element of an int64 array as an int64_t, exact beyond 2^53.
+--- a:int64(i, ...), a:uint64(i, ...): the element of an integer array as an int64_t or uint64_t, exact beyond 2^53.
 function methods.int64(a, ...)
   a = need_self(a)
   local i = offset(a, ...)
@@ -533,6 +637,14 @@ function methods.int64(a, ...)
     fail("int64: this array has dtype %s, not int64", dtype_names[a._dtype])
   end
   return cast(int64_p, a._data)[i]
+end
+function methods.uint64(a, ...)
+  a = need_self(a)
+  local i = offset(a, ...)
+  if a._dtype ~= UINT64 then
+    fail("uint64: this array has dtype %s, not uint64", dtype_names[a._dtype])
+  end
+  return cast(uint64_p, a._data)[i]
 end
 
 -- --------------------------------------------------------------------------------------------------------- fields ----
@@ -679,7 +791,7 @@ end
 -- Two scratch arrays of 0 dimensions, for numbers as operands. A cell each: with one double[2], compiled code stored to
 -- `cells + (slot - 1)` at address (slot - 1) * 8. This LuaJIT drops a constant base when a pointer that is the sum of
 -- such a base and a variable is cast and indexed.
-local cells = { ffi.new("double[1]"), ffi.new("double[1]") }
+local cells = { ffi.new("double[2]"), ffi.new("double[2]") }
 local scalars = { array_t(), array_t() }
 for i = 1, 2 do
   scalars[i]._data = cells[i]
@@ -739,9 +851,25 @@ function methods.as_readonly(a)
   return v
 end
 
---- a:astype(dtype): a copy with another dtype. A value that it cannot hold is an error; fractions are cut.
-function methods.astype(a, dtype)
-  return call(C.pg_array_astype, array_t(), need_array("astype", a), parse_dtype("astype", dtype))
+local astype_options = { overflow = true }
+
+--- a:astype(dtype [, {overflow = "wrap"}]): a copy with another dtype; fractions are cut. A value that it cannot hold is
+--- an error, or with "wrap" cut to the bits that fit, as NumPy's astype does; NaN and what is beyond int64 become 0.
+function methods.astype(a, dtype, options)
+  a = need_array("astype", a)
+  local to, convert = parse_dtype("astype", dtype), C.pg_array_astype
+  if options ~= nil then
+    if type(options) ~= "table" then
+      fail('astype: options are a table such as {overflow = "wrap"}, got %s', kind_of(options))
+    end
+    check_options("astype", options, astype_options)
+    if options.overflow == "wrap" then
+      convert = C.pg_array_astype_wrap
+    elseif options.overflow ~= nil and options.overflow ~= "error" then
+      fail('astype: overflow is "error" or "wrap", got %s', kind_of(options.overflow))
+    end
+  end
+  return call(convert, array_t(), a, to)
 end
 
 --- a:copy(): a row-major copy.
@@ -787,10 +915,22 @@ function array.ones(...)
   return a
 end
 
---- array.full(shape, value [, options]): float64 for numbers and bool for booleans unless the options say otherwise.
+-- The dtype for a value of Lua that nothing else gives one.
+local function value_dtype(value)
+  if type(value) == "boolean" then
+    return BOOL
+  elseif type(value) == "cdata" then
+    return istype(complex_t, value) and COMPLEX128 or istype(int64_t, value) and INT64 or
+      istype(uint64_t, value) and UINT64 or FLOAT64
+  end
+  return FLOAT64
+end
+
+--- array.full(shape, value [, options]): float64 for numbers, bool for booleans and complex128 for complex numbers unless
+--- the options say otherwise.
 function array.full(shape, value, options)
   local rank = parse_shape("full", shape)
-  local a = create(rank, dtype_option("full", options) or (type(value) == "boolean" and BOOL or FLOAT64), 0)
+  local a = create(rank, dtype_option("full", options) or value_dtype(value), 0)
   write(a, value)
   return a
 end
@@ -906,14 +1046,14 @@ local function fill_from(a, t, axis, at, path)
     path[axis + 1] = i
     if axis < rank - 1 then
       fill_from(a, x, axis + 1, at + (i - 1) * stride, path)
-    elseif type(x) == "number" or istype(int64_t, x) then
+    elseif type(x) == "number" or (type(x) == "cdata" and (istype(int64_t, x) or istype(uint64_t, x) or
+      (istype(complex_t, x) and kinds[dtype] == "c"))) then
       if dtype == BOOL and x ~= 0 and x ~= 1 then
         fail("from: %s is %s; a bool array holds true and false", place(path, axis + 1), tostring(x))
-      elseif dtype <= INT64 and dtype ~= BOOL and type(x) == "number" and
-        (x % 1 ~= 0 or x < lowest[dtype] or x > highest[dtype]) then
+      elseif lowest[dtype] and type(x) == "number" and (x % 1 ~= 0 or x < lowest[dtype] or x > highest[dtype]) then
         fail("from: %s is %s, which %s cannot hold", place(path, axis + 1), format("%.17g", x), dtype_names[dtype])
       end
-      store(a._data, dtype, at + (i - 1) * stride, dtype ~= INT64 and tonumber(x) or x)
+      store(a._data, dtype, at + (i - 1) * stride, x)
     elseif type(x) == "boolean" and dtype == BOOL then
       store(a._data, dtype, at + (i - 1) * stride, x)
     elseif type(x) == "table" then
@@ -938,7 +1078,7 @@ function array.from(t, options)
   if is(first) then
     core.unsupported("from: a table of arrays; create the array with array.empty and assign its rows")
   end
-  local a = create(rank, dtype or (type(first) == "boolean" and BOOL or FLOAT64), 1)
+  local a = create(rank, dtype or value_dtype(first), 1)
   fill_from(a, t, 0, 0, {})
   return a
 end
@@ -978,11 +1118,11 @@ local kit = {
   load = load, store = store, advance = advance, check_alive = check_alive, read_only = read_only, resolve = resolve,
   share = share, set_size = set_size, view = view, check_spec = check_spec, scalar = scalar, write = write,
   parse_axis = parse_axis, need_number = need_number, dtypes = dtypes, dtype_names = dtype_names, lowest = lowest,
-  highest = highest, exact = exact,
+  highest = highest, exact = exact, kinds = kinds, complex_t = complex_t, value_dtype = value_dtype,
 }
 array._kit = kit
 
-for _, name in ipairs { "array_shape", "array_elementwise", "array_reduce", "array_matmul" } do
+for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_matmul" } do
   core.part(name, kit)
 end
 

@@ -85,12 +85,32 @@ enum pg_binary_op {
   PG_REMAINDER = 5, /* sign of the divisor, as Lua's % */
   PG_MINIMUM = 6,   /* NaN wins */
   PG_MAXIMUM = 7,
-  PG_EQ = 8, /* from here on the result is bool */
+  PG_EQ = 8, /* from here to PG_GE the result is bool */
   PG_NE = 9,
   PG_LT = 10,
   PG_LE = 11,
   PG_GT = 12,
-  PG_GE = 13
+  PG_GE = 13,
+  PG_FLOOR_DIVIDE = 14,
+  PG_FMOD = 15, /* sign of the dividend, as C's */
+  PG_FMIN = 16, /* NaN loses */
+  PG_FMAX = 17,
+  PG_ATAN2 = 18, /* these give floats */
+  PG_HYPOT = 19,
+  PG_COPYSIGN = 20,
+  PG_NEXTAFTER = 21,
+  PG_LOGADDEXP = 22,
+  PG_LDEXP = 23,
+  PG_LOGICAL_AND = 24, /* these give bool */
+  PG_LOGICAL_OR = 25,
+  PG_LOGICAL_XOR = 26,
+  PG_BIT_AND = 27, /* of integers and bool */
+  PG_BIT_OR = 28,
+  PG_BIT_XOR = 29,
+  PG_SHIFT_LEFT = 30, /* of integers */
+  PG_SHIFT_RIGHT = 31,
+  PG_GCD = 32,
+  PG_LCM = 33
 };
 enum pg_unary_op {
   PG_NEGATIVE = 0,
@@ -98,14 +118,46 @@ enum pg_unary_op {
   PG_SQUARE = 2,
   PG_FLOOR = 3,
   PG_CEIL = 4,
-  PG_SQRT = 5, /* from here on integers become float64 */
+  PG_SQRT = 5, /* to PG_RADIANS: integers become float64 */
   PG_CBRT = 6,
   PG_EXP = 7,
   PG_LOG = 8,
   PG_SIN = 9,
   PG_COS = 10,
   PG_TAN = 11,
-  PG_TANH = 12
+  PG_TANH = 12,
+  PG_EXP2 = 13,
+  PG_EXPM1 = 14,
+  PG_LOG2 = 15,
+  PG_LOG10 = 16,
+  PG_LOG1P = 17,
+  PG_ASIN = 18,
+  PG_ACOS = 19,
+  PG_ATAN = 20,
+  PG_SINH = 21,
+  PG_COSH = 22,
+  PG_ASINH = 23,
+  PG_ACOSH = 24,
+  PG_ATANH = 25,
+  PG_ERF = 26,
+  PG_ERFC = 27,
+  PG_GAMMA = 28,
+  PG_LGAMMA = 29,
+  PG_RECIPROCAL = 30,
+  PG_DEGREES = 31,
+  PG_RADIANS = 32,
+  PG_POSITIVE = 33,
+  PG_SIGN = 34,
+  PG_TRUNC = 35,
+  PG_ROUND = 36, /* halves to even */
+  PG_CONJ = 37,
+  PG_BIT_NOT = 38,
+  PG_LOGICAL_NOT = 39, /* to PG_SIGNBIT: the result is bool */
+  PG_ISNAN = 40,
+  PG_ISINF = 41,
+  PG_ISFINITE = 42,
+  PG_SIGNBIT = 43,
+  PG_ANGLE = 44
 };
 enum pg_reduce_op { PG_SUM = 0, PG_MEAN = 1, PG_MIN = 2, PG_MAX = 3 };
 
@@ -125,6 +177,9 @@ void pg_array_release(pg_array *a);
 /* A row-major copy, converted to dtype. A value that the new dtype cannot hold is an argument error; fractions are cut
    towards zero. */
 int32_t pg_array_astype(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype);
+/* The same, but what an integer dtype cannot hold is cut to its bits, as C's conversions do; NaN and what is beyond
+   int64 become 0. */
+int32_t pg_array_astype_wrap(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype);
 /* Writes b, broadcast, into every element of a. Converts within a kind and upwards (float64 to float32, int32 to
    float64), not from floats to integers. */
 int32_t pg_array_assign(const pg_array *a, const pg_array *b);

@@ -8,36 +8,57 @@ local lowest, highest, exact = kit.lowest, kit.highest, kit.exact
 local ffi = core.ffi
 local format, istype = string.format, ffi.istype
 local type, ipairs = type, ipairs
-local BOOL = 0
-local INT64 = 3
-local FLOAT32 = 4
-local FLOAT64 = 5
-local int64_t = ffi.typeof("int64_t")
+local kinds, complex_t = kit.kinds, kit.complex_t
+local BOOL, INT64, UINT64 = kit.dtypes.bool, kit.dtypes.int64, kit.dtypes.uint64
+local FLOAT32, FLOAT64, COMPLEX64, COMPLEX128 = kit.dtypes.float32, kit.dtypes.float64, kit.dtypes.complex64,
+  kit.dtypes.complex128
+local int64_t, uint64_t = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 
 -- ----------------------------------------------------------------------------------------------------- arithmetic ----
-local DIVIDE, FIRST_COMPARISON = 3, 8
+-- What enum pg_binary_op does with a Lua number that an integer array meets.
+local binary_names = { [0] = "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq",
+  "ne", "lt", "le", "gt", "ge", "floor_divide", "fmod", "fmin", "fmax", "atan2", "hypot", "copysign", "nextafter",
+  "logaddexp", "ldexp", "logical_and", "logical_or", "logical_xor", "bit_and", "bit_or", "bit_xor", "shift_left",
+  "shift_right", "gcd", "lcm" }
+local ops = {}
+for op = 0, #binary_names do
+  ops[binary_names[op]] = op
+end
+local to_float, any_number = {}, {} -- these need no integer; these do not mind one that is out of range
+for _, name in ipairs { "divide", "atan2", "hypot", "copysign", "nextafter", "logaddexp", "ldexp" } do
+  to_float[ops[name]] = true
+end
+for _, name in ipairs { "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor" } do
+  any_number[ops[name]] = true
+end
 
 -- A Lua number is weak: it takes the dtype of the array it meets where that can hold it.
 local function weak_dtype(name, op, value, dtype)
-  if type(value) == "boolean" then
-    return BOOL
-  elseif istype(int64_t, value) then
-    return INT64
-  elseif type(value) ~= "number" then
-    fail("%s: an array or a number is expected, got %s", name, kind_of(value))
-  elseif dtype >= FLOAT32 then
-    return dtype
-  elseif value % 1 ~= 0 or op == DIVIDE then
-    return FLOAT64
-  elseif op >= FIRST_COMPARISON then -- a number out of range can be compared all the same
-    return value >= -exact and value <= exact and INT64 or FLOAT64
-  elseif dtype == BOOL then
-    return INT64
-  elseif value < lowest[dtype] or value > highest[dtype] then
+  local kind = kinds[dtype]
+  if type(value) == "number" then
+    if kind == "f" or kind == "c" then
+      return dtype
+    elseif value % 1 ~= 0 or to_float[op] then
+      return FLOAT64
+    elseif kind ~= "b" and value >= lowest[dtype] and value <= highest[dtype] then
+      return dtype
+    elseif any_number[op] then
+      return value >= -exact and value <= exact and INT64 or FLOAT64
+    elseif kind == "b" then
+      return INT64
+    end
     fail("%s: %s is out of range for the array's dtype %s; convert the array first, as in a:astype(\"float64\")", name,
       format("%.17g", value), dtype_names[dtype])
+  elseif type(value) == "boolean" then
+    return BOOL
+  elseif type(value) == "cdata" and istype(complex_t, value) then
+    return kind == "c" and dtype or dtype == FLOAT32 and COMPLEX64 or COMPLEX128
+  elseif type(value) == "cdata" and istype(int64_t, value) then
+    return INT64
+  elseif type(value) == "cdata" and istype(uint64_t, value) then
+    return UINT64
   end
-  return dtype
+  fail("%s: an array or a number is expected, got %s", name, kind_of(value))
 end
 
 local function binary(name, op, out, a, b)
@@ -70,17 +91,16 @@ local function output(name, options)
   return out
 end
 
--- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation; enum pg_binary_op.
-local binary_names = { "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "ne",
-  "lt", "le", "gt", "ge" }
-for i, name in ipairs(binary_names) do
-  local op = i - 1
+-- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation.
+local no_place = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true }
+for op = 0, #binary_names do
+  local name = binary_names[op]
   local in_place_name = name .. "_"
   local function apply(a, b, options)
     return binary(name, op, output(name, options), a, b)
   end
   array[name], methods[name] = apply, apply
-  if op < FIRST_COMPARISON then
+  if not no_place[name] then
     methods[in_place_name] = function(a, b)
       local out = need_array(in_place_name, a)
       check_alive(out)
@@ -91,10 +111,12 @@ for i, name in ipairs(binary_names) do
 end
 
 -- enum pg_unary_op
-local unary_names = { "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos", "tan",
-  "tanh" }
-for i, name in ipairs(unary_names) do
-  local op = i - 1
+local unary_names = { [0] = "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos",
+  "tan", "tanh", "exp2", "expm1", "log2", "log10", "log1p", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
+  "atanh", "erf", "erfc", "gamma", "lgamma", "reciprocal", "degrees", "radians", "positive", "sign", "trunc", "round",
+  "conj", "bit_not", "logical_not", "isnan", "isinf", "isfinite", "signbit", "angle" }
+for op = 0, #unary_names do
+  local name = unary_names[op]
   local in_place_name = name .. "_"
   local function apply(a, options)
     local x = need_array(name, a)

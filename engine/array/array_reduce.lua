@@ -19,7 +19,7 @@ local only_axis = { axis = true }
 local function reduce_all(name, op, a)
   check(C.pg_array_reduce_all(op, a, value, integer, value_dtype))
   local dtype = value_dtype[0]
-  if dtype >= FLOAT32 then
+  if dtype == FLOAT32 or dtype == FLOAT64 then
     return value[0]
   elseif dtype == BOOL then
     return integer[0] ~= 0
@@ -87,8 +87,8 @@ function array.allclose(a, b, options)
   if not x and not y then
     fail("allclose: an array is expected, got %s", kind_of(a))
   end
-  x = x or scalar(1, a, FLOAT64)
-  y = y or scalar(2, b, FLOAT64)
+  x = x or scalar(1, a, kit.value_dtype(a))
+  y = y or scalar(2, b, kit.value_dtype(b))
   check(C.pg_array_allclose(x, y, rtol, atol, options.equal_nan and 1 or 0, result))
   return result[0] ~= 0
 end

@@ -1,6 +1,11 @@
 // Operations on every element: arithmetic, comparisons, functions, conversion, assignment.
+#include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 #include "array/kernels.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <iterator>
 
 namespace perigee::array {
 namespace {
@@ -8,12 +13,13 @@ namespace {
 constexpr int64_t chunk = 512; // elements converted at a time: three buffers stay in the first-level cache
 
 struct Buffer {
-  alignas(64) std::byte bytes[chunk * 8];
+  alignas(64) std::byte bytes[chunk * 16];
 };
 
-// bool < integers < floats: NumPy's "same kind" rule for writing into an existing array.
+// bool < integers < floats < complex: NumPy's "same kind" rule for writing into an existing array, but that signed and
+// unsigned integers are one kind here: what does not fit is noticed.
 int kind(int32_t dtype) {
-  return dtype == PG_BOOL ? 0 : is_float(dtype) ? 2 : 1;
+  return dtype == PG_BOOL ? 0 : is_complex(dtype) ? 3 : is_float(dtype) ? 2 : 1;
 }
 
 void require_writable(const pg_array &a) {
@@ -23,6 +29,9 @@ void require_writable(const pg_array &a) {
 }
 
 void require_holds(int32_t from, int32_t to) {
+  if (is_complex(from) && !is_complex(to))
+    throw ArgumentError(std::string(dtype_name(from)) + " values cannot be written into an array of dtype " +
+                        dtype_name(to) + "; take their real part (a:real()) or magnitude (a:abs()) first");
   if (kind(from) > kind(to))
     throw ArgumentError(std::string(dtype_name(from)) + " values cannot be written into an array of dtype " +
                         dtype_name(to) + "; convert them first with astype(\"" + dtype_name(to) + "\")");
@@ -65,7 +74,8 @@ bool convert(const pg_array &to, const pg_array &from) { // true if a value did 
   const Walk<2> walk(shape, {&to, &from});
   const CastKernel cast = kernels().cast[from._dtype][to._dtype];
   if (!cast)
-    throw UnsupportedError(std::string("conversion of ") + dtype_name(from._dtype) + " to " + dtype_name(to._dtype));
+    throw ArgumentError(std::string("complex numbers cannot be converted to ") + dtype_name(to._dtype) +
+                        "; take their real part (a:real()) or magnitude (a:abs()) first");
   bool bad = false;
   walk.each(
       1, [&](const auto &at) { bad |= cast(walk.inner(), at[1], walk.inner_stride(1), at[0], walk.inner_stride(0)); });
@@ -92,14 +102,55 @@ void prepare(pg_array *out, int32_t *collect, int32_t dtype, const Shape &shape)
   require_holds(dtype, out->_dtype);
 }
 
-// Runs a kernel over inputs and output (the last array), converting where their dtypes are not the kernel's.
+// What computes elements: a loop for any strides, or a function over adjacent elements.
+struct Kernel {
+  LoopKernel loop = nullptr;
+  void (*function)() = nullptr;
+  int32_t from = 0, to = 0; // dtypes of operands and result
+  int operands = 0;
+  explicit operator bool() const { return loop || function; }
+  bool adjacent() const { return !loop; }
+
+  template <class T, class R> void apply(const Loop &l) const {
+    for (int64_t o = 0; o < l.outer; ++o) {
+      const T *x = static_cast<const T *>(l.data[0]) + o * l.outer_stride[0];
+      if (operands == 1)
+        reinterpret_cast<void (*)(int64_t, const T *, R *)>(function)(
+            l.inner, x, static_cast<R *>(l.data[1]) + o * l.outer_stride[1]);
+      else if constexpr (std::is_same_v<T, R>)
+        reinterpret_cast<void (*)(int64_t, const T *, const T *, T *)>(function)(
+            l.inner, x, static_cast<const T *>(l.data[1]) + o * l.outer_stride[1],
+            static_cast<T *>(l.data[2]) + o * l.outer_stride[2]);
+    }
+  }
+  void operator()(const Loop &l) const {
+    if (loop)
+      return loop(l);
+    switch (from) {
+    case PG_FLOAT32:
+      return apply<float, float>(l);
+    case PG_FLOAT64:
+      return apply<double, double>(l);
+    case PG_COMPLEX64:
+      return is_complex(to) ? apply<std::complex<float>, std::complex<float>>(l) : apply<std::complex<float>, float>(l);
+    case PG_COMPLEX128:
+      return is_complex(to) ? apply<std::complex<double>, std::complex<double>>(l)
+                            : apply<std::complex<double>, double>(l);
+    }
+  }
+};
+
+// Runs a kernel over inputs and output (the last array), through buffers where dtypes are not the kernel's or elements
+// are not adjacent and the kernel needs them so.
 template <int N>
-void run(LoopKernel kernel, const Shape &shape, const std::array<const pg_array *, N> &arrays,
+void run(const Kernel &kernel, const Shape &shape, const std::array<const pg_array *, N> &arrays,
          const std::array<int32_t, N> &dtypes) {
   const Walk<N> walk(shape, arrays);
-  bool direct = true;
-  for (int n = 0; n < N; ++n)
-    direct &= arrays[n]->_dtype == dtypes[n];
+  bool buffered[N], direct = true;
+  for (int n = 0; n < N; ++n) {
+    buffered[n] = arrays[n]->_dtype != dtypes[n] || (kernel.adjacent() && walk.inner_stride(n) != 1);
+    direct &= !buffered[n];
+  }
   Loop loop{};
   if (direct) {
     loop.outer = walk.outer();
@@ -121,20 +172,21 @@ void run(LoopKernel kernel, const Shape &shape, const std::array<const pg_array 
     for (int64_t begin = 0; begin < walk.inner(); begin += chunk) {
       loop.inner = std::min(chunk, walk.inner() - begin);
       for (int n = 0; n < N; ++n) {
-        char *here = at[n] + begin * walk.inner_stride(n) * walk.bytes[n];
-        if (arrays[n]->_dtype == dtypes[n]) {
+        const int64_t stride = walk.inner_stride(n);
+        char *here = at[n] + begin * stride * walk.bytes[n];
+        if (!buffered[n]) {
           loop.data[n] = here;
-          loop.inner_stride[n] = walk.inner_stride(n);
+          loop.inner_stride[n] = stride;
           continue;
         }
+        const bool once = stride == 0 && !kernel.adjacent();
         loop.data[n] = buffers[n].bytes;
-        loop.inner_stride[n] = walk.inner_stride(n) == 0 ? 0 : 1;
-        if (n < N - 1)
-          bad |= kernels().cast[arrays[n]->_dtype][dtypes[n]](walk.inner_stride(n) == 0 ? 1 : loop.inner, here,
-                                                              walk.inner_stride(n), loop.data[n], 1);
+        loop.inner_stride[n] = once ? 0 : 1;
+        if (n < N - 1 && (stride != 0 || begin == 0))
+          bad |= kernels().cast[arrays[n]->_dtype][dtypes[n]](once ? 1 : loop.inner, here, stride, loop.data[n], 1);
       }
       kernel(loop);
-      if (arrays[N - 1]->_dtype != dtypes[N - 1])
+      if (buffered[N - 1])
         bad |= kernels().cast[dtypes[N - 1]][arrays[N - 1]->_dtype](
             loop.inner, loop.data[N - 1], 1, at[N - 1] + begin * walk.inner_stride(N - 1) * walk.bytes[N - 1],
             walk.inner_stride(N - 1));
@@ -144,46 +196,132 @@ void run(LoopKernel kernel, const Shape &shape, const std::array<const pg_array 
     does_not_fit(dtypes[N - 1], arrays[N - 1]->_dtype);
 }
 
-constexpr const char *binary_names[] = {"add",     "subtract", "multiply", "divide", "power", "remainder", "minimum",
-                                        "maximum", "eq",       "ne",       "lt",     "le",    "gt",        "ge"};
-constexpr const char *unary_names[] = {"negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt",
-                                       "exp",      "log", "sin",    "cos",   "tan",  "tanh"};
+constexpr const char *binary_names[] = {
+    "add",          "subtract",  "multiply",   "divide",      "power",      "remainder",   "minimum",
+    "maximum",      "eq",        "ne",         "lt",          "le",         "gt",          "ge",
+    "floor_divide", "fmod",      "fmin",       "fmax",        "atan2",      "hypot",       "copysign",
+    "nextafter",    "logaddexp", "ldexp",      "logical_and", "logical_or", "logical_xor", "bit_and",
+    "bit_or",       "bit_xor",   "shift_left", "shift_right", "gcd",        "lcm"};
+constexpr const char *unary_names[] = {
+    "negative", "abs",   "square",  "floor",       "ceil",    "sqrt",    "cbrt",     "exp",     "log",
+    "sin",      "cos",   "tan",     "tanh",        "exp2",    "expm1",   "log2",     "log10",   "log1p",
+    "asin",     "acos",  "atan",    "sinh",        "cosh",    "asinh",   "acosh",    "atanh",   "erf",
+    "erfc",     "gamma", "lgamma",  "reciprocal",  "degrees", "radians", "positive", "sign",    "trunc",
+    "round",    "conj",  "bit_not", "logical_not", "isnan",   "isinf",   "isfinite", "signbit", "angle"};
+static_assert(std::size(binary_names) == binary_count && std::size(unary_names) == unary_count);
 
 [[noreturn]] void no_such_operation(const char *name, int32_t dtype) {
-  throw ArgumentError(std::string(name) + " is not defined for " + dtype_name(dtype) +
-                      " arrays; convert with astype(\"int32\") or astype(\"float64\") first");
+  const char *instead = "; convert with astype(\"int32\") or astype(\"float64\") first";
+  if (is_complex(dtype))
+    instead = "; take a:real(), a:imag() or a:abs() first";
+  else if (is_float(dtype))
+    instead = "; convert with astype(\"int64\") first";
+  throw ArgumentError(std::string(name) + " is not defined for " + dtype_name(dtype) + " arrays" + instead);
 }
 
 bool is_two(const pg_array &scalar) {
+  if (is_complex(scalar._dtype))
+    return false;
   double value = 0;
   kernels().cast[scalar._dtype][PG_FLOAT64](1, scalar._data, 1, &value, 1);
   return value == 2;
 }
 
+bool is_signed(int32_t dtype) {
+  return dtype == PG_INT8 || dtype == PG_INT16 || dtype == PG_INT32 || dtype == PG_INT64;
+}
+
+void require_no_negative_power(const pg_array &b) {
+  if (!is_signed(b._dtype))
+    return;
+  Shape shape;
+  shape.ndim = b._ndim;
+  std::copy_n(b._shape, b._ndim, shape.lengths);
+  const Walk<1> walk(shape, {&b});
+  visit(b._dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_signed_v<T> && std::is_integral_v<T>) {
+      T lowest = 0;
+      walk.each(1, [&](const auto &at) {
+        const T *x = reinterpret_cast<const T *>(at[0]);
+        for (int64_t i = 0; i < walk.inner(); ++i)
+          lowest = std::min(lowest, x[i * walk.inner_stride(0)]);
+      });
+      if (lowest < 0)
+        throw ArgumentError("integers cannot be raised to negative integer powers (here " + std::to_string(lowest) +
+                            "); convert with astype(\"float64\") first");
+    }
+  });
+}
+
+template <class F> Kernel function_kernel(F f, int32_t dtype, int operands) {
+  return {nullptr, reinterpret_cast<void (*)()>(f), dtype, dtype, operands};
+}
+
+// The dtype in which `op` works on operands that meet in `dtype`.
+int32_t working_dtype(int32_t op, int32_t dtype) {
+  switch (op) {
+  case PG_DIVIDE:
+  case PG_ATAN2:
+  case PG_HYPOT:
+  case PG_COPYSIGN:
+  case PG_NEXTAFTER:
+  case PG_LOGADDEXP:
+  case PG_LDEXP:
+    return kind(dtype) < 2 ? static_cast<int32_t>(PG_FLOAT64) : dtype;
+  case PG_LOGICAL_AND:
+  case PG_LOGICAL_OR:
+  case PG_LOGICAL_XOR:
+    return PG_BOOL;
+  case PG_POWER:
+  case PG_REMAINDER:
+  case PG_FLOOR_DIVIDE:
+  case PG_FMOD:
+  case PG_SHIFT_LEFT:
+  case PG_SHIFT_RIGHT:
+    return dtype == PG_BOOL ? static_cast<int32_t>(PG_INT8) : dtype;
+  }
+  return dtype;
+}
+
+Kernel binary_kernel(int32_t op, int32_t dtype) {
+  if (const LoopKernel loop = kernels().binary[op][dtype])
+    return {loop, nullptr, dtype, dtype, 2};
+  const Functions &f = functions();
+  switch (dtype) {
+  case PG_FLOAT32:
+    return function_kernel(f.float32.binary[op], dtype, 2);
+  case PG_FLOAT64:
+    return function_kernel(f.float64.binary[op], dtype, 2);
+  case PG_COMPLEX64:
+    return function_kernel(f.complex64.binary[op], dtype, 2);
+  case PG_COMPLEX128:
+    return function_kernel(f.complex128.binary[op], dtype, 2);
+  }
+  return {};
+}
+
+bool gives_bool(int32_t op) {
+  return op >= PG_EQ && op <= PG_GE;
+}
+
 void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, const pg_array &b) {
   require_alive(a);
   require_alive(b);
-  if (op < 0 || op > PG_GE)
+  if (op < 0 || op >= binary_count)
     throw InternalError("binary operation " + std::to_string(op));
-  int32_t dtype = promote(a._dtype, b._dtype);
-  if (op == PG_DIVIDE && !is_float(dtype))
-    dtype = PG_FLOAT64;
-  const LoopKernel kernel = kernels().binary[op][dtype];
+  if (op == PG_GT || op == PG_GE)
+    return binary(out, collect, op == PG_GT ? PG_LT : PG_LE, b, a);
+  const int32_t dtype = working_dtype(op, promote(a._dtype, b._dtype));
+  const Kernel kernel = binary_kernel(op, dtype);
   if (!kernel)
     no_such_operation(binary_names[op], dtype);
-  if (op == PG_POWER && !is_float(dtype) && b._size > 0) {
-    double unused;
-    int64_t lowest;
-    int32_t type;
-    if (pg_array_reduce_all(PG_MIN, &b, &unused, &lowest, &type) == PG_OK && lowest < 0)
-      throw ArgumentError("integers cannot be raised to negative integer powers (here " + std::to_string(lowest) +
-                          "); convert with astype(\"float64\") first");
-  }
+  if (op == PG_POWER && b._size > 0 && kind(dtype) == 1)
+    require_no_negative_power(b);
   // x^2 is by far the most common power, and a multiplication takes a fiftieth of the time.
   if (op == PG_POWER && b._ndim == 0 && is_two(b) && a._dtype == dtype)
     return binary(out, collect, PG_MULTIPLY, a, a);
   const Shape shape = broadcast(a, b);
-  const int32_t result = op >= PG_EQ ? PG_BOOL : dtype;
+  const int32_t result = gives_bool(op) ? static_cast<int32_t>(PG_BOOL) : dtype;
   prepare(out, collect, result, shape);
   Array copy_a, copy_b;
   const pg_array *pa = &a, *pb = &b;
@@ -194,23 +332,118 @@ void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, cons
   run<3>(kernel, shape, {pa, pb, out}, {dtype, dtype, result});
 }
 
+// The dtype that `op` works in.
+int32_t unary_working_dtype(int32_t op, int32_t dtype) {
+  if (((op >= PG_SQRT && op <= PG_RADIANS) || op == PG_ANGLE) && kind(dtype) < 2)
+    return PG_FLOAT64;
+  if (op == PG_LOGICAL_NOT)
+    return PG_BOOL;
+  if (op >= PG_ISNAN && op <= PG_SIGNBIT && kind(dtype) < 2)
+    return PG_FLOAT64; // keeps signs, and no integer is NaN or infinite
+  if (op == PG_SQUARE && dtype == PG_BOOL)
+    return PG_INT8;
+  return dtype;
+}
+
+Kernel unary_kernel(int32_t op, int32_t dtype) {
+  const int32_t result = op >= PG_LOGICAL_NOT && op <= PG_SIGNBIT ? static_cast<int32_t>(PG_BOOL) : dtype;
+  if (const LoopKernel loop = kernels().unary[op][dtype])
+    return {loop, nullptr, dtype, result, 1};
+  const Functions &f = functions();
+  switch (dtype) {
+  case PG_FLOAT32:
+    return function_kernel(f.float32.unary[op], dtype, 1);
+  case PG_FLOAT64:
+    return function_kernel(f.float64.unary[op], dtype, 1);
+  case PG_COMPLEX64:
+    if (f.magnitude64[op])
+      return {nullptr, reinterpret_cast<void (*)()>(f.magnitude64[op]), dtype, PG_FLOAT32, 1};
+    return function_kernel(f.complex64.unary[op], dtype, 1);
+  case PG_COMPLEX128:
+    if (f.magnitude128[op])
+      return {nullptr, reinterpret_cast<void (*)()>(f.magnitude128[op]), dtype, PG_FLOAT64, 1};
+    return function_kernel(f.complex128.unary[op], dtype, 1);
+  }
+  return {};
+}
+
 void unary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a) {
   require_alive(a);
-  if (op < 0 || op > PG_TANH)
+  if (op < 0 || op >= unary_count)
     throw InternalError("unary operation " + std::to_string(op));
-  const int32_t dtype = op >= PG_SQRT && !is_float(a._dtype) ? static_cast<int32_t>(PG_FLOAT64) : a._dtype;
-  const LoopKernel kernel = kernels().unary[op][dtype];
+  const int32_t dtype = unary_working_dtype(op, a._dtype);
+  const Kernel kernel = unary_kernel(op, dtype);
   if (!kernel)
     no_such_operation(unary_names[op], dtype);
   Shape shape;
   shape.ndim = a._ndim;
   std::copy_n(a._shape, a._ndim, shape.lengths);
-  prepare(out, collect, dtype, shape);
+  prepare(out, collect, kernel.to, shape);
   Array copy_a;
   const pg_array *pa = &a;
   if (clashes(*out, a))
     pa = (copy_a = copy(a, -1, collect)).get();
-  run<2>(kernel, shape, {pa, out}, {dtype, dtype});
+  run<2>(kernel, shape, {pa, out}, {dtype, kernel.to});
+}
+
+// Writes the elements that `to` cannot hold as C's conversions do where they are defined.
+void wrap(const pg_array &to, const pg_array &from) {
+  if (!is_float(from._dtype))
+    return; // integers were cut by the kernel already
+  Shape shape;
+  shape.ndim = to._ndim;
+  std::copy_n(to._shape, to._ndim, shape.lengths);
+  const Walk<2> walk(shape, {&to, &from});
+  const bool narrow = from._dtype == PG_FLOAT32;
+  walk.each(1, [&](const auto &at) {
+    for (int64_t i = 0; i < walk.inner(); ++i) {
+      const char *p = at[1] + i * walk.inner_stride(1) * walk.bytes[1];
+      const double x = narrow ? *reinterpret_cast<const float *>(p) : *reinterpret_cast<const double *>(p);
+      uint64_t bits = 0;
+      if (x >= 0 && x < 18446744073709551616.0)
+        bits = static_cast<uint64_t>(x);
+      else if (x < 0 && x >= -9223372036854775808.0)
+        bits = static_cast<uint64_t>(static_cast<int64_t>(x));
+      std::memcpy(at[0] + i * walk.inner_stride(0) * walk.bytes[0], &bits, static_cast<std::size_t>(walk.bytes[0]));
+    }
+  });
+}
+
+bool is_nan(int32_t dtype, const void *data, int64_t i) {
+  switch (dtype) {
+  case PG_FLOAT32:
+    return std::isnan(static_cast<const float *>(data)[i]);
+  case PG_FLOAT64:
+    return std::isnan(static_cast<const double *>(data)[i]);
+  case PG_COMPLEX64:
+    return std::isnan(static_cast<const float *>(data)[2 * i]) ||
+           std::isnan(static_cast<const float *>(data)[2 * i + 1]);
+  case PG_COMPLEX128:
+    return std::isnan(static_cast<const double *>(data)[2 * i]) ||
+           std::isnan(static_cast<const double *>(data)[2 * i + 1]);
+  }
+  return false;
+}
+
+// Compares in T: double, or complex where one of the arrays is.
+template <class T>
+bool all_close(const Walk<2> &walk, int32_t dtype_a, int32_t dtype_b, double rtol, double atol, bool equal_nan) {
+  constexpr int32_t work = std::is_same_v<T, double> ? PG_FLOAT64 : PG_COMPLEX128;
+  const CastKernel cast_a = kernels().cast[dtype_a][work], cast_b = kernels().cast[dtype_b][work];
+  T x[chunk], y[chunk];
+  bool all = true;
+  walk.each(1, [&](const auto &at) {
+    for (int64_t begin = 0; all && begin < walk.inner(); begin += chunk) {
+      const int64_t n = std::min(chunk, walk.inner() - begin);
+      cast_a(n, at[0] + begin * walk.inner_stride(0) * walk.bytes[0], walk.inner_stride(0), x, 1);
+      cast_b(n, at[1] + begin * walk.inner_stride(1) * walk.bytes[1], walk.inner_stride(1), y, 1);
+      for (int64_t i = 0; i < n; ++i)
+        all &= x[i] == y[i] ||
+               (std::isfinite(std::abs(y[i])) && std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i])) ||
+               (equal_nan && x[i] != x[i] && y[i] != y[i]);
+    }
+  });
+  return all;
 }
 
 } // namespace
@@ -232,6 +465,16 @@ extern "C" {
 
 int32_t pg_array_astype(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype) {
   return guard([&] { *out = copy(*a, dtype, collect).detach(); });
+}
+
+int32_t pg_array_astype_wrap(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype) {
+  return guard([&] {
+    require_alive(*a);
+    Array result = create(dtype, {a->_shape, static_cast<std::size_t>(a->_ndim)}, false, collect);
+    if (perigee::array::convert(*result, *a))
+      wrap(*result, *a);
+    *out = result.detach();
+  });
 }
 
 int32_t pg_array_assign(const pg_array *a, const pg_array *b) {
@@ -282,16 +525,8 @@ int32_t pg_array_equal(const pg_array *a, const pg_array *b, int32_t equal_nan, 
         equal({1, n, {buffer_a.bytes, buffer_b.bytes, buffer_out.bytes}, {}, {1, 1, 1}});
         const auto *same = reinterpret_cast<const uint8_t *>(buffer_out.bytes);
         for (int64_t i = 0; i < n; ++i) {
-          bool fine = same[i] != 0;
-          if (!fine && equal_nan && dtype == PG_FLOAT64) {
-            const double x = reinterpret_cast<const double *>(buffer_a.bytes)[i];
-            const double y = reinterpret_cast<const double *>(buffer_b.bytes)[i];
-            fine = x != x && y != y;
-          } else if (!fine && equal_nan && dtype == PG_FLOAT32) {
-            const float x = reinterpret_cast<const float *>(buffer_a.bytes)[i];
-            const float y = reinterpret_cast<const float *>(buffer_b.bytes)[i];
-            fine = x != x && y != y;
-          }
+          const bool fine =
+              same[i] != 0 || (equal_nan && is_nan(dtype, buffer_a.bytes, i) && is_nan(dtype, buffer_b.bytes, i));
           all &= fine;
         }
       }
@@ -305,23 +540,11 @@ int32_t pg_array_allclose(const pg_array *a, const pg_array *b, double rtol, dou
   return guard([&] {
     require_alive(*a);
     require_alive(*b);
-    const CastKernel cast_a = kernels().cast[a->_dtype][PG_FLOAT64], cast_b = kernels().cast[b->_dtype][PG_FLOAT64];
     const Walk<2> walk(broadcast(*a, *b), {a, b});
-    double x[chunk], y[chunk];
-    bool all = true;
-    walk.each(1, [&](const auto &at) {
-      for (int64_t begin = 0; all && begin < walk.inner(); begin += chunk) {
-        const int64_t n = std::min(chunk, walk.inner() - begin);
-        cast_a(n, at[0] + begin * walk.inner_stride(0) * walk.bytes[0], walk.inner_stride(0), x, 1);
-        cast_b(n, at[1] + begin * walk.inner_stride(1) * walk.bytes[1], walk.inner_stride(1), y, 1);
-        for (int64_t i = 0; i < n; ++i) {
-          const bool finite = std::abs(y[i]) <= 1.7976931348623157e308;
-          all &= x[i] == y[i] || (finite && std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i])) ||
-                 (equal_nan && x[i] != x[i] && y[i] != y[i]);
-        }
-      }
-    });
-    *result = all;
+    if (is_complex(a->_dtype) || is_complex(b->_dtype))
+      *result = all_close<std::complex<double>>(walk, a->_dtype, b->_dtype, rtol, atol, equal_nan != 0);
+    else
+      *result = all_close<double>(walk, a->_dtype, b->_dtype, rtol, atol, equal_nan != 0);
   });
 }
 }

@@ -1,4 +1,5 @@
 // Arrays as text, in NumPy's manner: aligned columns, and only the edges of arrays of more than 1000 elements.
+#include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 
 #include <charconv>
@@ -12,61 +13,59 @@ constexpr int64_t threshold = 1000, edge = 3;
 constexpr std::size_t line_width = 75;
 constexpr int precision = 8; // digits after the point, at most
 
-class Formatter {
+// A column of floats: how they are written depends on all of them.
+class Floats {
  public:
-  explicit Formatter(const pg_array &a) : a_(a), shorten_(a._size > threshold) {}
-
-  std::string text() {
-    if (a_._size == 0)
-      return "[]  (" + std::string(dtype_name(a_._dtype)) + ", shape " + shape_text(a_) + ")";
-    visit(0, static_cast<const char *>(a_._data), [this](const char *p) { measure(p); });
-    scientific_ = is_float(a_._dtype) && largest_ > 0 &&
-                  (largest_ >= 1e8 || smallest_ < 1e-4 || (fractions_ && largest_ / smallest_ > 1e3));
-    visit(0, static_cast<const char *>(a_._data), [this](const char *p) { cells_.push_back(cell(p)); });
-    align();
-    return a_._ndim == 0 ? cells_[0] : nest(0);
-  }
-
- private:
-  // Which positions of an axis are shown; -1 stands for the dots.
-  std::vector<int64_t> shown(int axis) const {
-    std::vector<int64_t> positions;
-    const int64_t n = a_._shape[axis];
-    for (int64_t i = 0; i < n; ++i) {
-      if (shorten_ && n > 2 * edge && i == edge) {
-        positions.push_back(-1);
-        i = n - edge;
-      }
-      positions.push_back(i);
-    }
-    return positions;
-  }
-
-  template <class Body> void visit(int axis, const char *p, Body &&body) const {
-    if (axis == a_._ndim) {
-      body(p);
-      return;
-    }
-    for (int64_t i : shown(axis))
-      if (i >= 0)
-        visit(axis + 1, p + i * a_._strides[axis] * static_cast<int64_t>(element_size(a_._dtype)), body);
-  }
-
-  double number(const char *p) const {
-    return a_._dtype == PG_FLOAT32 ? *reinterpret_cast<const float *>(p) : *reinterpret_cast<const double *>(p);
-  }
-
-  void measure(const char *p) {
-    if (!is_float(a_._dtype))
-      return;
-    const double x = std::abs(number(p));
+  void measure(double x) {
+    x = std::abs(x);
     if (x == 0 || !std::isfinite(x))
       return;
+    any_ = true;
     largest_ = std::max(largest_, x);
     smallest_ = std::min(smallest_, x);
     fractions_ |= x != std::floor(x); // 1 to 2000 reads better without exponents, where NumPy has them
   }
+  void choose() {
+    scientific_ = any_ && (largest_ >= 1e8 || smallest_ < 1e-4 || (fractions_ && largest_ / smallest_ > 1e3));
+  }
 
+  // T is float for float32: it needs fewer digits.
+  template <class T> std::string text(T x) const {
+    if (!std::isfinite(x))
+      return std::isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
+    return shortest(x);
+  }
+
+  // Points under points, ends under ends; exponents follow mantissas of one length.
+  void align(std::vector<std::string> &cells) const {
+    if (scientific_) {
+      std::size_t longest = 0;
+      for (const std::string &cell : cells)
+        if (const auto point = cell.find('.'); point != std::string::npos)
+          longest = std::max(longest, cell.find('e') - point);
+      for (std::string &cell : cells)
+        if (const auto point = cell.find('.'); point != std::string::npos)
+          cell.insert(cell.find('e'), longest - (cell.find('e') - point), '0');
+    }
+    std::size_t left = 0, right = 0;
+    for (const std::string &cell : cells) {
+      const auto point = cell.find('.');
+      if (point == std::string::npos)
+        continue;
+      left = std::max(left, point);
+      right = std::max(right, cell.size() - point);
+    }
+    std::size_t width = left + right;
+    for (const std::string &cell : cells)
+      width = std::max(width, cell.size());
+    for (std::string &cell : cells) {
+      if (const auto point = cell.find('.'); point != std::string::npos && !scientific_)
+        cell.append(right - (cell.size() - point), ' ');
+      cell.insert(0, width - cell.size(), ' ');
+    }
+  }
+
+ private:
   // The shortest text that reads back as x, but with at most `precision` digits after the point.
   template <class T> std::string shortest(T x) const {
     const auto format = scientific_ ? std::chars_format::scientific : std::chars_format::fixed;
@@ -86,51 +85,86 @@ class Formatter {
     return text;
   }
 
-  std::string cell(const char *p) const {
-    switch (a_._dtype) {
-    case PG_BOOL:
-      return *p ? "true" : "false";
-    case PG_UINT8:
-      return std::to_string(*reinterpret_cast<const uint8_t *>(p));
-    case PG_INT32:
-      return std::to_string(*reinterpret_cast<const int32_t *>(p));
-    case PG_INT64:
-      return std::to_string(*reinterpret_cast<const int64_t *>(p));
-    }
-    const double x = number(p);
-    if (!std::isfinite(x))
-      return std::isnan(x) ? "nan" : x < 0 ? "-inf" : "inf";
-    return a_._dtype == PG_FLOAT32 ? shortest(static_cast<float>(x)) : shortest(x);
+  bool any_ = false, fractions_ = false, scientific_ = false;
+  double largest_ = 0, smallest_ = INFINITY;
+};
+
+class Formatter {
+ public:
+  explicit Formatter(const pg_array &a) : a_(a), shorten_(a._size > threshold) {}
+
+  std::string text() {
+    if (a_._size == 0)
+      return "[]  (" + std::string(dtype_name(a_._dtype)) + ", shape " + shape_text(a_) + ")";
+    array::visit(a_._dtype, [this]<class T>(std::type_identity<T>) { write_cells<T>(); });
+    return a_._ndim == 0 ? cells_[0] : nest(0);
   }
 
-  // Points under points, ends under ends; exponents follow mantissas of one length.
-  void align() {
-    if (scientific_) {
-      std::size_t longest = 0;
-      for (const std::string &cell : cells_)
-        if (const auto point = cell.find('.'); point != std::string::npos)
-          longest = std::max(longest, cell.find('e') - point);
-      for (std::string &cell : cells_)
-        if (const auto point = cell.find('.'); point != std::string::npos)
-          cell.insert(cell.find('e'), longest - (cell.find('e') - point), '0');
+ private:
+  // Which positions of an axis are shown; -1 stands for the dots.
+  std::vector<int64_t> shown(int axis) const {
+    std::vector<int64_t> positions;
+    const int64_t n = a_._shape[axis];
+    for (int64_t i = 0; i < n; ++i) {
+      if (shorten_ && n > 2 * edge && i == edge) {
+        positions.push_back(-1);
+        i = n - edge;
+      }
+      positions.push_back(i);
     }
-    std::size_t left = 0, right = 0;
-    for (const std::string &cell : cells_) {
-      const auto point = cell.find('.');
-      if (point == std::string::npos)
-        continue;
-      left = std::max(left, point);
-      right = std::max(right, cell.size() - point);
-    }
-    std::size_t width = left + right;
-    for (const std::string &cell : cells_)
-      width = std::max(width, cell.size());
-    if (a_._ndim == 0)
+    return positions;
+  }
+
+  template <class T, class Body> void each(int axis, const char *p, Body &&body) const {
+    if (axis == a_._ndim) {
+      body(*reinterpret_cast<const T *>(p));
       return;
-    for (std::string &cell : cells_) {
-      if (const auto point = cell.find('.'); point != std::string::npos && !scientific_)
-        cell.append(right - (cell.size() - point), ' ');
-      cell.insert(0, width - cell.size(), ' ');
+    }
+    for (int64_t i : shown(axis))
+      if (i >= 0)
+        each<T>(axis + 1, p + i * a_._strides[axis] * static_cast<int64_t>(sizeof(T)), body);
+  }
+
+  template <class T> void write_cells() {
+    const auto *data = static_cast<const char *>(a_._data);
+    if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>) {
+      Floats re, im;
+      each<T>(0, data, [&](const T &z) {
+        re.measure(z.real());
+        im.measure(z.imag());
+      });
+      re.choose();
+      im.choose();
+      std::vector<std::string> imaginary;
+      each<T>(0, data, [&](const T &z) {
+        cells_.push_back(re.text(z.real()));
+        const std::string text = im.text(z.imag());
+        imaginary.push_back(text[0] == '-' ? text : "+" + text);
+      });
+      if (a_._ndim > 0) {
+        re.align(cells_);
+        im.align(imaginary);
+      }
+      for (std::size_t i = 0; i < cells_.size(); ++i) {
+        // The letter follows the number; what the column is wider goes after it.
+        const auto last = imaginary[i].find_last_not_of(' ') + 1;
+        cells_[i] += imaginary[i].insert(last, "i");
+      }
+    } else if constexpr (std::is_floating_point_v<T>) {
+      Floats floats;
+      each<T>(0, data, [&](T x) { floats.measure(x); });
+      floats.choose();
+      each<T>(0, data, [&](T x) { cells_.push_back(floats.text(x)); });
+      if (a_._ndim > 0)
+        floats.align(cells_);
+    } else {
+      each<T>(0, data,
+              [&](T x) { cells_.push_back(std::is_same_v<T, bool> ? x ? "true" : "false" : std::to_string(x)); });
+      std::size_t width = 0;
+      for (const std::string &cell : cells_)
+        width = std::max(width, cell.size());
+      for (std::string &cell : cells_)
+        cell.insert(0, a_._ndim > 0 ? width - cell.size() : 0, ' ');
     }
   }
 
@@ -159,8 +193,7 @@ class Formatter {
   }
 
   const pg_array &a_;
-  bool shorten_, scientific_ = false, fractions_ = false;
-  double largest_ = 0, smallest_ = INFINITY;
+  bool shorten_;
   std::vector<std::string> cells_;
   std::size_t next_ = 0;
 };

@@ -1,8 +1,11 @@
-// The loops over elements. Each operation has one source (kernels.inc), compiled for several instruction sets; the best
-// one this machine has is chosen once, at run time.
+// The loops over elements. Each group of operations has one source (kernels_<group>.inc), compiled for several
+// instruction sets; the best one this machine has is chosen once, at run time. Functions that a mathematics library
+// computes are in a table of their own.
 #pragma once
 
 #include "array/array.hpp"
+
+#include <complex>
 
 namespace perigee::array {
 
@@ -24,10 +27,12 @@ using ReduceKernel = void (*)(int64_t n, const void *from, int64_t stride, void 
 /// Reduces an n by columns matrix whose columns are adjacent (stride 1) over n, into `columns` results.
 using ColumnKernel = void (*)(int64_t n, int64_t columns, const void *from, int64_t stride, void *results);
 
+inline constexpr int binary_count = PG_LCM + 1, unary_count = PG_ANGLE + 1;
+
 struct Kernels {
   const char *name;
-  LoopKernel binary[PG_GE + 1][dtype_count]; // by type of the inputs; null: no such operation
-  LoopKernel unary[PG_TANH + 1][dtype_count];
+  LoopKernel binary[binary_count][dtype_count]; // by type of the inputs; null: see Functions, or no such operation
+  LoopKernel unary[unary_count][dtype_count];
   CastKernel cast[dtype_count][dtype_count];    // [from][to]
   ReduceKernel reduce[PG_MAX + 1][dtype_count]; // PG_MEAN: none
   ColumnKernel reduce_columns[PG_MAX + 1][dtype_count];
@@ -35,6 +40,24 @@ struct Kernels {
   void (*matmul_double)(int64_t m, int64_t k, int64_t n, const double *a, const double *b, double *c);
   void (*matmul_float)(int64_t m, int64_t k, int64_t n, const float *a, const float *b, float *c);
 };
+
+/// Functions over n adjacent elements; y may be x itself (and of the binary ones, z may be x or y). Null: none. They
+/// are looked at where Kernels has no entry.
+template <class T> struct FunctionsOf {
+  void (*unary[unary_count])(int64_t n, const T *x, T *y);
+  void (*binary[binary_count])(int64_t n, const T *x, const T *y, T *z);
+};
+struct Functions {
+  FunctionsOf<float> float32;
+  FunctionsOf<double> float64;
+  FunctionsOf<std::complex<float>> complex64;
+  FunctionsOf<std::complex<double>> complex128;
+  /// abs and angle, from complex to real
+  void (*magnitude64[unary_count])(int64_t n, const std::complex<float> *x, float *y);
+  void (*magnitude128[unary_count])(int64_t n, const std::complex<double> *x, double *y);
+};
+/// The functions of libm (functions.cpp), replaced by faster ones where there are any.
+const Functions &functions();
 
 /// The kernels for this machine.
 const Kernels &kernels();

@@ -23,6 +23,11 @@ void require_op(int32_t op) {
     throw InternalError("reduction " + std::to_string(op));
 }
 
+void require_kernel(int32_t op, int32_t dtype) {
+  if (!kernels().reduce[op == PG_MEAN ? static_cast<int32_t>(PG_SUM) : op][dtype])
+    throw UnsupportedError(std::string(names[op]) + " of " + dtype_name(dtype) + " arrays");
+}
+
 [[noreturn]] void nothing_to_reduce(int32_t op) {
   throw ArgumentError(std::string(names[op]) + " of no elements does not exist");
 }
@@ -30,6 +35,7 @@ void require_op(int32_t op) {
 void reduce(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, int32_t axis) {
   require_alive(a);
   require_op(op);
+  require_kernel(op, a._dtype);
   if (axis < 0 || axis >= a._ndim)
     throw ArgumentError("axis " + std::to_string(axis + 1) + " is out of range for an array of " +
                         std::to_string(a._ndim) + " dimensions");
@@ -115,6 +121,7 @@ int32_t pg_array_reduce_all(int32_t op, const pg_array *a, double *value, int64_
   return guard([&] {
     require_alive(*a);
     require_op(op);
+    require_kernel(op, a->_dtype);
     if (a->_size == 0) {
       if (op == PG_MIN || op == PG_MAX)
         nothing_to_reduce(op);

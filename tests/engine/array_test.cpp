@@ -2,6 +2,7 @@
 // broadcast, empty and odd-sized operands; and every set of kernels with every other.
 #include <catch2/catch.hpp>
 
+#include "array/dispatch.hpp"
 #include "array/kernels.hpp"
 #include "core/status.hpp"
 
@@ -29,19 +30,13 @@ double get(const pg_array &a, int64_t flat) {
     offset += flat % a._shape[i] * a._strides[i];
     flat /= a._shape[i];
   }
-  switch (a._dtype) {
-  case PG_BOOL:
-  case PG_UINT8:
-    return static_cast<const uint8_t *>(a._data)[offset];
-  case PG_INT32:
-    return static_cast<const int32_t *>(a._data)[offset];
-  case PG_INT64:
-    return static_cast<double>(static_cast<const int64_t *>(a._data)[offset]);
-  case PG_FLOAT32:
-    return static_cast<const float *>(a._data)[offset];
-  default:
-    return static_cast<const double *>(a._data)[offset];
-  }
+  return visit(a._dtype, [&]<class T>(std::type_identity<T>) {
+    const T &x = static_cast<const T *>(a._data)[offset];
+    if constexpr (requires { x.real(); })
+      return static_cast<double>(x.real());
+    else
+      return static_cast<double>(x);
+  });
 }
 
 void put(const pg_array &a, int64_t flat, double value) {
@@ -50,25 +45,14 @@ void put(const pg_array &a, int64_t flat, double value) {
     offset += flat % a._shape[i] * a._strides[i];
     flat /= a._shape[i];
   }
-  switch (a._dtype) {
-  case PG_BOOL:
-    static_cast<uint8_t *>(a._data)[offset] = value != 0;
-    break;
-  case PG_UINT8:
-    static_cast<uint8_t *>(a._data)[offset] = static_cast<uint8_t>(value);
-    break;
-  case PG_INT32:
-    static_cast<int32_t *>(a._data)[offset] = static_cast<int32_t>(value);
-    break;
-  case PG_INT64:
-    static_cast<int64_t *>(a._data)[offset] = static_cast<int64_t>(value);
-    break;
-  case PG_FLOAT32:
-    static_cast<float *>(a._data)[offset] = static_cast<float>(value);
-    break;
-  default:
-    static_cast<double *>(a._data)[offset] = value;
-  }
+  visit(a._dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, bool>)
+      static_cast<T *>(a._data)[offset] = value != 0;
+    else if constexpr (requires(T x) { x.real(); })
+      static_cast<T *>(a._data)[offset] = static_cast<typename T::value_type>(value);
+    else
+      static_cast<T *>(a._data)[offset] = static_cast<T>(value);
+  });
 }
 
 void fill(const Array &a, int seed) {
@@ -104,11 +88,30 @@ double apply(int32_t op, double x, double y, int32_t dtype) {
   case PG_ADD:
     return dtype == PG_BOOL ? (x != 0 || y != 0) : x + y;
   case PG_SUBTRACT:
-    return dtype == PG_UINT8 ? std::fmod(x - y + 256, 256) : x - y;
+    return x >= y               ? x - y
+           : dtype == PG_UINT8  ? x - y + 256
+           : dtype == PG_UINT16 ? x - y + 65536
+           : dtype == PG_UINT32 ? x - y + 4294967296.0
+           : dtype == PG_UINT64 ? x - y + 18446744073709551616.0
+                                : x - y;
   case PG_MULTIPLY:
     return dtype == PG_BOOL ? (x != 0 && y != 0) : x * y;
   case PG_DIVIDE:
     return dtype == PG_FLOAT32 ? static_cast<float>(x) / static_cast<float>(y) : x / y;
+  case PG_FLOOR_DIVIDE:
+    return std::floor(x / y);
+  case PG_FMOD:
+    return std::fmod(x, y);
+  case PG_FMIN:
+    return std::min(x, y);
+  case PG_FMAX:
+    return std::max(x, y);
+  case PG_LOGICAL_AND:
+    return x != 0 && y != 0;
+  case PG_LOGICAL_OR:
+    return x != 0 || y != 0;
+  case PG_LOGICAL_XOR:
+    return (x != 0) != (y != 0);
   case PG_REMAINDER:
     return x - std::floor(x / y) * y;
   case PG_MINIMUM:
@@ -213,25 +216,48 @@ TEST_CASE("impossible shapes and dtypes are refused", "[array]") {
 }
 
 TEST_CASE("promotion is NumPy's", "[array]") {
-  const int32_t expected[6][6] = {
-      {PG_BOOL, PG_UINT8, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64},
-      {PG_UINT8, PG_UINT8, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64},
-      {PG_INT32, PG_INT32, PG_INT32, PG_INT64, PG_FLOAT64, PG_FLOAT64},
-      {PG_INT64, PG_INT64, PG_INT64, PG_INT64, PG_FLOAT64, PG_FLOAT64},
-      {PG_FLOAT32, PG_FLOAT32, PG_FLOAT64, PG_FLOAT64, PG_FLOAT32, PG_FLOAT64},
-      {PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64},
+  const int32_t expected[dtype_count][dtype_count] = {
+      // numpy.promote_types, rows and columns by the value of pg_dtype
+      {PG_BOOL, PG_UINT8, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64, PG_INT8, PG_INT16, PG_UINT16, PG_UINT32,
+       PG_UINT64, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_UINT8, PG_UINT8, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64, PG_INT16, PG_INT16, PG_UINT16, PG_UINT32,
+       PG_UINT64, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_INT32, PG_INT32, PG_INT32, PG_INT64, PG_FLOAT64, PG_FLOAT64, PG_INT32, PG_INT32, PG_INT32, PG_INT64,
+       PG_FLOAT64, PG_COMPLEX128, PG_COMPLEX128},
+      {PG_INT64, PG_INT64, PG_INT64, PG_INT64, PG_FLOAT64, PG_FLOAT64, PG_INT64, PG_INT64, PG_INT64, PG_INT64,
+       PG_FLOAT64, PG_COMPLEX128, PG_COMPLEX128},
+      {PG_FLOAT32, PG_FLOAT32, PG_FLOAT64, PG_FLOAT64, PG_FLOAT32, PG_FLOAT64, PG_FLOAT32, PG_FLOAT32, PG_FLOAT32,
+       PG_FLOAT64, PG_FLOAT64, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64,
+       PG_FLOAT64, PG_FLOAT64, PG_COMPLEX128, PG_COMPLEX128},
+      {PG_INT8, PG_INT16, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64, PG_INT8, PG_INT16, PG_INT32, PG_INT64, PG_FLOAT64,
+       PG_COMPLEX64, PG_COMPLEX128},
+      {PG_INT16, PG_INT16, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64, PG_INT16, PG_INT16, PG_INT32, PG_INT64,
+       PG_FLOAT64, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_UINT16, PG_UINT16, PG_INT32, PG_INT64, PG_FLOAT32, PG_FLOAT64, PG_INT32, PG_INT32, PG_UINT16, PG_UINT32,
+       PG_UINT64, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_UINT32, PG_UINT32, PG_INT64, PG_INT64, PG_FLOAT64, PG_FLOAT64, PG_INT64, PG_INT64, PG_UINT32, PG_UINT32,
+       PG_UINT64, PG_COMPLEX128, PG_COMPLEX128},
+      {PG_UINT64, PG_UINT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_FLOAT64, PG_UINT64,
+       PG_UINT64, PG_UINT64, PG_COMPLEX128, PG_COMPLEX128},
+      {PG_COMPLEX64, PG_COMPLEX64, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX64, PG_COMPLEX128, PG_COMPLEX64,
+       PG_COMPLEX64, PG_COMPLEX64, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX64, PG_COMPLEX128},
+      {PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128,
+       PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128, PG_COMPLEX128},
   };
-  for (int32_t a = 0; a < 6; ++a)
-    for (int32_t b = 0; b < 6; ++b)
-      CHECK(promote(a, b) == expected[a][b]);
+  for (int32_t a = 0; a < dtype_count; ++a)
+    for (int32_t b = 0; b < dtype_count; ++b) {
+      INFO(dtype_name(a) << ", " << dtype_name(b));
+      CHECK(dtype_name(promote(a, b)) == std::string(dtype_name(expected[a][b])));
+    }
 }
 
 TEST_CASE("binary operations equal a plain loop for all dtypes and layouts", "[array]") {
   int32_t collect = 0;
-  for (int32_t da = 0; da < 6; ++da)
-    for (int32_t db = 0; db < 6; ++db)
-      for (int32_t op = 0; op <= PG_GE; ++op) {
-        if (op == PG_POWER)
+  for (int32_t da = 0; da < dtype_count; ++da)
+    for (int32_t db = 0; db < dtype_count; ++db)
+      for (int32_t op = 0; op <= PG_LOGICAL_XOR; ++op) {
+        if (op == PG_POWER || (op >= PG_ATAN2 && op <= PG_LDEXP))
           continue;
         Array a = make(da, {5, 7}), b = make(db, {5, 7}), row = make(db, {7}), column = make(db, {5, 1}),
               square = make(db, {7, 5});
@@ -246,17 +272,29 @@ TEST_CASE("binary operations equal a plain loop for all dtypes and layouts", "[a
           for (const pg_array &x : {*a, reversed(a)}) {
             Array out;
             const int32_t status = pg_array_binary(out.get(), &collect, op, &x, &y);
-            if (dtype == PG_BOOL && (op == PG_SUBTRACT || op == PG_REMAINDER)) {
-              CHECK_THAT(message(status), Catch::Contains("not defined for bool"));
+            const bool division = op == PG_REMAINDER || op == PG_FLOOR_DIVIDE || op == PG_FMOD;
+            if ((dtype == PG_BOOL && op == PG_SUBTRACT) || (is_complex(dtype) && division)) {
+              CHECK_THAT(message(status), Catch::Contains("not defined for"));
               continue;
             }
             REQUIRE(status == PG_OK);
-            const int32_t result = op >= PG_EQ ? PG_BOOL : op == PG_DIVIDE && !is_float(dtype) ? PG_FLOAT64 : dtype;
+            int32_t result = dtype;
+            if ((op >= PG_EQ && op <= PG_GE) || op >= PG_LOGICAL_AND)
+              result = PG_BOOL;
+            else if (op == PG_DIVIDE && !is_float(dtype) && !is_complex(dtype))
+              result = PG_FLOAT64;
+            else if (dtype == PG_BOOL && division)
+              result = PG_INT8;
             REQUIRE(out->_dtype == result);
             int wrong = 0;
             for (int64_t i = 0; i < 35; ++i) {
               const int64_t at = y._ndim == 1 ? i % 7 : y._shape[1] == 1 ? i / 7 : i;
-              wrong += get(*out, i) != apply(op, get(x, i), get(y, at), op == PG_DIVIDE ? result : dtype);
+              if (result == PG_COMPLEX64 && op == PG_DIVIDE) // two roundings
+                wrong += std::abs(get(*out, i) - get(x, i) / get(y, at)) > 1e-5;
+              else if (result == PG_COMPLEX128 && op == PG_DIVIDE)
+                wrong += std::abs(get(*out, i) - get(x, i) / get(y, at)) > 1e-14;
+              else
+                wrong += get(*out, i) != apply(op, get(x, i), get(y, at), op == PG_DIVIDE ? result : dtype);
             }
             INFO("op " << op << " of " << dtype_name(da) << ", " << dtype_name(db));
             CHECK(wrong == 0);
@@ -549,19 +587,70 @@ TEST_CASE("all sets of kernels give the same bits", "[array]") {
 #endif
   const int64_t n = 1003;
   std::mt19937_64 generator(7);
-  Array a = make(PG_FLOAT64, {n}), b = make(PG_FLOAT64, {n});
-  for (int64_t i = 0; i < n; ++i) {
-    a.data<double>()[i] = std::normal_distribution<double>()(generator);
-    b.data<double>()[i] = std::normal_distribution<double>()(generator);
-  }
+  std::vector<Array> first, second; // one of each dtype
+  for (int32_t dtype = 0; dtype < dtype_count; ++dtype)
+    for (auto *arrays : {&first, &second}) {
+      arrays->push_back(make(dtype, {n}));
+      Array &array = arrays->back();
+      auto *bytes = array.data<uint8_t>();
+      for (int64_t i = 0; i < n * static_cast<int64_t>(element_size(dtype)); ++i)
+        bytes[i] = static_cast<uint8_t>(dtype == PG_BOOL ? generator() & 1 : generator());
+      if (is_float(dtype) || is_complex(dtype)) // numbers of all sizes, infinities, NaN, zeros, besides ordinary ones
+        visit(dtype, [&]<class T>(std::type_identity<T>) {
+          for (int64_t i = 0; i < n; i += 2)
+            array.data<T>()[i] = static_cast<T>(i % 10 == 0 ? 0.0 : std::normal_distribution<double>()(generator));
+        });
+    }
+  const Array &a = first[PG_FLOAT64], &b = second[PG_FLOAT64];
+  // Equal, but for the payloads of NaN, which depend on the order of operands.
+  auto same = [](const Array &x, const Array &y) {
+    int32_t equal = 0;
+    REQUIRE(pg_array_equal(x.get(), y.get(), 1, &equal) == PG_OK);
+    for (int64_t i = 0; equal && i < x->_size; ++i)
+      if (is_float(x->_dtype) && std::signbit(get(*x, i)) != std::signbit(get(*y, i)) && !std::isnan(get(*x, i)))
+        equal = 0;
+    return equal == 1;
+  };
   for (std::size_t s = 1; s < sets.size(); ++s) {
-    for (int32_t op = 0; op <= PG_GE; ++op) {
-      Array x = make(PG_FLOAT64, {n}), y = make(PG_FLOAT64, {n});
-      Loop loop{1, n, {a.data<void>(), b.data<void>(), x.data<void>()}, {}, {1, 1, 1}};
-      sets[0]->binary[op][PG_FLOAT64](loop);
-      loop.data[2] = y.data<void>();
-      sets[s]->binary[op][PG_FLOAT64](loop);
-      CHECK(std::memcmp(x.data<void>(), y.data<void>(), n * sizeof(double)) == 0);
+    for (int32_t dtype = 0; dtype < dtype_count; ++dtype) {
+      for (int32_t op = 0; op < binary_count; ++op) {
+        if (!sets[0]->binary[op][dtype] || op == PG_POWER) // (of random exponents: endless)
+          continue;
+        const int32_t result = op >= PG_EQ && op <= PG_GE ? static_cast<int32_t>(PG_BOOL) : dtype;
+        for (const auto &[sa, sb] : {std::pair{1, 1}, {1, 0}, {0, 1}, {-1, 1}}) {
+          Array x = make(result, {n}), y = make(result, {n});
+          char *start = first[dtype].data<char>();
+          if (sa < 0)
+            start += (n - 1) * static_cast<int64_t>(element_size(dtype));
+          Loop loop{1, n, {start, second[dtype].data<void>(), x.data<void>()}, {}, {sa, sb, 1}};
+          sets[0]->binary[op][dtype](loop);
+          loop.data[2] = y.data<void>();
+          sets[s]->binary[op][dtype](loop);
+          INFO("binary " << op << " of " << dtype_name(dtype) << " by " << sets[s]->name);
+          CHECK(same(x, y));
+        }
+      }
+      for (int32_t op = 0; op < unary_count; ++op) {
+        if (!sets[0]->unary[op][dtype])
+          continue;
+        const int32_t result = op >= PG_LOGICAL_NOT && op <= PG_SIGNBIT ? static_cast<int32_t>(PG_BOOL) : dtype;
+        Array x = make(result, {n}), y = make(result, {n});
+        Loop loop{1, n, {first[dtype].data<void>(), x.data<void>(), nullptr}, {}, {1, 1, 0}};
+        sets[0]->unary[op][dtype](loop);
+        loop.data[1] = y.data<void>();
+        sets[s]->unary[op][dtype](loop);
+        INFO("unary " << op << " of " << dtype_name(dtype) << " by " << sets[s]->name);
+        CHECK(same(x, y));
+      }
+      for (int32_t to = 0; to < dtype_count; ++to) {
+        if (!sets[0]->cast[dtype][to])
+          continue;
+        Array x = make(to, {n}), y = make(to, {n});
+        const bool bad = sets[0]->cast[dtype][to](n, first[dtype].data<void>(), 1, x.data<void>(), 1);
+        INFO(dtype_name(dtype) << " to " << dtype_name(to) << " by " << sets[s]->name);
+        CHECK(sets[s]->cast[dtype][to](n, first[dtype].data<void>(), 1, y.data<void>(), 1) == bad);
+        CHECK(same(x, y));
+      }
     }
     double x, y;
     sets[0]->reduce[PG_SUM][PG_FLOAT64](n, a.data<void>(), 1, &x);
