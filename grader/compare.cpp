@@ -4,13 +4,12 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <complex>
 #include <cstring>
 #include <optional>
 #include <vector>
 
-extern "C" {
-#include "array/array_abi.h"
-}
+#include "array/dispatch.hpp"
 
 namespace perigee::grader {
 namespace {
@@ -92,24 +91,29 @@ struct Block {
     std::memcpy(&value, data + i * sizeof(T), sizeof(T));
     return value;
   }
+  bool is_complex() const { return array::is_complex(dtype); }
+  // Of a complex element, the real part.
   double at(std::size_t i) const {
-    switch (dtype) {
-    case PG_BOOL:
-    case PG_UINT8:
-      return double(load<uint8_t>(i));
-    case PG_INT32:
-      return double(load<int32_t>(i));
-    case PG_INT64:
-      return double(load<int64_t>(i));
-    case PG_FLOAT32:
-      return double(load<float>(i));
-    default:
-      return load<double>(i);
-    }
+    return array::visit(dtype, [&]<class T>(std::type_identity<T>) {
+      if constexpr (std::is_arithmetic_v<T>)
+        return double(load<T>(i));
+      else
+        return double(load<T>(i).real());
+    });
+  }
+  std::complex<double> complex_at(std::size_t i) const {
+    return dtype == PG_COMPLEX64 ? std::complex<double>(load<std::complex<float>>(i)) : load<std::complex<double>>(i);
   }
   std::string text(std::size_t i) const {
     if (dtype == PG_INT64)
       return std::to_string(load<int64_t>(i));
+    if (dtype == PG_UINT64)
+      return std::to_string(load<uint64_t>(i));
+    if (is_complex()) {
+      const std::complex<double> z = complex_at(i);
+      const std::string imaginary = number_text(z.imag());
+      return number_text(z.real()) + (imaginary[0] == '-' ? "" : "+") + imaginary + "i";
+    }
     if (dtype == PG_BOOL)
       return at(i) != 0 ? "true" : "false";
     return number_text(at(i));
@@ -157,6 +161,18 @@ std::optional<Block> block_of(const Value &value) {
 
 struct Close {
   Tolerance tolerance;
+  // Complex numbers by the distance, as allclose does.
+  bool operator()(std::complex<double> got, std::complex<double> expected) const {
+    if (got == expected)
+      return true;
+    auto is_nan = [](std::complex<double> z) { return std::isnan(z.real()) || std::isnan(z.imag()); };
+    if (is_nan(got) || is_nan(expected))
+      return tolerance.nan_equal && is_nan(got) && is_nan(expected);
+    if (!std::isfinite(got.real()) || !std::isfinite(got.imag()) || !std::isfinite(expected.real()) ||
+        !std::isfinite(expected.imag()))
+      return false;
+    return std::abs(got - expected) <= tolerance.absolute + tolerance.relative * std::abs(expected);
+  }
   bool operator()(double got, double expected) const {
     if (got == expected)
       return true;
@@ -185,21 +201,25 @@ bool all_close(const Block &got, const Block &expected, const Close &close) {
   case PG_FLOAT32:
     return all_close<float>(got, expected, close);
   default:
-    return got.size == 0 || std::memcmp(got.data, expected.data, got.size * wire::dtype_bytes(got.dtype)) == 0;
+    return got.size == 0 || std::memcmp(got.data, expected.data, got.size * array::element_size(got.dtype)) == 0;
   }
 }
 
-// Marks what differs; both have one dtype and shape. Integers compare exactly beyond 2^53 too, unless a tolerance is
-// given.
+// Marks what differs; both have one dtype and shape. 64-bit integers compare exactly beyond 2^53 too, unless a
+// tolerance is given.
 std::vector<bool> differences(const Block &got, const Block &expected, const Close &close) {
   std::vector<bool> wrong;
   if (all_close(got, expected, close))
     return wrong;
   bool exact = close.tolerance.relative == 0 && close.tolerance.absolute == 0;
   for (std::size_t i = 0; i < got.size; ++i) {
-    bool same = got.dtype == PG_INT64 && expected.dtype == PG_INT64 && exact
-                    ? got.load<int64_t>(i) == expected.load<int64_t>(i)
-                    : close(got.at(i), expected.at(i));
+    bool same;
+    if (got.is_complex())
+      same = close(got.complex_at(i), expected.complex_at(i));
+    else if (exact && got.dtype == expected.dtype && (got.dtype == PG_INT64 || got.dtype == PG_UINT64))
+      same = got.load<uint64_t>(i) == expected.load<uint64_t>(i);
+    else
+      same = close(got.at(i), expected.at(i));
     if (!same) {
       if (wrong.empty())
         wrong.resize(got.size);
@@ -219,6 +239,39 @@ std::string ordinal(std::size_t n) {
   return std::to_string(n) + suffix;
 }
 
+// What relates the values of two blocks of complex numbers of one shape, where something does.
+std::string complex_pattern(const Block &got, const Block &expected) {
+  auto everywhere = [&](auto &&change) {
+    for (std::size_t i = 0; i < got.size; ++i) {
+      const std::complex<double> g = got.complex_at(i), e = change(expected.complex_at(i));
+      if (!(std::abs(g - e) <= 1e-9 * std::abs(e)))
+        return false;
+    }
+    return true;
+  };
+  const std::string every = got.size > 1 ? "every element is " : "it is ";
+  if (everywhere([](auto z) { return std::conj(z); }))
+    return every + "the complex conjugate of what it should be: the sign of an exponent?";
+  if (everywhere([](auto z) { return -z; }))
+    return got.size > 1 ? "every element has the wrong sign" : "it has the wrong sign";
+  if (everywhere([](auto) { return std::complex<double>(); }))
+    return every + "0: is the result ever filled in?";
+  if (everywhere([](auto z) { return std::complex<double>(z.real()); }))
+    return "the imaginary parts are missing";
+  std::complex<double> factor;
+  for (std::size_t i = 0; i < got.size && factor == 0.0; ++i)
+    if (expected.complex_at(i) != 0.0)
+      factor = got.complex_at(i) / expected.complex_at(i);
+  if (got.size > 1 && std::fabs(factor.imag()) <= 1e-9 * std::fabs(factor.real()) &&
+      everywhere([&](auto z) { return z * factor.real(); })) {
+    const double inverse = 1 / factor.real();
+    return every + (std::fabs(factor.real()) < 1 && nearly(inverse, std::round(inverse))
+                        ? "1/" + number_text(std::round(inverse)) + " of what it should be"
+                        : rough_text(factor.real()) + " times what it should be");
+  }
+  return "";
+}
+
 // What relates the values of two blocks of one shape, where something does.
 std::string value_pattern(const Block &got, const Block &expected, const std::vector<bool> &wrong, std::size_t count) {
   std::size_t n = got.size;
@@ -228,6 +281,8 @@ std::string value_pattern(const Block &got, const Block &expected, const std::ve
         return false;
     return true;
   };
+  if (got.is_complex())
+    return complex_pattern(got, expected);
   std::size_t nans = 0, nan_expected = 0;
   for (std::size_t i = 0; i < n; ++i)
     if (wrong[i]) {
@@ -277,9 +332,8 @@ std::string value_pattern(const Block &got, const Block &expected, const std::ve
   double largest = 0;
   for (std::size_t i = 0; i < expected.size; ++i)
     largest = std::max(largest, std::fabs(expected.at(i)));
-  if (expected.dtype == PG_FLOAT64 && everywhere([&](double g, double e) {
-        return g == e || std::fabs(g - e) <= 4e-6 * largest;
-      }) &&
+  if (expected.dtype == PG_FLOAT64 &&
+      everywhere([&](double g, double e) { return g == e || std::fabs(g - e) <= 4e-6 * largest; }) &&
       !everywhere([](double g, double e) { return std::fabs(g - e) <= 1e-13 * std::fabs(e); }))
     return "the differences are as small as float32 rounding: was something computed in less than float64 precision?";
   return "";
@@ -302,7 +356,7 @@ template <class Source> bool moved(const Block &got, const Block &expected, Sour
 // Right values in wrong places.
 std::string place_pattern(const Block &got, const Block &expected) {
   auto n = int64_t(got.size);
-  if (n < 3)
+  if (n < 3 || got.is_complex())
     return "";
   int64_t stride = 1;
   for (std::size_t axis = got.shape.size(); axis-- > 0;) {
@@ -490,8 +544,8 @@ class Comparer {
 
   bool array(const Value &got, const Value &expected, const std::string &path) {
     if (got.array->dtype != expected.array->dtype)
-      return fail(at(path) + ": expected an array of dtype " + wire::dtype_name(expected.array->dtype) + ", got " +
-                  wire::dtype_name(got.array->dtype));
+      return fail(at(path) + ": expected an array of dtype " + array::dtype_name(expected.array->dtype) + ", got " +
+                  array::dtype_name(got.array->dtype));
     Block a = *block_of(got), b = *block_of(expected);
     if (a.shape != b.shape)
       return shapes_differ(a, b, path, "array of shape ");
@@ -551,7 +605,9 @@ class Comparer {
       double largest = -1;
       std::size_t where = 0;
       for (std::size_t i = 0; i < got.size; ++i)
-        if (double d = std::fabs(got.at(i) - expected.at(i)); wrong[i] && std::isfinite(d) && d > largest) {
+        if (double d = got.is_complex() ? std::abs(got.complex_at(i) - expected.complex_at(i))
+                                        : std::fabs(got.at(i) - expected.at(i));
+            wrong[i] && std::isfinite(d) && d > largest) {
           largest = d;
           where = i;
         }
@@ -655,7 +711,7 @@ std::string describe(const wire::Value &value, std::size_t width) {
   case Kind::string:
     return quoted(value.string, width);
   case Kind::array: {
-    std::string text = std::string(wire::dtype_name(value.array->dtype)) + " " +
+    std::string text = std::string(array::dtype_name(value.array->dtype)) + " " +
                        shape_text({value.array->shape, std::size_t(value.array->ndim)});
     Block block = *block_of(value);
     if (value.data && block.size <= 4 && block.shape.size() == 1) {

@@ -8,9 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
-extern "C" {
-#include "array/array_abi.h"
-}
+#include "array/dispatch.hpp"
 
 namespace perigee::grader {
 namespace {
@@ -49,7 +47,7 @@ class Mutant {
       visit(reinterpret_cast<std::byte *>(&value.number), PG_FLOAT64);
       break;
     case Kind::array: {
-      std::size_t item = wire::dtype_bytes(value.array->dtype);
+      std::size_t item = array::element_size(value.array->dtype);
       for (std::size_t i = 0; i < value.array->bytes; i += item)
         visit(const_cast<std::byte *>(value.data) + i, value.array->dtype);
       break;
@@ -106,20 +104,16 @@ template <class T, class Change> void change(std::byte *at, Change &&change) {
 }
 
 template <class Change> void change_number(std::byte *at, int32_t dtype, Change &&to) {
-  switch (dtype) {
-  case PG_BOOL:
-    return change<uint8_t>(at, [](uint8_t v) { return v == 0; });
-  case PG_UINT8:
-    return change<uint8_t>(at, to);
-  case PG_INT32:
-    return change<int32_t>(at, to);
-  case PG_INT64:
-    return change<int64_t>(at, to);
-  case PG_FLOAT32:
-    return change<float>(at, to);
-  default:
-    return change<double>(at, to);
-  }
+  array::visit(dtype, [&]<class T>(std::type_identity<T>) {
+    if constexpr (std::is_same_v<T, bool>)
+      change<uint8_t>(at, [](uint8_t v) { return v == 0; });
+    else
+      change<T>(at, to);
+  });
+}
+
+bool has_sign(int32_t dtype) {
+  return array::visit(dtype, []<class T>(std::type_identity<T>) { return !std::is_unsigned_v<T>; });
 }
 
 } // namespace
@@ -137,8 +131,11 @@ std::optional<Bytes> make_mutant(const Bytes &result, const std::string &mutant,
       return std::nullopt;
   } else if (mutant == "wrong_sign") {
     Mutant::each(value, [](std::byte *at, int32_t dtype) {
-      if (dtype != PG_BOOL && dtype != PG_UINT8)
-        change_number(at, dtype, [](auto v) { return v == 0 ? v : -v; });
+      if (has_sign(dtype)) // zero stays +0
+        change_number(at, dtype, [](auto v) {
+          using T = decltype(v);
+          return v == T(0) ? v : T(T(0) - v);
+        });
     });
   } else if (mutant == "off_by_one") {
     std::size_t count = 0, index = 0;
@@ -149,6 +146,8 @@ std::optional<Bytes> make_mutant(const Bytes &result, const std::string &mutant,
           using T = decltype(v);
           if constexpr (std::is_floating_point_v<T>)
             return T(v + 1 + 3 * (tolerance.absolute + tolerance.relative * std::fabs(v)));
+          else if constexpr (!std::is_arithmetic_v<T>)
+            return v + T(1 + 3 * (tolerance.absolute + tolerance.relative * std::abs(v)));
           else
             return T(uint64_t(v) + 1); // wraps around at the end of the range
         });

@@ -1,5 +1,7 @@
 #include "worker.hpp"
 
+#include "array/array.hpp"
+
 #include "channel.hpp"
 #include "frames.hpp"
 
@@ -174,7 +176,8 @@ struct Worker::Impl {
       case Channel::Wait::gone:
         throw ended();
       case Channel::Wait::late:
-        const double late_by = seconds_between(start, raw_nanoseconds()) - call_seconds, held_up = waited() - waited_before;
+        const double late_by = seconds_between(start, raw_nanoseconds()) - call_seconds,
+                     held_up = waited() - waited_before;
         if (late_by > held_up || late_by > 3 * total_seconds)
           throw Failed{FailureKind::time_limit, what, channel->page().progress};
         call = total = 0.05;
@@ -347,7 +350,7 @@ struct Worker::Impl {
       if (std::memcmp(now.data(), before, array.bytes) == 0)
         return;
       std::size_t first = std::size_t(std::mismatch(now.begin(), now.end(), before).first - now.begin());
-      int64_t element = int64_t(first / wire::dtype_bytes(array.dtype));
+      int64_t element = int64_t(first / array::element_size(array.dtype));
       std::string index;
       for (int axis = array.ndim - 1; axis >= 0; --axis) {
         index = "[" + std::to_string(element % array.shape[axis] + 1) + "]" + index;

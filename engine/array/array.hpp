@@ -49,7 +49,11 @@ constexpr bool is_complex(int32_t dtype) {
 }
 
 /// "float64" and so on; "unknown" for what is not a dtype.
-const char *dtype_name(int32_t dtype);
+constexpr const char *dtype_name(int32_t dtype) {
+  constexpr const char *names[] = {"bool",  "uint8",  "int32",  "int64",  "float32",   "float64",   "int8",
+                                   "int16", "uint16", "uint32", "uint64", "complex64", "complex128"};
+  return dtype >= 0 && dtype < dtype_count ? names[dtype] : "unknown";
+}
 /// "(2, 3)"
 std::string shape_text(const pg_array &a);
 /// The dtype in which two arrays of these dtypes meet (NumPy 2's rules).

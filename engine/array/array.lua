@@ -901,10 +901,16 @@ function array.zeros(...)
   return create(rank, dtype, 1)
 end
 
+-- LuaJIT takes NaNs as they are, and one with chosen bits is a forged object (lj_cconv_tv_ct): memory that was used before
+-- must not be seen as floats. So floats start as zeros; integers as whatever is there.
+local function empty_zero(dtype)
+  return (dtype == FLOAT64 or dtype == FLOAT32 or dtype > 10) and 1 or 0
+end
+
 --- array.empty(shape [, options]): as zeros, with undefined contents.
 function array.empty(...)
   local rank, dtype = parse_constructor("empty", ...)
-  return create(rank, dtype, 0)
+  return create(rank, dtype, empty_zero(dtype))
 end
 
 --- array.ones(shape [, options])
@@ -947,7 +953,10 @@ end
 
 --- array.zeros_like(a [, options]), array.empty_like, array.ones_like: an array of a's shape and, by default, dtype.
 function array.zeros_like(a, options) return like("zeros_like", a, options, 1) end
-function array.empty_like(a, options) return like("empty_like", a, options, 0) end
+function array.empty_like(a, options)
+  a = need_array("empty_like", a)
+  return like("empty_like", a, options, empty_zero(dtype_option("empty_like", options) or a._dtype))
+end
 function array.ones_like(a, options)
   local b = like("ones_like", a, options, 0)
   write(b, b._dtype == BOOL and true or 1)

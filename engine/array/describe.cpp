@@ -3,12 +3,6 @@
 
 namespace perigee::array {
 
-const char *dtype_name(int32_t dtype) {
-  static constexpr const char *names[] = {"bool",  "uint8",  "int32",  "int64",  "float32",   "float64",   "int8",
-                                          "int16", "uint16", "uint32", "uint64", "complex64", "complex128"};
-  return dtype >= 0 && dtype <= PG_COMPLEX128 ? names[dtype] : "unknown";
-}
-
 std::string shape_text(const pg_array &a) {
   std::string text = "(";
   for (int i = 0; i < a._ndim; ++i)

@@ -7,9 +7,7 @@
 #include <cstring>
 #include <limits>
 
-extern "C" {
-#include "array/array_abi.h"
-}
+#include "array/array.hpp"
 
 namespace perigee::wire {
 namespace {
@@ -50,7 +48,7 @@ struct Parts {
 };
 
 bool check_entry(const ArrayEntry &entry, const char *&error) {
-  std::size_t item = dtype_bytes(entry.dtype);
+  std::size_t item = array::element_size(entry.dtype);
   if (item == 0)
     return error = "an array of unknown dtype", false;
   if (entry.ndim < 0 || entry.ndim > 8)
@@ -422,9 +420,9 @@ template <class Float> void canonical_nans(std::byte *data, std::size_t bytes) {
 }
 
 void purify(const ArrayEntry &entry, std::byte *data) {
-  if (entry.dtype == PG_FLOAT64)
+  if (entry.dtype == PG_FLOAT64 || entry.dtype == PG_COMPLEX128)
     canonical_nans<double>(data, entry.bytes);
-  else if (entry.dtype == PG_FLOAT32)
+  else if (entry.dtype == PG_FLOAT32 || entry.dtype == PG_COMPLEX64)
     canonical_nans<float>(data, entry.bytes);
   else if (entry.dtype == PG_BOOL)
     for (uint64_t i = 0; i < entry.bytes; ++i)
@@ -494,29 +492,8 @@ void put_front(std::byte *to, std::span<const ArrayEntry> entries, std::span<con
 } // namespace
 
 int64_t ArrayEntry::size() const {
-  std::size_t item = dtype_bytes(dtype);
+  std::size_t item = array::element_size(dtype);
   return item ? int64_t(bytes / item) : 0;
-}
-
-std::size_t dtype_bytes(int32_t dtype) {
-  switch (dtype) {
-  case PG_BOOL:
-  case PG_UINT8:
-    return 1;
-  case PG_INT32:
-  case PG_FLOAT32:
-    return 4;
-  case PG_INT64:
-  case PG_FLOAT64:
-    return 8;
-  default:
-    return 0;
-  }
-}
-
-const char *dtype_name(int32_t dtype) {
-  constexpr const char *names[] = {"bool", "uint8", "int32", "int64", "float32", "float64"};
-  return dtype >= 0 && dtype < 6 ? names[dtype] : "unknown";
 }
 
 bool check(std::span<const std::byte> blob, const Limits &limits, bool external, std::string &error) {
@@ -781,7 +758,7 @@ bool Encoder::array_entry(const pg_array &array, bool temporary) {
   ArrayEntry entry{};
   entry.dtype = array._dtype;
   entry.ndim = array._ndim;
-  std::size_t item = dtype_bytes(entry.dtype);
+  std::size_t item = array::element_size(entry.dtype);
   if (array._data == nullptr && array._block == nullptr)
     return fail("contains an array that has been released");
   if (item == 0 || entry.ndim < 0 || entry.ndim > 8)

@@ -48,10 +48,6 @@ struct ArrayEntry {
   int64_t size() const; // number of elements
 };
 
-// Bytes per element, 0 for a dtype that cannot travel. Names are NumPy's ("float64").
-std::size_t dtype_bytes(int32_t dtype);
-const char *dtype_name(int32_t dtype);
-
 // ------------------------------------------------------------------------------------------------- reading in C++ ----
 
 enum class Kind : uint8_t { nil, boolean, number, string, array, table };

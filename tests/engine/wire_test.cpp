@@ -164,6 +164,11 @@ TEST_CASE("wire: values come back as they were") {
   holds("array.from{{1, 2, 3}, {4, 5, 6}}[2]", "value.shape[1] == 3 and value[2] == 5");
   holds("array.zeros(0, 5)", "value.shape[1] == 0 and value.shape[2] == 5 and value.size == 0");
   holds("array.from{1, 2, 3}:astype('int32')", "value.dtype == 'int32' and value[3] == 3");
+  for (const char *dtype : {"bool", "uint8", "int32", "int64", "float32", "float64", "int8", "int16", "uint16",
+                            "uint32", "uint64", "complex64", "complex128"}) {
+    const std::string made = "array.from{1, 0, 1, 1, 0}:astype('" + std::string(dtype) + "')";
+    holds(made.c_str(), ("value.dtype == '" + std::string(dtype) + "' and value:equal(pg." + made + ")").c_str());
+  }
   holds("(function() local t = {} for i = 1, 1000 do t[i] = i end t.n = 5 return t end)()",
         "#value == 1000 and value[1000] == 1000 and value.n == 5");
 }

@@ -168,3 +168,34 @@ TEST_CASE("mutants differ from what they are made of") {
   CHECK(mutant("{1, {2}, 3}", "drop_last") == "{1, {2}}");
   CHECK(mutant("nil", "off_by_one") == "none");
 }
+
+TEST_CASE("compare: every dtype") {
+  for (const char *dtype : {"bool", "uint8", "int32", "int64", "float32", "float64", "int8", "int16", "uint16",
+                            "uint32", "uint64", "complex64", "complex128"}) {
+    const std::string as = ":astype('" + std::string(dtype) + "')";
+    equal("array.from{1, 0, 1}" + as, "array.from{1, 0, 1}" + as);
+    differs("array.from{1, 0, 1}" + as, "array.from{1, 1, 1}" + as, {"[2]: expected "});
+  }
+  const std::string z = "(array.range(1, 5) + array.range(5, 1, -1):astype('complex128') * array.complex(0, 1))";
+  equal(z, z);
+  equal(z + " * (1 + 1e-12)", z, {1e-9, 0, false});
+  differs(z + ":conj()", z, {"complex conjugate", "[1]: expected 1+5i, got 1-5i", "5 of 5 elements differ"});
+  differs(z + " * -1", z, {"wrong sign"});
+  differs(z + " / 5", z, {"1/5 of what it should be"});
+  differs(z + " * 0", z, {"every element is 0"});
+  differs(z + " + 1e-3", z, {"the largest difference is 0.001"});
+}
+
+TEST_CASE("mutants of every dtype differ") {
+  for (const char *dtype : {"uint8", "int32", "int64", "float32", "float64", "int8", "int16", "uint16", "uint32",
+                            "uint64", "complex64", "complex128"})
+    for (const char *mutant : {"drop_last", "off_by_one", "wrong_sign"}) {
+      INFO(dtype << " " << mutant);
+      const Bytes good = blob_of("array.from{1, 2, 3}:astype('" + std::string(dtype) + "')");
+      const auto bad = make_mutant(good, mutant, {});
+      const bool no_sign = std::string(mutant) == "wrong_sign" && dtype[0] == 'u';
+      REQUIRE(bad.has_value() == !no_sign);
+      if (bad)
+        CHECK(!compared(*bad, good).equal);
+    }
+}
