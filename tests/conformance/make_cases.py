@@ -616,7 +616,7 @@ idx = np.array([2, 0, 2, 1])
 fixture("idx", (idx + 1).astype(np.int64))
 case(G, "a[mask], a[a:gt(4)], v[v:lt(0)], a[mask[{ {}, 1 }]]", a[mask], a[a > 4], v[v < 0], a[mask[:, 0]])
 case(G, "a[idx], v[idx], c3[array.from({2, 1, 2}, 'int32')]", a[idx], v[idx], c3[[1, 0, 1]])
-case(G, "a[{ {}, idx }], a[{ idx, 2 }], c3[{ 1, {}, idx }]", a[:, idx], a[idx, 1], c3[0][:, idx])
+case(G, "a[{ {}, idx }], a[{ idx, 2 }], c3[{ 1, {}, idx }]", a[:, idx], a[idx, 1], c3[0, :, idx])
 case(G, "v[array.from({-1, 1, -2}, 'int64')], v[idx:reshape(2, 2)]", v[[-1, 0, -2]], v[idx.reshape(2, 2)])
 case(G, "a[{ idx, idx }]", a[idx, idx])  # paired, as in NumPy
 case(G, "a[{ array.from({1, 3}, 'int64'):reshape(2, 1), idx }]", a[np.array([[0], [2]]), idx])
