@@ -1,0 +1,38 @@
+#include "array/vmath.hpp"
+
+#include <cstring>
+#include <dlfcn.h>
+
+namespace perigee::array::vmath {
+
+void *find(const char *symbol) {
+  // Never closed: kernels keep the addresses.
+  static void *library = dlopen("libmvec.so.1", RTLD_NOW | RTLD_LOCAL);
+  return library ? dlsym(library, symbol) : nullptr;
+}
+
+#if !defined(__x86_64__)
+const Functions &baseline_functions() {
+  static const Functions none{"none", {}, {}};
+  return none;
+}
+const Functions &avx2_functions() {
+  return baseline_functions();
+}
+const Functions &avx512_functions() {
+  return baseline_functions();
+}
+#endif
+
+const Functions &functions() {
+  static const Functions &best = []() -> const Functions & {
+    if (std::strcmp(avx512_functions().name, "none") != 0)
+      return avx512_functions();
+    if (std::strcmp(avx2_functions().name, "none") != 0)
+      return avx2_functions();
+    return baseline_functions();
+  }();
+  return best;
+}
+
+} // namespace perigee::array::vmath
