@@ -2,7 +2,9 @@
 #include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 #include "array/kernels.hpp"
+#include "array/stream.hpp"
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <iterator>
@@ -76,9 +78,15 @@ bool convert(const pg_array &to, const pg_array &from) { // true if a value did 
   if (!cast)
     throw ArgumentError(std::string("complex numbers cannot be converted to ") + dtype_name(to._dtype) +
                         "; take their real part (a:real()) or magnitude (a:abs()) first");
-  bool bad = false;
-  walk.each(
-      1, [&](const auto &at) { bad |= cast(walk.inner(), at[1], walk.inner_stride(1), at[0], walk.inner_stride(0)); });
+  std::atomic<bool> bad = false;
+  walk.blocks(cheap, [&](const auto &at, int64_t outer, int64_t inner) {
+    bool unfit = false;
+    for (int64_t o = 0; o < outer; ++o)
+      unfit |= cast(inner, at[1] + o * walk.outer_stride(1) * walk.bytes[1], walk.inner_stride(1),
+                    at[0] + o * walk.outer_stride(0) * walk.bytes[0], walk.inner_stride(0));
+    if (unfit)
+      bad.store(true, std::memory_order_relaxed);
+  });
   return bad;
 }
 
@@ -140,57 +148,89 @@ struct Kernel {
   }
 };
 
-// Runs a kernel over inputs and output (the last array), through buffers where dtypes are not the kernel's or elements
-// are not adjacent and the kernel needs them so.
+// A kernel over inputs and output (the last array), through buffers where dtypes are not the kernel's, where elements
+// are not adjacent and the kernel needs them so, and where the output passes the caches.
+template <int N> struct Run {
+  const Kernel &kernel;
+  const std::array<const pg_array *, N> &arrays;
+  const std::array<int32_t, N> &dtypes; // the kernel's
+  const Walk<N> walk;
+  bool buffered[N], direct = true, streams;
+
+  Run(const Kernel &kernel, const Shape &shape, const std::array<const pg_array *, N> &arrays,
+      const std::array<int32_t, N> &dtypes)
+      : kernel(kernel), arrays(arrays), dtypes(dtypes), walk(shape, arrays) {
+    const pg_array &out = *arrays[N - 1];
+    streams = walk.outer() == 1 && walk.ndim == 2 && walk.inner_stride(N - 1) == 1 && out._dtype == dtypes[N - 1] &&
+              walk.inner() * walk.bytes[N - 1] >= stream_threshold() &&
+              reinterpret_cast<uintptr_t>(out._data) % 64 == 0;
+    for (int n = 0; n < N; ++n) {
+      buffered[n] = arrays[n]->_dtype != dtypes[n] || (kernel.adjacent() && walk.inner_stride(n) != 1);
+      streams = streams && (n == N - 1 || arrays[n]->_data != out._data);
+    }
+    buffered[N - 1] |= streams;
+    for (bool each : buffered)
+      direct &= !each;
+  }
+
+  // True if a value did not fit the output.
+  bool block(const std::array<char *, N> &at, int64_t outer, int64_t inner) const {
+    Loop loop{};
+    loop.outer = outer;
+    loop.inner = inner;
+    if (direct) {
+      for (int n = 0; n < N; ++n) {
+        loop.data[n] = at[n];
+        loop.outer_stride[n] = walk.outer_stride(n);
+        loop.inner_stride[n] = walk.inner_stride(n);
+      }
+      kernel(loop);
+      return false;
+    }
+    Buffer buffers[N];
+    bool bad = false;
+    loop.outer = 1;
+    for (int64_t o = 0; o < outer; ++o)
+      for (int64_t begin = 0; begin < inner; begin += chunk) {
+        loop.inner = std::min(chunk, inner - begin);
+        char *here[N];
+        for (int n = 0; n < N; ++n) {
+          const int64_t stride = walk.inner_stride(n);
+          here[n] = at[n] + (o * walk.outer_stride(n) + begin * stride) * walk.bytes[n];
+          if (!buffered[n]) {
+            loop.data[n] = here[n];
+            loop.inner_stride[n] = stride;
+            continue;
+          }
+          const bool once = stride == 0 && !kernel.adjacent();
+          loop.data[n] = buffers[n].bytes;
+          loop.inner_stride[n] = once ? 0 : 1;
+          if (n < N - 1 && (stride != 0 || begin == 0))
+            bad |=
+                kernels().cast[arrays[n]->_dtype][dtypes[n]](once ? 1 : loop.inner, here[n], stride, loop.data[n], 1);
+        }
+        kernel(loop);
+        constexpr int last = N - 1;
+        if (streams)
+          stream(here[last], loop.data[last], loop.inner * walk.bytes[last]);
+        else if (buffered[last])
+          bad |= kernels().cast[dtypes[last]][arrays[last]->_dtype](loop.inner, loop.data[last], 1, here[last],
+                                                                    walk.inner_stride(last));
+      }
+    if (streams)
+      stream_end();
+    return bad;
+  }
+};
+
 template <int N>
 void run(const Kernel &kernel, const Shape &shape, const std::array<const pg_array *, N> &arrays,
          const std::array<int32_t, N> &dtypes) {
-  const Walk<N> walk(shape, arrays);
-  bool buffered[N], direct = true;
-  for (int n = 0; n < N; ++n) {
-    buffered[n] = arrays[n]->_dtype != dtypes[n] || (kernel.adjacent() && walk.inner_stride(n) != 1);
-    direct &= !buffered[n];
-  }
-  Loop loop{};
-  if (direct) {
-    loop.outer = walk.outer();
-    loop.inner = walk.inner();
-    for (int n = 0; n < N; ++n) {
-      loop.outer_stride[n] = walk.outer_stride(n);
-      loop.inner_stride[n] = walk.inner_stride(n);
-    }
-    walk.each(2, [&](const auto &at) {
-      std::copy_n(at.begin(), N, loop.data);
-      kernel(loop);
-    });
-    return;
-  }
-  Buffer buffers[N];
-  loop.outer = 1;
-  bool bad = false;
-  walk.each(1, [&](const auto &at) {
-    for (int64_t begin = 0; begin < walk.inner(); begin += chunk) {
-      loop.inner = std::min(chunk, walk.inner() - begin);
-      for (int n = 0; n < N; ++n) {
-        const int64_t stride = walk.inner_stride(n);
-        char *here = at[n] + begin * stride * walk.bytes[n];
-        if (!buffered[n]) {
-          loop.data[n] = here;
-          loop.inner_stride[n] = stride;
-          continue;
-        }
-        const bool once = stride == 0 && !kernel.adjacent();
-        loop.data[n] = buffers[n].bytes;
-        loop.inner_stride[n] = once ? 0 : 1;
-        if (n < N - 1 && (stride != 0 || begin == 0))
-          bad |= kernels().cast[arrays[n]->_dtype][dtypes[n]](once ? 1 : loop.inner, here, stride, loop.data[n], 1);
-      }
-      kernel(loop);
-      if (buffered[N - 1])
-        bad |= kernels().cast[dtypes[N - 1]][arrays[N - 1]->_dtype](
-            loop.inner, loop.data[N - 1], 1, at[N - 1] + begin * walk.inner_stride(N - 1) * walk.bytes[N - 1],
-            walk.inner_stride(N - 1));
-    }
+  const Run<N> job(kernel, shape, arrays, dtypes);
+  std::atomic<bool> bad = false;
+  job.walk.blocks(kernel.adjacent() ? costly : cheap, [&](const auto &at, int64_t outer, int64_t inner) {
+    if (job.block(at, outer, inner))
+      bad.store(true, std::memory_order_relaxed);
   });
   if (bad)
     does_not_fit(dtypes[N - 1], arrays[N - 1]->_dtype);

@@ -1,5 +1,6 @@
-// Functions of elements by the C and C++ libraries: one call an element. vmath.cpp replaces what it has faster.
+// Functions of elements by the C and C++ libraries: one call an element. vmath.hpp has faster ones of most.
 #include "array/kernels.hpp"
+#include "array/vmath.hpp"
 
 #include <cmath>
 #include <complex>
@@ -178,6 +179,39 @@ template <class T> void fill_magnitude(void (*(&row)[unary_count])(int64_t, cons
   };
 }
 
+// Replaces what vector mathematics has.
+template <class T> void fill_vectors(FunctionsOf<T> &f, const vmath::Table<T> &t) {
+  const auto set = [](auto &entry, auto function) {
+    if (function)
+      entry = function;
+  };
+  set(f.unary[PG_CBRT], t.cbrt);
+  set(f.unary[PG_EXP], t.exp);
+  set(f.unary[PG_LOG], t.log);
+  set(f.unary[PG_SIN], t.sin);
+  set(f.unary[PG_COS], t.cos);
+  set(f.unary[PG_TAN], t.tan);
+  set(f.unary[PG_TANH], t.tanh);
+  set(f.unary[PG_EXP2], t.exp2);
+  set(f.unary[PG_EXPM1], t.expm1);
+  set(f.unary[PG_LOG2], t.log2);
+  set(f.unary[PG_LOG10], t.log10);
+  set(f.unary[PG_LOG1P], t.log1p);
+  set(f.unary[PG_ASIN], t.asin);
+  set(f.unary[PG_ACOS], t.acos);
+  set(f.unary[PG_ATAN], t.atan);
+  set(f.unary[PG_SINH], t.sinh);
+  set(f.unary[PG_COSH], t.cosh);
+  set(f.unary[PG_ASINH], t.asinh);
+  set(f.unary[PG_ACOSH], t.acosh);
+  set(f.unary[PG_ATANH], t.atanh);
+  set(f.unary[PG_ERF], t.erf);
+  set(f.unary[PG_ERFC], t.erfc);
+  set(f.binary[PG_POWER], t.pow);
+  set(f.binary[PG_ATAN2], t.atan2);
+  set(f.binary[PG_HYPOT], t.hypot);
+}
+
 } // namespace
 
 const Functions &functions() {
@@ -185,6 +219,8 @@ const Functions &functions() {
     Functions f{};
     fill_real(f.float32);
     fill_real(f.float64);
+    fill_vectors(f.float32, vmath::functions().float32);
+    fill_vectors(f.float64, vmath::functions().float64);
     fill_complex(f.complex64);
     fill_complex(f.complex128);
     fill_magnitude(f.magnitude64);

@@ -1,8 +1,10 @@
-// Walking several arrays in step: broadcasting, then the fewest and longest runs that cover them.
+// Walking several arrays in step: broadcasting, then the fewest and longest runs that cover them, on one thread or
+// more.
 #pragma once
 
 #include "array/array.hpp"
 #include "core/status.hpp"
+#include "core/threads.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +13,13 @@
 #include <string>
 
 namespace perigee::array {
+
+/// How many positions a thread takes at a time, and from how many on there is more than one thread (waking one takes 5
+/// to 50 us): for what costs a fraction of a nanosecond a position, and for functions, which cost some.
+struct Grain {
+  int64_t piece, least;
+};
+inline constexpr Grain cheap{1 << 16, 1 << 17}, costly{1 << 13, 1 << 15};
 
 struct Shape {
   int ndim = 0;
@@ -122,12 +131,66 @@ template <int N> struct Walk {
     }
   }
 
+  /// Calls body(pointers, outer, inner) for blocks that cover every position: `inner` neighbours on the last axis by
+  /// `outer` on the one before it. Large walks are cut into pieces, the same for any number of threads, and several
+  /// calls may run at a time.
+  template <class Body> void blocks(Grain grain, Body &&body) const {
+    if (empty)
+      return;
+    int64_t rows = 1;
+    for (int i = 0; i < ndim - 1; ++i)
+      rows *= lengths[i];
+    if (rows * inner() < grain.least) {
+      block(0, rows, 0, inner(), body);
+    } else if (inner() > grain.piece) {
+      const int64_t pieces = (inner() - 1) / grain.piece + 1; // of a row
+      core::parallel_ranges(rows * pieces, 1, [&](int64_t at, int64_t end) {
+        for (; at < end; ++at) {
+          const int64_t begin = at % pieces * grain.piece;
+          block(at / pieces, at / pieces + 1, begin, std::min(begin + grain.piece, inner()), body);
+        }
+      });
+    } else {
+      core::parallel_ranges(rows, grain.piece / inner(),
+                            [&](int64_t at, int64_t end) { block(at, end, 0, inner(), body); });
+    }
+  }
+
   int64_t inner() const { return lengths[ndim - 1]; }
   int64_t outer() const { return lengths[ndim - 2]; }
   int64_t inner_stride(int n) const { return strides[n][ndim - 1]; }
   int64_t outer_stride(int n) const { return strides[n][ndim - 2]; }
 
  private:
+  // The rows (positions of all axes but the last) from `row` to `rows`, of each the elements from `begin` to `end`.
+  template <class Body> void block(int64_t row, int64_t rows, int64_t begin, int64_t end, Body &body) const {
+    int64_t at[max_dimensions] = {};
+    std::array<char *, N> here;
+    for (int n = 0; n < N; ++n)
+      here[n] = data[n] + begin * inner_stride(n) * bytes[n];
+    for (int64_t left = row, i = ndim - 2; i >= 0 && left > 0; --i) {
+      at[i] = left % lengths[i];
+      left /= lengths[i];
+      for (int n = 0; n < N; ++n)
+        here[n] += at[i] * strides[n][i] * bytes[n];
+    }
+    while (row < rows) {
+      int i = ndim - 2;
+      const int64_t count = std::min(lengths[i] - at[i], rows - row);
+      body(here, count, end - begin);
+      row += count;
+      for (int n = 0; n < N; ++n)
+        here[n] += count * strides[n][i] * bytes[n];
+      at[i] += count;
+      for (; i > 0 && at[i] == lengths[i]; --i) {
+        at[i] = 0;
+        ++at[i - 1];
+        for (int n = 0; n < N; ++n)
+          here[n] += (strides[n][i - 1] - strides[n][i] * lengths[i]) * bytes[n];
+      }
+    }
+  }
+
   int64_t weight(int i) const {
     int64_t sum = 0;
     for (int n = 0; n < N; ++n)

@@ -56,7 +56,7 @@ struct Functions {
   void (*magnitude64[unary_count])(int64_t n, const std::complex<float> *x, float *y);
   void (*magnitude128[unary_count])(int64_t n, const std::complex<double> *x, double *y);
 };
-/// The functions of libm (functions.cpp), replaced by faster ones where there are any.
+/// The functions of libm, or of vmath.hpp where it has them.
 const Functions &functions();
 
 /// The kernels for this machine.

@@ -2,6 +2,7 @@
 // alignment, nothing written beside the output.
 #include "array/vmath.hpp"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdint>
@@ -209,7 +210,74 @@ template <class T> void check_edges(vmath::Unary<T> f, vmath::Binary<T> g) {
   CHECK(std::memcmp(z, y, sizeof z) == 0);
 }
 
+// An element's result is the same beside any neighbours, in particular those that need special care.
+template <class T> void check_neighbours(const char *name, vmath::Unary<T> f) {
+  const std::vector<T> x = inputs<T>({-20, 20}, 500);
+  std::vector<T> together(x.size());
+  f(static_cast<int64_t>(x.size()), x.data(), together.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    T alone;
+    f(1, &x[i], &alone);
+    if (std::memcmp(&alone, &together[i], sizeof(T)) != 0 && !(std::isnan(alone) && std::isnan(together[i])))
+      FAIL(name << (sizeof(T) == 4 ? " float32" : " float64") << " at " << double(x[i]) << ": " << alone << " alone, "
+                << together[i] << " beside others");
+  }
+}
+template <class T> void check_neighbours(const char *name, vmath::Binary<T> f) {
+  const std::vector<T> x = inputs<T>({-20, 20}, 2000);
+  std::vector<T> y(x), together(x.size());
+  std::mt19937_64 random(9);
+  std::shuffle(y.begin(), y.end(), random);
+  f(static_cast<int64_t>(x.size()), x.data(), y.data(), together.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    T alone;
+    f(1, &x[i], &y[i], &alone);
+    if (std::memcmp(&alone, &together[i], sizeof(T)) != 0 && !(std::isnan(alone) && std::isnan(together[i])))
+      FAIL(name << (sizeof(T) == 4 ? " float32" : " float64") << " at " << double(x[i]) << " and " << double(y[i])
+                << ": " << alone << " alone, " << together[i] << " beside others");
+  }
+}
+template <class T> void check_neighbours(const vmath::Table<T> &t) {
+#define PG_CHECK(NAME) check_neighbours<T>(#NAME, t.NAME)
+  PG_CHECK(exp);
+  PG_CHECK(exp2);
+  PG_CHECK(expm1);
+  PG_CHECK(log);
+  PG_CHECK(log2);
+  PG_CHECK(log10);
+  PG_CHECK(log1p);
+  PG_CHECK(sin);
+  PG_CHECK(cos);
+  PG_CHECK(tan);
+  PG_CHECK(asin);
+  PG_CHECK(acos);
+  PG_CHECK(atan);
+  PG_CHECK(sinh);
+  PG_CHECK(cosh);
+  PG_CHECK(tanh);
+  PG_CHECK(asinh);
+  PG_CHECK(acosh);
+  PG_CHECK(atanh);
+  PG_CHECK(cbrt);
+  PG_CHECK(erf);
+  PG_CHECK(erfc);
+  PG_CHECK(pow);
+  PG_CHECK(atan2);
+  PG_CHECK(hypot);
+#undef PG_CHECK
+}
+
 } // namespace
+
+TEST_CASE("the result of vector mathematics for an element does not depend on its neighbours", "[vmath]") {
+  for (const auto *f : {&vmath::baseline_functions(), &vmath::avx2_functions(), &vmath::avx512_functions()}) {
+    if (!f->float64.exp)
+      continue;
+    INFO(f->name);
+    check_neighbours<double>(f->float64);
+    check_neighbours<float>(f->float32);
+  }
+}
 
 TEST_CASE("vector mathematics is within 4 ulp of libm, special values included", "[vmath]") {
   for (const auto *f : {&vmath::baseline_functions(), &vmath::avx2_functions(), &vmath::avx512_functions()}) {
