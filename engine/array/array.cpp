@@ -1,6 +1,7 @@
 // Blocks (reference-counted memory), descriptors, and what else does not touch elements.
 #include "array/array.hpp"
 
+#include "array/manipulate.hpp"
 #include "core/abi.hpp"
 #include "core/allocation.hpp"
 #include "core/status.hpp"
@@ -80,6 +81,7 @@ pg_block *allocate(int64_t bytes, bool zero, int32_t *collect) {
   }
   if (wanted && collect)
     *collect = 1;
+  count_allocation(bytes);
   block->bytes = bytes;
   block->owner = pg_memory_owner();
   const core::Memory memory = core::take_memory(bytes, zero);
@@ -186,6 +188,7 @@ Array borrow(void *memory, int32_t dtype, std::span<const int64_t> shape, void (
     throw ArgumentError(std::string("memory lent as ") + dtype_name(dtype) + " must be aligned to its element size");
   a._block = new_block();
   a._block->memory = memory;
+  a._block->bytes = a._size * static_cast<int64_t>(element_size(dtype));
   a._block->context = context;
   a._block->release = release ? release : +[](void *, void *) {};
   a._flags = readonly ? PG_ARRAY_READONLY : 0;

@@ -420,6 +420,8 @@ local function make_row_of_row(a, i)
 end
 
 local select_axis, slice, assign_slice, assign_row -- below: views
+local kit_index_get, kit_index_set, has_array      -- array_index.lua
+local kit_from_arrays                              -- array_shape.lua
 
 -- Index checks below: the comparison is unsigned because one side is, so it finds 0 and negative indices too; converted
 -- to int64 first, NaN and what is beyond 2^63 become -2^63, which it finds as well. `k % 1 == 0` costs nothing where
@@ -477,7 +479,7 @@ local function field(a, key)
   elseif type(key) == "string" then
     fail("arrays have no field or method '%s'", key)
   elseif is(key) then
-    core.unsupported("indexing with an array; use a slice or a loop")
+    return (kit_index_get(a, key))
   end
   fail("an array is indexed by an integer, or by a table for a slice, got %s", kind_of(key))
 end
@@ -499,6 +501,8 @@ end
 local function assign_field(a, key, value)
   if type(key) == "table" then
     assign_slice(a, key, value)
+  elseif is(key) then
+    kit_index_set(a, key, value)
   elseif type(key) == "string" then
     fail("the field '%s' of an array cannot be assigned", key)
   else
@@ -781,6 +785,9 @@ end
 
 function slice(a, spec)
   check_spec(spec)
+  if has_array(spec) then
+    return (kit_index_get(a, spec))
+  end
   local v = view(a, spec)
   if v._ndim == 0 then
     return (load(v._data, v._dtype, 0))
@@ -828,6 +835,10 @@ end
 
 function assign_slice(a, spec, value)
   check_spec(spec)
+  if has_array(spec) then
+    kit_index_set(a, spec, value)
+    return
+  end
   write(view(a, spec), value)
 end
 
@@ -1085,7 +1096,7 @@ function array.from(t, options)
   end
   local rank, first = table_shape(t)
   if is(first) then
-    core.unsupported("from: a table of arrays; create the array with array.empty and assign its rows")
+    return (kit_from_arrays(t, dtype))
   end
   local a = create(rank, dtype or value_dtype(first), 1)
   fill_from(a, t, 0, 0, {})
@@ -1131,9 +1142,11 @@ local kit = {
 }
 array._kit = kit
 
-for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_matmul" } do
+for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_matmul", "array_index" } do
   core.part(name, kit)
 end
+kit_from_arrays = kit.from_arrays
+kit_index_get, kit_index_set, has_array = kit.index_get, kit.index_set, kit.has_array
 
 -- ---------------------------------------------------------------------------------------------------------- text ----
 local text, text_length = ffi.new("const char *[1]"), ffi.new("int64_t[1]")
@@ -1207,7 +1220,7 @@ function array._adopt(address)
   return a
 end
 
-for _, name in ipairs { "reshape", "transpose", "copy", "astype" } do
+for _, name in ipairs { "reshape", "transpose", "astype" } do
   array[name] = methods[name]
 end
 

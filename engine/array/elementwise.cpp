@@ -2,6 +2,7 @@
 #include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 #include "array/kernels.hpp"
+#include "array/manipulate.hpp"
 #include "array/stream.hpp"
 
 #include <atomic>
@@ -70,6 +71,10 @@ bool clashes(const pg_array &out, const pg_array &in) {
 }
 
 bool convert(const pg_array &to, const pg_array &from) { // true if a value did not fit
+  if (to._dtype == from._dtype) {
+    move_elements(to, from);
+    return false;
+  }
   Shape shape;
   shape.ndim = to._ndim;
   std::copy_n(to._shape, to._ndim, shape.lengths);

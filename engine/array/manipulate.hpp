@@ -1,0 +1,24 @@
+// Moving elements without looking at them.
+#pragma once
+
+#include "array/array.hpp"
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "array/index_abi.h"
+}
+#pragma GCC visibility pop
+
+namespace perigee::array {
+
+/// to = from, element by element; from broadcasts to the shape of to, which has the same dtype. Their memory must not
+/// overlap unless they are one and the same. Transposed copies go by tiles that fit the first-level cache.
+void move_elements(const pg_array &to, const pg_array &from);
+
+/// False only if no byte lies in both.
+bool may_share_memory(const pg_array &a, const pg_array &b);
+
+/// Counts an allocation of the calling thread, for array.count_allocations.
+void count_allocation(int64_t bytes) noexcept;
+
+} // namespace perigee::array
