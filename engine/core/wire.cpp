@@ -7,7 +7,7 @@
 #include <cstring>
 #include <limits>
 
-#include "array/array.hpp"
+#include "array/foreign.hpp"
 
 namespace perigee::wire {
 namespace {
@@ -411,24 +411,6 @@ struct LuaSink {
   }
 };
 
-// LuaJIT reads array elements without canonicalising NaNs (lj_cconv_tv_ct says so), and a NaN with chosen bits is a
-// forged object: bytes that came from another process must not hold one. Booleans become 0 or 1 for the same reason.
-template <class Float> void canonical_nans(std::byte *data, std::size_t bytes) {
-  auto *values = reinterpret_cast<Float *>(data);
-  for (std::size_t i = 0; i < bytes / sizeof(Float); ++i)
-    values[i] = values[i] == values[i] ? values[i] : std::numeric_limits<Float>::quiet_NaN();
-}
-
-void purify(const ArrayEntry &entry, std::byte *data) {
-  if (entry.dtype == PG_FLOAT64 || entry.dtype == PG_COMPLEX128)
-    canonical_nans<double>(data, entry.bytes);
-  else if (entry.dtype == PG_FLOAT32 || entry.dtype == PG_COMPLEX64)
-    canonical_nans<float>(data, entry.bytes);
-  else if (entry.dtype == PG_BOOL)
-    for (uint64_t i = 0; i < entry.bytes; ++i)
-      data[i] = std::byte(data[i] != std::byte(0));
-}
-
 void write_words(std::vector<uint64_t> &words, std::vector<ArrayEntry> &entries, std::vector<const std::byte *> &data,
                  const Value &value) {
   auto text = [&](std::string_view s) {
@@ -552,7 +534,7 @@ bool materialise(std::span<const std::byte> external, const std::function<bool(u
       continue;
     if (!read(found[i].place, blob.data() + entries[i].place, entries[i].bytes))
       return false;
-    purify(entries[i], blob.data() + entries[i].place);
+    array::clean_elements(blob.data() + entries[i].place, entries[i].dtype, entries[i].size());
   }
   return true;
 }

@@ -1,4 +1,5 @@
 // The npy format (NumPy Enhancement Proposal 1): magic, version, a header that is a Python dictionary, the elements.
+#include "array/foreign.hpp"
 #include "io/io.hpp"
 
 #include <algorithm>
@@ -322,12 +323,16 @@ Array read_npy(Reader &in, const std::string &where, int32_t *collect) {
   int64_t shape[array::max_dimensions];
   memory_shape(h, shape);
   Array a = array::create(h.dtype, {shape, static_cast<std::size_t>(h.ndim)}, false, collect);
-  in.read(a.data<char>(), h.bytes);
-  if (h.swapped)
-    swap_bytes(a->_data, h.dtype, h.size);
-  if (h.dtype == PG_BOOL) // a true is 1 everywhere in the engine; a file may hold any byte
-    for (auto *at = a.data<uint8_t>(), *end = at + h.size; at < end; ++at)
-      *at = *at != 0;
+  // In pieces, which are still in the cache when they are looked at.
+  const auto size = static_cast<int64_t>(array::element_size(h.dtype)), most = (int64_t{256} << 10) / size;
+  for (int64_t i = 0; i < h.size; i += most) {
+    const int64_t n = std::min(most, h.size - i);
+    char *at = a.data<char>() + i * size;
+    in.read(at, n * size);
+    if (h.swapped)
+      swap_bytes(at, h.dtype, n);
+    array::clean_elements(at, h.dtype, n);
+  }
   if (h.fortran)
     reverse_axes(*a.get());
   return a;
@@ -355,8 +360,10 @@ Array map_npy(const Source &source) {
   int64_t shape[array::max_dimensions];
   memory_shape(h, shape);
   try {
-    if (h.dtype == PG_BOOL && std::any_of(data, data + h.size, [](uint8_t b) { return b > 1; }))
-      throw UnsupportedError(source.name() + ": it holds bool elements other than 0 and 1; load it without mmap");
+    if (!array::elements_are_clean(data, h.dtype, h.size))
+      throw UnsupportedError(source.name() + ": it holds " +
+                             (h.dtype == PG_BOOL ? "bool elements other than 0 and 1" : "NaNs with a payload") +
+                             "; load it without mmap");
     Array a = array::borrow(
         const_cast<uint8_t *>(data), h.dtype, {shape, static_cast<std::size_t>(h.ndim)},
         [](void *, void *context) {

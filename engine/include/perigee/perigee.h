@@ -94,7 +94,8 @@ pg_status pg_vm_register(pg_vm *vm, const char *name, pg_function function, void
 pg_status pg_vm_set(pg_vm *vm, const char *name, const pg_value *value);
 
 /* Lends memory of the host to scripts as the global array `name`, without a copy. `shape` has ndim entries, row-major.
-   release(memory, context) is called once when the last array that uses it is gone (it may be NULL). */
+   release(memory, context) is called once when the last array that uses it is gone (it may be NULL). NaNs in it must be
+   plain ones, as processors make them (mantissa bits but the highest 0): LuaJIT takes some others for objects. */
 pg_status pg_vm_lend(pg_vm *vm, const char *name, void *memory, int32_t dtype, int32_t ndim, const int64_t *shape,
                      void (*release)(void *memory, void *context), void *context);
 
