@@ -104,13 +104,17 @@ enum pg_binary_op {
   PG_LOGICAL_AND = 24, /* these give bool */
   PG_LOGICAL_OR = 25,
   PG_LOGICAL_XOR = 26,
-  PG_BIT_AND = 27, /* of integers and bool */
-  PG_BIT_OR = 28,
-  PG_BIT_XOR = 29,
-  PG_SHIFT_LEFT = 30, /* of integers */
-  PG_SHIFT_RIGHT = 31,
+  PG_BITWISE_AND = 27, /* of integers and bool */
+  PG_BITWISE_OR = 28,
+  PG_BITWISE_XOR = 29,
+  PG_LEFT_SHIFT = 30, /* of integers */
+  PG_RIGHT_SHIFT = 31,
   PG_GCD = 32,
-  PG_LCM = 33
+  PG_LCM = 33,
+  PG_HEAVISIDE = 34, /* these give floats */
+  PG_LOGADDEXP2 = 35,
+  PG_FDIM = 36,
+  PG_IEEE_REMAINDER = 37
 };
 enum pg_unary_op {
   PG_NEGATIVE = 0,
@@ -151,13 +155,19 @@ enum pg_unary_op {
   PG_TRUNC = 35,
   PG_ROUND = 36, /* halves to even */
   PG_CONJ = 37,
-  PG_BIT_NOT = 38,
+  PG_BITWISE_NOT = 38,
   PG_LOGICAL_NOT = 39, /* to PG_SIGNBIT: the result is bool */
   PG_ISNAN = 40,
   PG_ISINF = 41,
   PG_ISFINITE = 42,
   PG_SIGNBIT = 43,
-  PG_ANGLE = 44
+  PG_ANGLE = 44,
+  PG_LOGB = 45 /* integers become float64 */
+};
+enum pg_ternary_op {
+  PG_WHERE = 0, /* b where a is true (not 0), else c */
+  PG_CLIP = 1,  /* a, but at least b and then at most c; NaN wins */
+  PG_FMA = 2    /* a * b + c, rounded once */
 };
 enum pg_reduce_op { PG_SUM = 0, PG_MEAN = 1, PG_MIN = 2, PG_MAX = 3 };
 
@@ -186,6 +196,8 @@ int32_t pg_array_assign(const pg_array *a, const pg_array *b);
 /* out = a op b with broadcasting and NumPy 2's promotion. If out is not empty, the result is written into it. */
 int32_t pg_array_binary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b);
 int32_t pg_array_unary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a);
+int32_t pg_array_ternary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b,
+                         const pg_array *c);
 /* Reduces axis `axis` (from 0). Sums are pairwise in float64 or exact modulo 2^64 in int64. */
 int32_t pg_array_reduce(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, int32_t axis);
 /* Reduces all of it: to *integer where *dtype then says an integer type or bool, else to *value. */
@@ -200,5 +212,8 @@ int32_t pg_array_equal(const pg_array *a, const pg_array *b, int32_t equal_nan, 
 /* *result = 1 if every |a - b| <= atol + rtol * |b|, broadcast. */
 int32_t pg_array_allclose(const pg_array *a, const pg_array *b, double rtol, double atol, int32_t equal_nan,
                           int32_t *result);
+/* out (bool) = |a - b| <= atol + rtol * |b|, broadcast. */
+int32_t pg_array_isclose(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *b, double rtol,
+                         double atol, int32_t equal_nan);
 /* NumPy-like text, shortened in the middle above 1000 elements. It is the thread's until its next call. */
 int32_t pg_array_format(const pg_array *a, const char **text, int64_t *length);

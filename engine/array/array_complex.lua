@@ -150,7 +150,7 @@ function array.complex(re, im)
   if not is(re) and not is(im) then
     im = im == nil and 0 or im
     if type(re) ~= "number" or type(im) ~= "number" then
-      fail("complex: the parts are numbers or arrays, got %s", kind_of(type(re) ~= "number" and re or im))
+      fail("complex: the parts are numbers or arrays, got %s", type(re) ~= "number" and kind_of(re) or kind_of(im))
     end
     return complex_t(re, im)
   end

@@ -12,20 +12,22 @@ local kinds, complex_t = kit.kinds, kit.complex_t
 local BOOL, INT64, UINT64 = kit.dtypes.bool, kit.dtypes.int64, kit.dtypes.uint64
 local FLOAT32, FLOAT64, COMPLEX64, COMPLEX128 = kit.dtypes.float32, kit.dtypes.float64, kit.dtypes.complex64,
   kit.dtypes.complex128
+local ADD = 0
 local int64_t, uint64_t = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 
 -- ----------------------------------------------------------------------------------------------------- arithmetic ----
 -- What enum pg_binary_op does with a Lua number that an integer array meets.
 local binary_names = { [0] = "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq",
   "ne", "lt", "le", "gt", "ge", "floor_divide", "fmod", "fmin", "fmax", "atan2", "hypot", "copysign", "nextafter",
-  "logaddexp", "ldexp", "logical_and", "logical_or", "logical_xor", "bit_and", "bit_or", "bit_xor", "shift_left",
-  "shift_right", "gcd", "lcm" }
+  "logaddexp", "ldexp", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift",
+  "right_shift", "gcd", "lcm", "heaviside", "logaddexp2", "fdim", "ieee_remainder" }
 local ops = {}
 for op = 0, #binary_names do
   ops[binary_names[op]] = op
 end
 local to_float, any_number = {}, {} -- these need no integer; these do not mind one that is out of range
-for _, name in ipairs { "divide", "atan2", "hypot", "copysign", "nextafter", "logaddexp", "ldexp" } do
+for _, name in ipairs { "divide", "atan2", "hypot", "copysign", "nextafter", "logaddexp", "ldexp", "heaviside",
+  "logaddexp2", "fdim", "ieee_remainder" } do
   to_float[ops[name]] = true
 end
 for _, name in ipairs { "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor" } do
@@ -91,8 +93,9 @@ local function output(name, options)
   return out
 end
 
--- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation.
-local no_place = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true }
+-- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation but those that answer yes or no.
+local no_place = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true, isnan = true, isinf = true,
+  isfinite = true, signbit = true }
 for op = 0, #binary_names do
   local name = binary_names[op]
   local in_place_name = name .. "_"
@@ -114,7 +117,7 @@ end
 local unary_names = { [0] = "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos",
   "tan", "tanh", "exp2", "expm1", "log2", "log10", "log1p", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
   "atanh", "erf", "erfc", "gamma", "lgamma", "reciprocal", "degrees", "radians", "positive", "sign", "trunc", "round",
-  "conj", "bit_not", "logical_not", "isnan", "isinf", "isfinite", "signbit", "angle" }
+  "conj", "bitwise_not", "logical_not", "isnan", "isinf", "isfinite", "signbit", "angle", "logb" }
 for op = 0, #unary_names do
   local name = unary_names[op]
   local in_place_name = name .. "_"
@@ -123,12 +126,31 @@ for op = 0, #unary_names do
     return call(C.pg_array_unary, output(name, options), op, x)
   end
   array[name], methods[name] = apply, apply
-  methods[in_place_name] = function(a)
-    local out = need_array(in_place_name, a)
-    check_alive(out)
-    call(C.pg_array_unary, out, op, out)
-    return a
+  if not no_place[name] then
+    methods[in_place_name] = function(a)
+      local out = need_array(in_place_name, a)
+      check_alive(out)
+      call(C.pg_array_unary, out, op, out)
+      return a
+    end
   end
 end
 
-kit.output, kit.binary = output, binary
+-- Three operands, of which one at least is an array and two at most are numbers.
+local function ternary(name, op, out, a, b, c)
+  local x, y, z = as_array(a), as_array(b), as_array(c)
+  local of = (x or y or z or fail("%s: an array is expected, got %s", name, kind_of(a)))._dtype
+  local slot = 1
+  if not x then
+    x, slot = scalar(1, a, weak_dtype(name, ADD, a, of)), 2
+  end
+  if not y then
+    y, slot = scalar(slot, b, weak_dtype(name, ADD, b, of)), 2
+  end
+  z = z or scalar(slot, c, weak_dtype(name, ADD, c, of))
+  return call(C.pg_array_ternary, out, op, x, y, z)
+end
+
+kit.output, kit.binary, kit.ternary, kit.weak_dtype = output, binary, ternary, weak_dtype
+
+core.part("array_compose", kit)

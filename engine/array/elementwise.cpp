@@ -1,4 +1,5 @@
-// Operations on every element: arithmetic, comparisons, functions, conversion, assignment.
+// Operations on every element: arithmetic, comparisons, functions, conversion, assignment. Comparison of arrays as a
+// whole, and within tolerances, is in equality.cpp.
 #include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 #include "array/kernels.hpp"
@@ -241,19 +242,34 @@ void run(const Kernel &kernel, const Shape &shape, const std::array<const pg_arr
     does_not_fit(dtypes[N - 1], arrays[N - 1]->_dtype);
 }
 
-constexpr const char *binary_names[] = {
-    "add",          "subtract",  "multiply",   "divide",      "power",      "remainder",   "minimum",
-    "maximum",      "eq",        "ne",         "lt",          "le",         "gt",          "ge",
-    "floor_divide", "fmod",      "fmin",       "fmax",        "atan2",      "hypot",       "copysign",
-    "nextafter",    "logaddexp", "ldexp",      "logical_and", "logical_or", "logical_xor", "bit_and",
-    "bit_or",       "bit_xor",   "shift_left", "shift_right", "gcd",        "lcm"};
+constexpr const char *binary_names[] = {"add",          "subtract",
+                                        "multiply",     "divide",
+                                        "power",        "remainder",
+                                        "minimum",      "maximum",
+                                        "eq",           "ne",
+                                        "lt",           "le",
+                                        "gt",           "ge",
+                                        "floor_divide", "fmod",
+                                        "fmin",         "fmax",
+                                        "atan2",        "hypot",
+                                        "copysign",     "nextafter",
+                                        "logaddexp",    "ldexp",
+                                        "logical_and",  "logical_or",
+                                        "logical_xor",  "bitwise_and",
+                                        "bitwise_or",   "bitwise_xor",
+                                        "left_shift",   "right_shift",
+                                        "gcd",          "lcm",
+                                        "heaviside",    "logaddexp2",
+                                        "fdim",         "ieee_remainder"};
 constexpr const char *unary_names[] = {
-    "negative", "abs",   "square",  "floor",       "ceil",    "sqrt",    "cbrt",     "exp",     "log",
-    "sin",      "cos",   "tan",     "tanh",        "exp2",    "expm1",   "log2",     "log10",   "log1p",
-    "asin",     "acos",  "atan",    "sinh",        "cosh",    "asinh",   "acosh",    "atanh",   "erf",
-    "erfc",     "gamma", "lgamma",  "reciprocal",  "degrees", "radians", "positive", "sign",    "trunc",
-    "round",    "conj",  "bit_not", "logical_not", "isnan",   "isinf",   "isfinite", "signbit", "angle"};
-static_assert(std::size(binary_names) == binary_count && std::size(unary_names) == unary_count);
+    "negative",   "abs",     "square",   "floor",    "ceil",  "sqrt",  "cbrt",  "exp",   "log",         "sin",
+    "cos",        "tan",     "tanh",     "exp2",     "expm1", "log2",  "log10", "log1p", "asin",        "acos",
+    "atan",       "sinh",    "cosh",     "asinh",    "acosh", "atanh", "erf",   "erfc",  "gamma",       "lgamma",
+    "reciprocal", "degrees", "radians",  "positive", "sign",  "trunc", "round", "conj",  "bitwise_not", "logical_not",
+    "isnan",      "isinf",   "isfinite", "signbit",  "angle", "logb"};
+constexpr const char *ternary_names[] = {"where", "clip", "fma"};
+static_assert(std::size(binary_names) == binary_count && std::size(unary_names) == unary_count &&
+              std::size(ternary_names) == ternary_count);
 
 [[noreturn]] void no_such_operation(const char *name, int32_t dtype) {
   const char *instead = "; convert with astype(\"int32\") or astype(\"float64\") first";
@@ -312,6 +328,10 @@ int32_t working_dtype(int32_t op, int32_t dtype) {
   case PG_NEXTAFTER:
   case PG_LOGADDEXP:
   case PG_LDEXP:
+  case PG_HEAVISIDE:
+  case PG_LOGADDEXP2:
+  case PG_FDIM:
+  case PG_IEEE_REMAINDER:
     return kind(dtype) < 2 ? static_cast<int32_t>(PG_FLOAT64) : dtype;
   case PG_LOGICAL_AND:
   case PG_LOGICAL_OR:
@@ -321,8 +341,8 @@ int32_t working_dtype(int32_t op, int32_t dtype) {
   case PG_REMAINDER:
   case PG_FLOOR_DIVIDE:
   case PG_FMOD:
-  case PG_SHIFT_LEFT:
-  case PG_SHIFT_RIGHT:
+  case PG_LEFT_SHIFT:
+  case PG_RIGHT_SHIFT:
     return dtype == PG_BOOL ? static_cast<int32_t>(PG_INT8) : dtype;
   }
   return dtype;
@@ -379,7 +399,7 @@ void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, cons
 
 // The dtype that `op` works in.
 int32_t unary_working_dtype(int32_t op, int32_t dtype) {
-  if (((op >= PG_SQRT && op <= PG_RADIANS) || op == PG_ANGLE) && kind(dtype) < 2)
+  if (((op >= PG_SQRT && op <= PG_RADIANS) || op == PG_ANGLE || op == PG_LOGB) && kind(dtype) < 2)
     return PG_FLOAT64;
   if (op == PG_LOGICAL_NOT)
     return PG_BOOL;
@@ -431,6 +451,39 @@ void unary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a) {
   run<2>(kernel, shape, {pa, out}, {dtype, kernel.to});
 }
 
+// A descriptor of this shape without memory, for broadcast().
+pg_array outline(const Shape &shape) {
+  pg_array a{};
+  a._ndim = shape.ndim;
+  std::copy_n(shape.lengths, shape.ndim, a._shape);
+  return a;
+}
+
+void ternary(pg_array *out, int32_t *collect, int32_t op, const std::array<const pg_array *, 3> &inputs) {
+  for (const pg_array *input : inputs)
+    require_alive(*input);
+  if (op < 0 || op >= ternary_count)
+    throw InternalError("ternary operation " + std::to_string(op));
+  const auto [a, b, c] = inputs;
+  int32_t dtype = promote(b->_dtype, c->_dtype);
+  if (op != PG_WHERE)
+    dtype = promote(a->_dtype, dtype);
+  if (op == PG_FMA && kind(dtype) < 2)
+    dtype = PG_FLOAT64;
+  const LoopKernel loop = kernels().ternary[op][dtype];
+  if (!loop)
+    no_such_operation(ternary_names[op], dtype);
+  const Shape shape = broadcast(*a, outline(broadcast(*b, *c)));
+  prepare(out, collect, dtype, shape);
+  Array copies[3];
+  std::array<const pg_array *, 4> arrays{a, b, c, out};
+  for (std::size_t i = 0; i < 3; ++i)
+    if (clashes(*out, *inputs[i]))
+      arrays[i] = (copies[i] = copy(*inputs[i], -1, collect)).get();
+  run<4>({loop, nullptr, dtype, dtype, 3}, shape, arrays,
+         {op == PG_WHERE ? static_cast<int32_t>(PG_BOOL) : dtype, dtype, dtype, dtype});
+}
+
 // Writes the elements that `to` cannot hold as C's conversions do where they are defined.
 void wrap(const pg_array &to, const pg_array &from) {
   if (!is_float(from._dtype))
@@ -452,43 +505,6 @@ void wrap(const pg_array &to, const pg_array &from) {
       std::memcpy(at[0] + i * walk.inner_stride(0) * walk.bytes[0], &bits, static_cast<std::size_t>(walk.bytes[0]));
     }
   });
-}
-
-bool is_nan(int32_t dtype, const void *data, int64_t i) {
-  switch (dtype) {
-  case PG_FLOAT32:
-    return std::isnan(static_cast<const float *>(data)[i]);
-  case PG_FLOAT64:
-    return std::isnan(static_cast<const double *>(data)[i]);
-  case PG_COMPLEX64:
-    return std::isnan(static_cast<const float *>(data)[2 * i]) ||
-           std::isnan(static_cast<const float *>(data)[2 * i + 1]);
-  case PG_COMPLEX128:
-    return std::isnan(static_cast<const double *>(data)[2 * i]) ||
-           std::isnan(static_cast<const double *>(data)[2 * i + 1]);
-  }
-  return false;
-}
-
-// Compares in T: double, or complex where one of the arrays is.
-template <class T>
-bool all_close(const Walk<2> &walk, int32_t dtype_a, int32_t dtype_b, double rtol, double atol, bool equal_nan) {
-  constexpr int32_t work = std::is_same_v<T, double> ? PG_FLOAT64 : PG_COMPLEX128;
-  const CastKernel cast_a = kernels().cast[dtype_a][work], cast_b = kernels().cast[dtype_b][work];
-  T x[chunk], y[chunk];
-  bool all = true;
-  walk.each(1, [&](const auto &at) {
-    for (int64_t begin = 0; all && begin < walk.inner(); begin += chunk) {
-      const int64_t n = std::min(chunk, walk.inner() - begin);
-      cast_a(n, at[0] + begin * walk.inner_stride(0) * walk.bytes[0], walk.inner_stride(0), x, 1);
-      cast_b(n, at[1] + begin * walk.inner_stride(1) * walk.bytes[1], walk.inner_stride(1), y, 1);
-      for (int64_t i = 0; i < n; ++i)
-        all &= x[i] == y[i] ||
-               (std::isfinite(std::abs(y[i])) && std::abs(x[i] - y[i]) <= atol + rtol * std::abs(y[i])) ||
-               (equal_nan && x[i] != x[i] && y[i] != y[i]);
-    }
-  });
-  return all;
 }
 
 } // namespace
@@ -549,47 +565,8 @@ int32_t pg_array_unary(pg_array *out, int32_t *collect, int32_t op, const pg_arr
   return guard([&] { perigee::array::unary(out, collect, op, *a); });
 }
 
-int32_t pg_array_equal(const pg_array *a, const pg_array *b, int32_t equal_nan, int32_t *result) {
-  return guard([&] {
-    require_alive(*a);
-    require_alive(*b);
-    *result = 0;
-    if (a->_ndim != b->_ndim || !std::equal(a->_shape, a->_shape + a->_ndim, b->_shape))
-      return;
-    const int32_t dtype = promote(a->_dtype, b->_dtype);
-    const CastKernel cast_a = kernels().cast[a->_dtype][dtype], cast_b = kernels().cast[b->_dtype][dtype];
-    const LoopKernel equal = kernels().binary[PG_EQ][dtype];
-    const Walk<2> walk(broadcast(*a, *b), {a, b});
-    Buffer buffer_a, buffer_b, buffer_out;
-    bool all = true;
-    walk.each(1, [&](const auto &at) {
-      for (int64_t begin = 0; all && begin < walk.inner(); begin += chunk) {
-        const int64_t n = std::min(chunk, walk.inner() - begin);
-        cast_a(n, at[0] + begin * walk.inner_stride(0) * walk.bytes[0], walk.inner_stride(0), buffer_a.bytes, 1);
-        cast_b(n, at[1] + begin * walk.inner_stride(1) * walk.bytes[1], walk.inner_stride(1), buffer_b.bytes, 1);
-        equal({1, n, {buffer_a.bytes, buffer_b.bytes, buffer_out.bytes}, {}, {1, 1, 1}});
-        const auto *same = reinterpret_cast<const uint8_t *>(buffer_out.bytes);
-        for (int64_t i = 0; i < n; ++i) {
-          const bool fine =
-              same[i] != 0 || (equal_nan && is_nan(dtype, buffer_a.bytes, i) && is_nan(dtype, buffer_b.bytes, i));
-          all &= fine;
-        }
-      }
-    });
-    *result = all;
-  });
-}
-
-int32_t pg_array_allclose(const pg_array *a, const pg_array *b, double rtol, double atol, int32_t equal_nan,
-                          int32_t *result) {
-  return guard([&] {
-    require_alive(*a);
-    require_alive(*b);
-    const Walk<2> walk(broadcast(*a, *b), {a, b});
-    if (is_complex(a->_dtype) || is_complex(b->_dtype))
-      *result = all_close<std::complex<double>>(walk, a->_dtype, b->_dtype, rtol, atol, equal_nan != 0);
-    else
-      *result = all_close<double>(walk, a->_dtype, b->_dtype, rtol, atol, equal_nan != 0);
-  });
+int32_t pg_array_ternary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b,
+                         const pg_array *c) {
+  return guard([&] { perigee::array::ternary(out, collect, op, {a, b, c}); });
 }
 }

@@ -48,6 +48,17 @@ template <class T> T logaddexp(T a, T b) {
   return d > 0 ? a + std::log1p(std::exp(-d)) : d <= 0 ? b + std::log1p(std::exp(d)) : d;
 }
 
+template <class T> T logaddexp2(T a, T b) {
+  if (a == b)
+    return a + 1;
+  const T d = a - b, scale = T(1.44269504088896340736);
+  return d > 0 ? a + std::log1p(std::exp2(-d)) * scale : d <= 0 ? b + std::log1p(std::exp2(d)) * scale : d;
+}
+
+template <class T> T heaviside(T x, T at_zero) {
+  return std::isnan(x) ? x : x < 0 ? T(0) : x > 0 ? T(1) : at_zero;
+}
+
 template <class T> T load_exponent(T a, T b) { // b is whole: an integer dtype was asked for
   return std::ldexp(a, b > 100000 ? 100000 : b < -100000 ? -100000 : static_cast<int>(b));
 }
@@ -128,6 +139,7 @@ template <class T> void fill_real(FunctionsOf<T> &f) {
   PG_UNARY(PG_GAMMA, gamma(x));
   PG_UNARY(PG_LGAMMA, log_gamma(x));
   PG_UNARY(PG_ANGLE, std::isnan(x) ? x : std::signbit(x) && x != 0 ? T(3.14159265358979323846) : T(0));
+  PG_UNARY(PG_LOGB, std::logb(x));
   PG_BINARY(PG_POWER, std::pow(x, y));
   PG_BINARY(PG_REMAINDER, remainder(x, y));
   PG_BINARY(PG_FLOOR_DIVIDE, floor_divide(x, y));
@@ -138,6 +150,10 @@ template <class T> void fill_real(FunctionsOf<T> &f) {
   PG_BINARY(PG_NEXTAFTER, std::nextafter(x, y));
   PG_BINARY(PG_LOGADDEXP, logaddexp(x, y));
   PG_BINARY(PG_LDEXP, load_exponent(x, y));
+  PG_BINARY(PG_HEAVISIDE, heaviside(x, y));
+  PG_BINARY(PG_LOGADDEXP2, logaddexp2(x, y));
+  PG_BINARY(PG_FDIM, std::fdim(x, y));
+  PG_BINARY(PG_IEEE_REMAINDER, std::remainder(x, y));
 }
 
 template <class T> void fill_complex(FunctionsOf<T> &f) {

@@ -1,5 +1,6 @@
 // The choice of kernels at run time.
 #include "array/kernels.hpp"
+#include "core/isa.hpp"
 
 namespace perigee::array {
 
@@ -8,6 +9,7 @@ namespace perigee::array {
 PG_FILL(baseline, arithmetic);
 PG_FILL(baseline, compare);
 PG_FILL(baseline, unary);
+PG_FILL(baseline, ternary);
 PG_FILL(baseline, cast);
 PG_FILL(baseline, reduce);
 PG_FILL(baseline, integer);
@@ -15,11 +17,13 @@ PG_FILL(baseline, integer);
 PG_FILL(avx2, arithmetic);
 PG_FILL(avx2, compare);
 PG_FILL(avx2, unary);
+PG_FILL(avx2, ternary);
 PG_FILL(avx2, cast);
 PG_FILL(avx2, reduce);
 PG_FILL(avx512, arithmetic);
 PG_FILL(avx512, compare);
 PG_FILL(avx512, unary);
+PG_FILL(avx512, ternary);
 PG_FILL(avx512, reduce);
 #endif
 #undef PG_FILL
@@ -31,6 +35,7 @@ const Kernels &baseline_kernels() {
     fill_baseline_arithmetic(k);
     fill_baseline_compare(k);
     fill_baseline_unary(k);
+    fill_baseline_ternary(k);
     fill_baseline_cast(k);
     fill_baseline_reduce(k);
     fill_baseline_integer(k);
@@ -48,6 +53,7 @@ const Kernels &avx2_kernels() {
     fill_avx2_arithmetic(k);
     fill_avx2_compare(k);
     fill_avx2_unary(k);
+    fill_avx2_ternary(k);
     fill_avx2_cast(k);
     fill_avx2_reduce(k);
     return k;
@@ -62,6 +68,7 @@ const Kernels &avx512_kernels() {
     fill_avx512_arithmetic(k);
     fill_avx512_compare(k);
     fill_avx512_unary(k);
+    fill_avx512_ternary(k);
     fill_avx512_reduce(k);
     return k;
   }();
@@ -72,10 +79,9 @@ const Kernels &avx512_kernels() {
 const Kernels &kernels() {
   static const Kernels &best = []() -> const Kernels & {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw"))
+    if (isa() == Isa::avx512)
       return avx512_kernels();
-    if (__builtin_cpu_supports("avx2"))
+    if (isa() == Isa::avx2)
       return avx2_kernels();
 #endif
     return baseline_kernels();

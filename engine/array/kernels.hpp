@@ -9,11 +9,11 @@
 
 namespace perigee::array {
 
-/// A loop of `outer` by `inner` elements over up to three operands: inputs, then the output. Strides in elements.
+/// A loop of `outer` by `inner` elements over up to four operands: inputs, then the output. Strides in elements.
 struct Loop {
   int64_t outer, inner;
-  void *data[3];
-  int64_t outer_stride[3], inner_stride[3];
+  void *data[4];
+  int64_t outer_stride[4], inner_stride[4];
 };
 using LoopKernel = void (*)(const Loop &);
 
@@ -27,12 +27,13 @@ using ReduceKernel = void (*)(int64_t n, const void *from, int64_t stride, void 
 /// Reduces an n by columns matrix whose columns are adjacent (stride 1) over n, into `columns` results.
 using ColumnKernel = void (*)(int64_t n, int64_t columns, const void *from, int64_t stride, void *results);
 
-inline constexpr int binary_count = PG_LCM + 1, unary_count = PG_ANGLE + 1;
+inline constexpr int binary_count = PG_IEEE_REMAINDER + 1, unary_count = PG_LOGB + 1, ternary_count = PG_FMA + 1;
 
 struct Kernels {
   const char *name;
   LoopKernel binary[binary_count][dtype_count]; // by type of the inputs; null: see Functions, or no such operation
   LoopKernel unary[unary_count][dtype_count];
+  LoopKernel ternary[ternary_count][dtype_count]; // by type of the result; the condition of PG_WHERE is bool
   CastKernel cast[dtype_count][dtype_count];    // [from][to]
   ReduceKernel reduce[PG_MAX + 1][dtype_count]; // PG_MEAN: none
   ColumnKernel reduce_columns[PG_MAX + 1][dtype_count];

@@ -205,9 +205,9 @@ for p in INTS:
              np.fmod(x, x.dtype.type(-3)))
         case(G, f"x_{p}:floor_divide(-1)", x // x.dtype.type(-1))
     case(G, f"x_{p} ^ 3", x ** x.dtype.type(3))
-    case(G, f"x_{p}:bit_and(100), x_{p}:bit_or(100), x_{p}:bit_xor(100), x_{p}:bit_not()",
+    case(G, f"x_{p}:bitwise_and(100), x_{p}:bitwise_or(100), x_{p}:bitwise_xor(100), x_{p}:bitwise_not()",
          x & x.dtype.type(100), x | x.dtype.type(100), x ^ x.dtype.type(100), ~x)
-    case(G, f"x_{p}:shift_left(3), x_{p}:shift_right(2)", x << x.dtype.type(3), x >> x.dtype.type(2))
+    case(G, f"x_{p}:left_shift(3), x_{p}:right_shift(2)", x << x.dtype.type(3), x >> x.dtype.type(2))
     case(G, f"x_{p}:cumsum()", np.cumsum(x))
     case(G, f"x_{p}:gt(x_{p}[{{ {{-1, 1, -1}} }}]), x_{p}:maximum({rev})", x > r, np.maximum(x, r))
 case(G, "t_int32:floor_divide(array.zeros(3, 'int32')), t_int32 % array.zeros(3, 'int32')",
@@ -396,7 +396,7 @@ x = np.empty((3, 4)); np.sqrt(a, out=x)
 case(G, "local x = array.empty_like(a) array.sqrt(a, {out = x}) return x", x)
 case(G, "local x = t_int32:copy() x:add_(5) x:multiply_(-2) return x", (T["int32"] + 5) * -2)
 error(G, "local x = t_int32:copy() x:add_(0.5)", "")
-error(G, "t_float64:bit_and(t_float64)", "")
+error(G, "t_float64:bitwise_and(t_float64)", "")
 
 # ----------------------------------------------------------------------------------------------------------- complex ----
 G = "complex"
