@@ -2,6 +2,7 @@
 #include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <vector>
@@ -16,17 +17,18 @@ constexpr int precision = 8; // digits after the point, at most
 // A column of floats: how they are written depends on all of them.
 class Floats {
  public:
-  void measure(double x) {
+  template <class T> void measure(T x) {
     x = std::abs(x);
     if (x == 0 || !std::isfinite(x))
       return;
     any_ = true;
-    largest_ = std::max(largest_, x);
-    smallest_ = std::min(smallest_, x);
-    fractions_ |= x != std::floor(x); // 1 to 2000 reads better without exponents, where NumPy has them
+    largest_ = std::max<double>(largest_, x);
+    smallest_ = std::min<double>(smallest_, x);
+    // 1 to 2000, and prices from 0.25 to 1234.5, read better without exponents, where NumPy has them.
+    long_ = long_ || !is_short(x);
   }
   void choose() {
-    scientific_ = any_ && (largest_ >= 1e8 || smallest_ < 1e-4 || (fractions_ && largest_ / smallest_ > 1e3));
+    scientific_ = any_ && (largest_ >= 1e8 || smallest_ < 1e-4 || (long_ && largest_ / smallest_ > 1e3));
   }
 
   // T is float for float32: it needs fewer digits.
@@ -85,7 +87,16 @@ class Floats {
     return text;
   }
 
-  bool any_ = false, fractions_ = false, scientific_ = false;
+  // Whether four digits after the point say all of x.
+  template <class T> static bool is_short(T x) {
+    if (x == std::floor(x))
+      return true;
+    char buffer[64];
+    const auto [end, error] = std::to_chars(buffer, buffer + sizeof buffer, x, std::chars_format::fixed);
+    return error == std::errc() && end - std::find(buffer, end, '.') - 1 <= 4;
+  }
+
+  bool any_ = false, long_ = false, scientific_ = false;
   double largest_ = 0, smallest_ = INFINITY;
 };
 
@@ -179,6 +190,7 @@ class Formatter {
         if (!first)
           text += std::string(static_cast<std::size_t>(a_._ndim - axis - 1), '\n') + indent;
       } else if (!first && line + 1 + part.size() > line_width) {
+        text.erase(text.find_last_not_of(' ') + 1); // numbers end in spaces where others have more digits
         text += "\n" + indent;
         line = indent.size();
       } else if (!first) {

@@ -690,4 +690,15 @@ TEST_CASE("arrays as text", "[array]") {
   CHECK(text(*small) == "[2.7e+00 1.0e-06]");
   Array zero = make(PG_FLOAT64, {});
   CHECK(text(*zero) == "0.");
+  Array prices = make(PG_FLOAT64, {3}); // no exponents where few digits say all
+  prices.data<double>()[0] = 0.25;
+  prices.data<double>()[1] = 1234.5;
+  prices.data<double>()[2] = NAN;
+  CHECK(text(*prices) == "[   0.25 1234.5      nan]");
+  prices.data<double>()[2] = 1.0 / 3;
+  CHECK(text(*prices) == "[2.50000000e-01 1.23450000e+03 3.33333333e-01]");
+  Array long_line = make(PG_FLOAT64, {20});
+  for (int i = 0; i < 20; ++i)
+    long_line.data<double>()[i] = i % 2 ? 0.125 : 1;
+  CHECK(text(*long_line).find(" \n") == std::string::npos);
 }
