@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
+#include <mutex>
 #include <sched.h>
+#include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 #include <thread>
@@ -25,11 +28,25 @@ std::atomic<int> &budget() {
   return count;
 }
 
+// oneTBB starts no more threads than there are processors, with a warning on stderr, unless it is told to.
+void allow(int threads) {
+  static std::mutex mutex;
+  static std::unique_ptr<tbb::global_control> control;
+  static int allowed = available_processors();
+  const std::lock_guard lock(mutex);
+  if (threads > allowed) {
+    control.reset();
+    control = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism, threads);
+    allowed = threads;
+  }
+}
+
 // One arena for each calling thread and size: making one costs microseconds.
 tbb::task_arena &arena(int threads) {
   thread_local std::unique_ptr<tbb::task_arena> mine;
   thread_local int size = 0;
   if (!mine || size != threads) {
+    allow(threads);
     mine = std::make_unique<tbb::task_arena>(threads);
     size = threads;
   }

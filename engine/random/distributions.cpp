@@ -1,5 +1,6 @@
 #include "random/distributions.hpp"
 
+#include <array>
 #include <cmath>
 #include <numbers>
 
@@ -9,12 +10,18 @@ namespace {
 // log(k!) - log(sqrt(2 pi k) (k / e)^k) for k > 0, the error of Stirling's formula. The differences of such terms
 // decide about acceptance; taken of lgamma itself they would drown in rounding from k = 1e8 on.
 double stirling_error(double k) {
-  if (k < 16) {
+  static const std::array<double, 16> small = [] {
+    std::array<double, 16> errors{};
     double factorial = 1;
-    for (int i = 2; i <= k; ++i)
+    for (int i = 1; i < 16; ++i) {
       factorial *= i;
-    return std::log(factorial) - (k + 0.5) * std::log(k) + k - 0.5 * std::log(2 * std::numbers::pi);
-  }
+      errors[static_cast<std::size_t>(i)] =
+          std::log(factorial) - (i + 0.5) * std::log(i) + i - 0.5 * std::log(2 * std::numbers::pi);
+    }
+    return errors;
+  }();
+  if (k < 16)
+    return small[static_cast<std::size_t>(k)];
   const double s = 1 / (k * k);
   return (1.0 / 12 - s * (1.0 / 360 - s * (1.0 / 1260 - s * (1.0 / 1680)))) / k;
 }
@@ -102,30 +109,20 @@ double Binomial::operator()(Chain chain) const {
   }
 }
 
-Gamma::Gamma(double shape, double scale) : shape_(shape), scale_(scale) {
-  d_ = (shape < 1 ? shape + 1 : shape) - 1.0 / 3;
-  c_ = 1 / std::sqrt(9 * d_);
-}
+Gamma::Gamma(double shape) : shape(shape), d((shape < 1 ? shape + 1 : shape) - 1.0 / 3), c(1 / std::sqrt(9 * d)) {}
 
-double Gamma::operator()(Chain chain) const {
-  if (shape_ == 0 || scale_ == 0)
-    return 0;
-  for (;; chain.next()) {
+double Gamma::rejected(double x, double u, Chain chain) const {
+  for (;;) {
+    const double root = 1 + c * x, v = root * root * root;
+    if (root > 0 && std::log(u + 0x1p-54) < 0.5 * x * x + d * (1 - v + std::log(v)))
+      return d * v;
+    chain.next();
     const uint64_t words[2] = {chain[0], chain[1]};
     double normal[2];
     baseline_kernels().normal(1, words, normal, 0, 1);
-    const double x = normal[0], root = 1 + c_ * x;
+    x = normal[0];
     chain.next();
-    const double u = unit(chain[0]) + 0x1p-54;
-    if (root <= 0)
-      continue;
-    const double v = root * root * root;
-    if (u < 1 - 0.0331 * x * x * x * x || std::log(u) < 0.5 * x * x + d_ * (1 - v + std::log(v))) {
-      double value = d_ * v;
-      if (shape_ < 1) // a gamma of shape + 1 times u^(1 / shape)
-        value *= std::pow(unit(chain[1]) + 0x1p-54, 1 / shape_);
-      return value * scale_;
-    }
+    u = unit(chain[0]);
   }
 }
 

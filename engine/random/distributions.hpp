@@ -76,10 +76,10 @@ struct BinomialTerms {
 };
 
 /// Below this mean, inversion; from it on, rejection.
-inline constexpr double inversion_mean = 10;
+inline constexpr double inversion_mean = 32;
 
-/// Poisson, mean >= 10: Hörmann's PTRS ("The transformed rejection method for generating Poisson random variables",
-/// Insurance: Mathematics and Economics 12, 1993).
+/// Poisson, mean >= inversion_mean: Hörmann's PTRS ("The transformed rejection method for generating Poisson random
+/// variables", Insurance: Mathematics and Economics 12, 1993).
 class Poisson {
  public:
   explicit Poisson(double mean);
@@ -89,8 +89,8 @@ class Poisson {
   double mean_, a_, b_, alpha_, quick_;
 };
 
-/// Binomial with p <= 1/2 and n p >= 10: Hörmann's BTRS ("The generation of binomial random variates", Journal of
-/// Statistical Computation and Simulation 46, 1993).
+/// Binomial with p <= 1/2 and n p >= inversion_mean: Hörmann's BTRS ("The generation of binomial random variates",
+/// Journal of Statistical Computation and Simulation 46, 1993).
 class Binomial {
  public:
   Binomial(double n, double p);
@@ -101,14 +101,14 @@ class Binomial {
   double n_, p_, a_, b_, c_, alpha_, quick_, at_mode_;
 };
 
-/// Gamma: Marsaglia and Tsang ("A simple method for generating gamma variables", ACM TOMS 26, 2000).
-class Gamma {
- public:
-  Gamma(double shape, double scale);
-  double operator()(Chain chain) const;
-
- private:
-  double shape_, scale_, d_, c_;
+/// Gamma: Marsaglia and Tsang ("A simple method for generating gamma variables", ACM TOMS 26, 2000). The kernel `gamma`
+/// tries a normal and a uniform number against the squeeze, which takes nine of ten.
+struct Gamma {
+  explicit Gamma(double shape);
+  /// The draw of scale 1 (and of shape + 1, where that is below 1) whose first normal x and uniform u the squeeze has
+  /// not taken.
+  double rejected(double x, double u, Chain chain) const;
+  double shape, d, c;
 };
 
 } // namespace perigee::random

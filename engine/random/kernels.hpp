@@ -30,6 +30,12 @@ struct Kernels {
   /// Pairs of words -> pairs of normals (Box-Muller).
   void (*normal)(int64_t pairs, const uint64_t *words, double *out, double mean, double deviation);
   void (*exponential)(int64_t n, const uint64_t *words, double *out, double scale);
+  /// Words -> low plus an integer below span, by multiplication. Returns whether any draw may be one that an unbiased
+  /// method rejects; then none counts.
+  bool (*integers)(int64_t n, const uint64_t *words, int64_t *out, int64_t low, uint32_t span);
+  /// Gammas of scale 1 from a normal and a uniform number each where the squeeze accepts, else -1 (Marsaglia and
+  /// Tsang's d and c).
+  void (*gamma)(int64_t n, const double *normals, const double *uniforms, double *out, double d, double c);
   void (*narrow)(int64_t n, const double *from, float *to);
 };
 

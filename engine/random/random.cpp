@@ -8,12 +8,12 @@
 #include <Random123/philox.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -73,6 +73,8 @@ void slot_bits(const Kernels &k, const pg_random &g, uint64_t first, int64_t cou
 // An unbiased integer in [0, span), span 0 meaning 2^64: Lemire, "Fast random integer generation in an interval",
 // TOMACS 2019. Rejected bits are replaced from the slot's chain.
 uint64_t bounded(const pg_random &g, uint64_t position, uint64_t bits, uint64_t span) {
+  if (span == 0)
+    return bits;
   __extension__ typedef unsigned __int128 uint128;
   uint128 product = static_cast<uint128>(bits) * span;
   if (static_cast<uint64_t>(product) < span) {
@@ -108,18 +110,25 @@ struct Uniform {
 };
 
 struct Integers {
-  Integers(double low, double high)
-      : low(static_cast<int64_t>(low)),
-        span(static_cast<uint64_t>(static_cast<int64_t>(high)) - static_cast<uint64_t>(this->low) + 1) {}
+  Integers(int64_t low, int64_t high) : low(low), span(static_cast<uint64_t>(high) - static_cast<uint64_t>(low) + 1) {}
   int64_t low;
   uint64_t span;
-  template <class T> void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, T *out) const {
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, int64_t *out) const {
     uint64_t words[piece];
     slot_bits(k, g, first, n, words);
+    if (span != 0 && span <= std::numeric_limits<uint32_t>::max() &&
+        !k.integers(n, words, out, low, static_cast<uint32_t>(span)))
+      return;
     for (int64_t i = 0; i < n; ++i) {
       const uint64_t offset = bounded(g, first + static_cast<uint64_t>(i), words[i], span);
-      out[i] = static_cast<T>(static_cast<int64_t>(static_cast<uint64_t>(low) + offset));
+      out[i] = static_cast<int64_t>(static_cast<uint64_t>(low) + offset);
     }
+  }
+  template <class T> void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, T *out) const {
+    int64_t values[piece];
+    make(k, g, first, n, values);
+    for (int64_t i = 0; i < n; ++i)
+      out[i] = static_cast<T>(values[i]);
   }
 };
 
@@ -150,6 +159,35 @@ struct Exponential {
     uint64_t words[piece];
     slot_bits(k, g, first, n, words);
     k.exponential(n, words, out, scale);
+  }
+};
+
+struct GammaDraws {
+  Gamma gamma;
+  double scale;
+  void make(const Kernels &k, const pg_random &g, uint64_t first, int64_t n, double *out) const {
+    if (gamma.shape == 0 || scale == 0) {
+      std::fill_n(out, n, 0);
+      return;
+    }
+    double normals[piece], uniforms[piece];
+    Normal{0, 1}.make(k, g, first, n, normals);
+    Uniform{0, 1}.make(k, g, first, n, uniforms);
+    k.gamma(n, normals, uniforms, out, gamma.d, gamma.c);
+    for (int64_t i = 0; i < n; ++i)
+      if (out[i] < 0)
+        out[i] = gamma.rejected(normals[i], uniforms[i], Chain(g, first + static_cast<uint64_t>(i)));
+    if (gamma.shape < 1) { // a gamma of shape + 1 times u^(1 / shape), u from the first block of the chain
+      uint64_t words[2 * piece];
+      k.bits(g, Purpose::retry, first, n, words);
+      for (int64_t i = 0; i < n; ++i)
+        words[i] = words[2 * i];
+      k.exponential(n, words, uniforms, 1);
+      for (int64_t i = 0; i < n; ++i)
+        out[i] *= std::exp(-uniforms[i] / gamma.shape);
+    }
+    for (int64_t i = 0; i < n; ++i)
+      out[i] *= scale;
   }
 };
 
@@ -298,13 +336,15 @@ template <bool single, class Use> auto with(const pg_random &g, int32_t which, d
   };
   switch (which) {
   case PG_RANDOM_INTEGERS:
-    return use(Integers{a, b});
+    return use(Integers{static_cast<int64_t>(a), static_cast<int64_t>(b)});
   case PG_RANDOM_NORMAL:
     return use(Normal{a, b});
   case PG_RANDOM_EXPONENTIAL:
     return use(Exponential{a});
   case PG_RANDOM_GAMMA:
-    return use(Rejected<Gamma>{Gamma(a, b)});
+    if (a == 1)
+      return use(Exponential{b});
+    return use(GammaDraws{Gamma(a), b});
   case PG_RANDOM_POISSON:
     if (a < inversion_mean)
       return small(PoissonTerms(a), false, 0);
@@ -326,27 +366,30 @@ template <bool single, class Use> auto with(const pg_random &g, int32_t which, d
 // ------------------------------------------------------------------------------------------- orders and choices ------
 
 // Calls use(i, number in [0, remaining)) for remaining = count, count - 1, ..., 1 or the first `draws` of them, with
-// one slot each.
-template <class Use> void descending(pg_random &g, int64_t count, int64_t draws, Use use) {
+// one slot each. Before them prefetch(i, number) of the next few hundred, since the places are all over the memory.
+template <class Prefetch, class Use>
+void descending(pg_random &g, int64_t count, int64_t draws, Prefetch prefetch, Use use) {
   const Kernels &k = kernels();
   uint64_t words[piece];
   for (int64_t done = 0; done < draws;) {
     const int64_t n = std::min(piece, draws - done);
     const uint64_t first = take(g, n);
     slot_bits(k, g, first, n, words);
-    for (int64_t i = 0; i < n; ++i, ++done) {
-      const auto remaining = static_cast<uint64_t>(count - done);
-      use(done, static_cast<int64_t>(bounded(g, first + static_cast<uint64_t>(i), words[i], remaining)));
+    for (int64_t i = 0; i < n; ++i) {
+      words[i] = bounded(g, first + static_cast<uint64_t>(i), words[i], static_cast<uint64_t>(count - done - i));
+      prefetch(done + i, static_cast<int64_t>(words[i]));
     }
+    for (int64_t i = 0; i < n; ++i, ++done)
+      use(done, static_cast<int64_t>(words[i]));
   }
 }
 
 template <class T> void shuffle_elements(pg_random &g, const pg_array &a) {
   T *values = static_cast<T *>(a._data);
   const int64_t count = a._shape[0], stride = a._strides[0];
-  descending(g, count, count - 1, [&](int64_t done, int64_t other) {
-    std::swap(values[(count - 1 - done) * stride], values[other * stride]);
-  });
+  descending(
+      g, count, count - 1, [&](int64_t, int64_t other) { __builtin_prefetch(values + other * stride, 1); },
+      [&](int64_t done, int64_t other) { std::swap(values[(count - 1 - done) * stride], values[other * stride]); });
 }
 
 // Entries that are arrays themselves: swaps them element by element, along the last axis at once where it is dense.
@@ -376,34 +419,72 @@ void shuffle_entries(pg_random &g, const pg_array &a) {
   };
   char *data = static_cast<char *>(a._data);
   const int64_t stride = a._strides[0] * bytes;
-  descending(g, count, count - 1, [&](int64_t done, int64_t other) {
-    if (other != count - 1 - done)
-      swap_entries(data + (count - 1 - done) * stride, data + other * stride);
-  });
+  descending(
+      g, count, count - 1, [&](int64_t, int64_t other) { __builtin_prefetch(data + other * stride, 1); },
+      [&](int64_t done, int64_t other) {
+        if (other != count - 1 - done)
+          swap_entries(data + (count - 1 - done) * stride, data + other * stride);
+      });
 }
+
+// What stands at the places of 1, 2, 3, ... where something has moved: a hash table of fixed size, without removal.
+// (std::unordered_map takes four times as long.)
+class Moved {
+ public:
+  explicit Moved(int64_t count)
+      : shift_(64 - std::bit_width(static_cast<uint64_t>(2 * count + 1))), entries_(std::size_t{1} << (64 - shift_)) {}
+  void prefetch(int64_t place) const { __builtin_prefetch(&entries_[start(place)], 1); }
+  int64_t at(int64_t place) const {
+    const Entry &e = entries_[find(place)];
+    return e.value == 0 ? place + 1 : e.value;
+  }
+  int64_t &operator[](int64_t place) {
+    Entry &e = entries_[find(place)];
+    if (e.value == 0)
+      e = {place, place + 1};
+    return e.value;
+  }
+
+ private:
+  struct Entry {
+    int64_t place, value; // 0: free
+  };
+  std::size_t start(int64_t place) const { // the upper bits of a product with 2^64 over the golden ratio
+    return static_cast<std::size_t>(static_cast<uint64_t>(place) * 0x9e3779b97f4a7c15u >> shift_);
+  }
+  std::size_t find(int64_t place) const {
+    std::size_t i = start(place);
+    while (entries_[i].value != 0 && entries_[i].place != place)
+      i = (i + 1) & (entries_.size() - 1);
+    return i;
+  }
+  int shift_;
+  std::vector<Entry> entries_;
+};
 
 // The first entries of a shuffled 1 .. n. Where few are wanted of many, only those that moved are kept.
 void sample(pg_random &g, int64_t *out, int64_t wanted, int64_t n) {
   if (wanted > n / 16) {
     std::vector<int64_t> all(static_cast<std::size_t>(n));
     std::iota(all.begin(), all.end(), int64_t{1});
-    descending(g, n, wanted, [&](int64_t done, int64_t other) {
-      std::swap(all[static_cast<std::size_t>(done)], all[static_cast<std::size_t>(done + other)]);
-      out[done] = all[static_cast<std::size_t>(done)];
-    });
+    int64_t *values = all.data();
+    descending(
+        g, n, wanted, [&](int64_t done, int64_t other) { __builtin_prefetch(values + done + other, 1); },
+        [&](int64_t done, int64_t other) {
+          std::swap(values[done], values[done + other]);
+          out[done] = values[done];
+        });
     return;
   }
-  std::unordered_map<int64_t, int64_t> moved;
-  moved.reserve(static_cast<std::size_t>(wanted));
-  const auto entry = [&](int64_t i) {
-    const auto found = moved.find(i);
-    return found == moved.end() ? i + 1 : found->second;
-  };
-  descending(g, n, wanted, [&](int64_t done, int64_t other) {
-    out[done] = entry(done + other);
-    if (other != 0)
-      moved[done + other] = entry(done);
-  });
+  Moved moved(wanted);
+  descending(
+      g, n, wanted, [&](int64_t done, int64_t other) { moved.prefetch(done + other); },
+      [&](int64_t done, int64_t other) {
+        int64_t &value = moved[done + other];
+        out[done] = value;
+        if (other != 0)
+          value = moved.at(done);
+      });
 }
 
 void check_weights(const double *weights, int64_t n) {
@@ -508,6 +589,13 @@ int32_t pg_random_fill(pg_random *generator, pg_array *out, int32_t distribution
   });
 }
 
+int32_t pg_random_integers(pg_random *generator, pg_array *out, int64_t low, int64_t high) {
+  return guard([&] {
+    Fill{*generator, *out}(Integers{low, high});
+    take(*generator, out->_size);
+  });
+}
+
 int32_t pg_random_shuffle(pg_random *generator, const pg_array *array) {
   return guard([&] {
     if (array->_ndim == 0)
@@ -528,6 +616,14 @@ int32_t pg_random_shuffle(pg_random *generator, const pg_array *array) {
     default:
       return shuffle_elements<std::pair<uint64_t, uint64_t>>(*generator, *array);
     }
+  });
+}
+
+int32_t pg_random_permutation(pg_random *generator, pg_array *out) {
+  return guard([&] {
+    int64_t *values = static_cast<int64_t *>(out->_data);
+    std::iota(values, values + out->_size, int64_t{1});
+    shuffle_elements<uint64_t>(*generator, *out);
   });
 }
 

@@ -52,17 +52,17 @@ local UNIFORM, INTEGERS, NORMAL, EXPONENTIAL, GAMMA, POISSON, BINOMIAL = 0, 1, 2
 local floats = { "float64", "float32" }
 local counts = { "int64", "int32", "float64", "float32" }
 
--- What each dtype holds of the integers.
+local int64, uint64 = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
+
+-- What each dtype holds of the integers, as numbers; int64 and uint64 hold cdata integers (5LL, 5ULL) beyond them.
 local holds = {
   bool = { 0, 1 },
   int8 = { -128, 127 },
   int16 = { -2 ^ 15, 2 ^ 15 - 1 },
   int32 = { -2 ^ 31, 2 ^ 31 - 1 },
-  int64 = { -exact, exact },
   uint8 = { 0, 255 },
   uint16 = { 0, 2 ^ 16 - 1 },
   uint32 = { 0, 2 ^ 32 - 1 },
-  uint64 = { 0, exact },
   float32 = { -2 ^ 24, 2 ^ 24 },
   float64 = { -exact, exact },
 }
@@ -80,6 +80,37 @@ local function is_contiguous(a)
     stride = stride * a._shape[d]
   end
   return true
+end
+
+-- Of numbers and of cdata integers, which compare as uint64 where one of them is.
+local function is_negative(x)
+  return not ffi.istype(uint64, x) and x < 0
+end
+
+local function is_at_most(a, b)
+  if is_negative(a) ~= is_negative(b) then
+    return is_negative(a)
+  elseif type(a) == "number" and type(b) == "number" then
+    return a <= b
+  end
+  return uint64(int64(a)) <= uint64(int64(b)) -- both positive or both negative, so two's complement keeps the order
+end
+
+local function is_bound(x)
+  return is_integer(x) or ffi.istype(int64, x) or ffi.istype(uint64, x)
+end
+
+local function show_integer(x)
+  return type(x) == "number" and string.format("%.0f", x) or (tostring(x):gsub("U?LL$", ""))
+end
+
+local function holds_range(dtype, low, high)
+  if dtype == "uint64" then
+    return not is_negative(low)
+  elseif dtype == "int64" then
+    return is_at_most(high, 0x7fffffffffffffffLL)
+  end
+  return is_at_most(holds[dtype][1], low) and is_at_most(high, holds[dtype][2])
 end
 
 -- The array that the options describe, filled; its first legal dtype unless they name another.
@@ -109,8 +140,8 @@ local function fill(g, name, options, legal, distribution, a, b)
     core.fail("%s: the dtype must be one of %s; got %s", name, table.concat(legal, ", "), show(dtype))
   end
   dtype = dtype or legal[1]
-  if distribution == INTEGERS and (a < holds[dtype][1] or b > holds[dtype][2]) then
-    core.fail("%s: %s does not hold all integers from %.0f to %.0f", name, dtype, a, b)
+  if distribution == INTEGERS and not holds_range(dtype, a, b) then
+    core.fail("%s: %s does not hold all integers from %s to %s", name, dtype, show_integer(a), show_integer(b))
   elseif dtype == "int32" and (distribution == POISSON and a > 2 ^ 30 or distribution == BINOMIAL and a >= 2 ^ 31) then
     core.fail("%s: int32 does not hold all results; use int64", name)
   elseif dtype == "float32" and distribution == UNIFORM and b - a < 2 ^ -20 * math.max(math.abs(a), math.abs(b)) then
@@ -125,7 +156,11 @@ local function fill(g, name, options, legal, distribution, a, b)
   else
     temporary = array.empty(out.shape, { dtype = dtype })
   end
-  core.check(C.pg_random_fill(g, temporary, distribution, a, b))
+  if distribution == INTEGERS then
+    core.check(C.pg_random_integers(g, temporary, a, b))
+  else
+    core.check(C.pg_random_fill(g, temporary, distribution, a, b))
+  end
   if out == nil then
     return temporary
   elseif temporary ~= out then
@@ -173,17 +208,23 @@ function methods.uniform(g, low, high, options)
   return C.pg_random_draw(g, UNIFORM, low, high)
 end
 
--- rng:integers(low, high [, options]) -> an integer in [low, high], both included, each equally likely.
+-- rng:integers(low, high [, options]) -> an integer in [low, high], both included, each equally likely. Bounds beyond
+-- 2^53 are cdata integers (-9223372036854775808LL, 18446744073709551615ULL); then a single draw is cdata too.
 function methods.integers(g, low, high, options)
   check_self("integers", g)
-  if not (is_integer(low) and is_integer(high) and low <= high) then
-    core.fail("integers: the range needs two integers between -2^53 and 2^53 with low <= high, got %s and %s", show(low),
-      show(high))
+  if not (is_integer(low) and is_integer(high) and low <= high) and not (is_bound(low) and is_bound(high) and
+      is_at_most(low, high)) then
+    core.fail("integers: the range needs two integers with low <= high, between -2^53 and 2^53 (or cdata such as "
+      .. "9223372036854775807LL), got %s and %s", show(low), show(high))
   end
   if options then
     return fill(g, "integers", options, any_integers, INTEGERS, low, high)
+  elseif type(low) == "number" and type(high) == "number" then
+    return C.pg_random_draw(g, INTEGERS, low, high)
   end
-  return C.pg_random_draw(g, INTEGERS, low, high)
+  local dtype = holds_range("int64", low, high) and "int64" or "uint64"
+  local one = fill(g, "integers", { shape = 1, dtype = dtype }, any_integers, INTEGERS, low, high)
+  return one[dtype](one, 1)
 end
 
 -- rng:normal([mean, deviation] [, options]) -> a normally distributed number, by default with mean 0 and deviation 1.
@@ -302,8 +343,8 @@ function methods.permutation(g, x)
     if not is_count(x) then
       core.fail("permutation: a number of entries is an integer, 0 or more, got %s", show(x))
     end
-    local out = array.range(x, { dtype = "int64" })
-    core.check(C.pg_random_shuffle(g, out))
+    local out = array.empty(x, { dtype = "int64" })
+    core.check(C.pg_random_permutation(g, out))
     return out
   elseif type(x) == "table" then
     local copy = {}
@@ -346,21 +387,6 @@ local function places(g, n, shape, replace, weights)
     core.check(C.pg_random_sample(g, out, n))
   end
   return out
-end
-
--- The entries of x at these places, along its first axis.
-local function entries(array, x, chosen)
-  local flat, shape = chosen:reshape(chosen.size), chosen.shape
-  local from = x.shape
-  for i = 2, #from do
-    shape[#shape + 1] = from[i]
-  end
-  from[1] = chosen.size
-  local out = array.empty(from, { dtype = x.dtype })
-  for i = 1, #out do
-    out[i] = x[flat[i]]
-  end
-  return out:reshape(shape)
 end
 
 -- rng:choice(x [, options]) -> one entry of x (a list, an array along its first axis, or 1 to x if it is a number), or
@@ -407,7 +433,7 @@ function methods.choice(g, x, options)
     end
     return list
   end
-  return entries(array, x, chosen)
+  return x[chosen]
 end
 
 -- rng:stream(k) -> another generator, independent of this one and of its other streams: one for each thread, rank or

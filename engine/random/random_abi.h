@@ -35,10 +35,14 @@ double pg_random_draw(pg_random *generator, int32_t distribution, double a, doub
    dtype. Integers: any dtype but complex that holds a and b. Poisson and binomial: int32, int64, float32, float64. The
    others: float32 and float64. Returns a pg_status, as do those below. */
 int32_t pg_random_fill(pg_random *generator, pg_array *out, int32_t distribution, double a, double b);
+/* The same for integers in [low, high], of any size: modulo 2^64, so that they may be those of uint64. */
+int32_t pg_random_integers(pg_random *generator, pg_array *out, int64_t low, int64_t high);
 
 /* Puts the entries of the first axis in random order, in place; any dtype and strides (Fisher-Yates from the end; one
    draw for each entry but the first). */
 int32_t pg_random_shuffle(pg_random *generator, const pg_array *array);
+/* Fills out, a contiguous int64 array, with the numbers from 1 to its size, shuffled like that. */
+int32_t pg_random_permutation(pg_random *generator, pg_array *out);
 /* Fills out, a contiguous int64 array, with numbers from 1 to n: different ones (out._size draws), or with the chances
    that the contiguous float64 array `weights` gives; these with replacement (out._size draws) or without (n draws). */
 int32_t pg_random_sample(pg_random *generator, pg_array *out, int64_t n);

@@ -99,6 +99,24 @@ TEST_CASE("every instruction set gives the same bits", "[random]") {
               [&](const Kernels &with, float *out) { with.uniform_float(2 * n, w, out, -1, 2.5, -1, 1.4999999f); });
       compare(1.0, [&](const Kernels &with, double *out) { with.normal(n, w, out, 0.3, 1.7); });
       compare(1.0, [&](const Kernels &with, double *out) { with.exponential(2 * n, w, out, 0.7); });
+      for (const uint32_t span : {1u, 7u, 1000003u, 0x80000001u, 0xffffffffu})
+        compare(int64_t{}, [&](const Kernels &with, int64_t *out) {
+          const bool suspicious = with.integers(2 * n, w, out, -5, span);
+          uint64_t least = ~uint64_t{0}; // of the lower halves of the products
+          for (int64_t i = 0; i < 2 * n; ++i) {
+            least = std::min(least, w[i] * span);
+            const unsigned __int128 product = static_cast<unsigned __int128>(w[i]) * span;
+            CHECK(out[i] == static_cast<int64_t>(product >> 64) - 5);
+          }
+          CHECK(suspicious == (least < span));
+        });
+      std::vector<double> normals(2048), uniforms(2048);
+      reference.normal(1024, words.data(), normals.data(), 0, 1);
+      reference.uniform(2048, words.data() + 2048, uniforms.data(), 0, 1, 1);
+      for (const double d : {2.0 / 3, 99.7}) // some with 1 + c x below 0
+        compare(1.0, [&](const Kernels &with, double *out) {
+          with.gamma(2 * n, normals.data(), uniforms.data(), out, d, 1 / std::sqrt(9 * d));
+        });
     }
   }
 }
@@ -132,16 +150,17 @@ TEST_CASE("an array holds what single draws give, for any number of threads", "[
     double a, b;
   };
   const std::vector<Case> cases{
-      {PG_RANDOM_UNIFORM, PG_FLOAT64, -2, 3},      {PG_RANDOM_INTEGERS, PG_INT64, -1000, 123456789},
-      {PG_RANDOM_INTEGERS, PG_UINT8, 3, 200},      {PG_RANDOM_INTEGERS, PG_INT64, 0, 0x1.8p62},
-      {PG_RANDOM_NORMAL, PG_FLOAT64, 1, 2},        {PG_RANDOM_EXPONENTIAL, PG_FLOAT64, 3, 0},
-      {PG_RANDOM_GAMMA, PG_FLOAT64, 2.5, 2},       {PG_RANDOM_GAMMA, PG_FLOAT64, 0.3, 1},
-      {PG_RANDOM_POISSON, PG_INT64, 3.5, 0},       {PG_RANDOM_POISSON, PG_INT64, 0, 0},
-      {PG_RANDOM_POISSON, PG_INT32, 70, 0},        {PG_RANDOM_POISSON, PG_INT64, 1e15, 0},
-      {PG_RANDOM_BINOMIAL, PG_INT64, 10, 0.3},     {PG_RANDOM_BINOMIAL, PG_INT64, 10, 0.9},
-      {PG_RANDOM_BINOMIAL, PG_INT64, 1000, 0.4},   {PG_RANDOM_BINOMIAL, PG_INT64, 1000, 0.97},
-      {PG_RANDOM_BINOMIAL, PG_INT64, 0x1p53, 0.5}, {PG_RANDOM_BINOMIAL, PG_INT64, 0x1p53, 1e-16},
-      {PG_RANDOM_BINOMIAL, PG_INT64, 5, 1},        {PG_RANDOM_BINOMIAL, PG_INT64, 0, 0.5},
+      {PG_RANDOM_UNIFORM, PG_FLOAT64, -2, 3},        {PG_RANDOM_INTEGERS, PG_INT64, -1000, 123456789},
+      {PG_RANDOM_INTEGERS, PG_UINT8, 3, 200},        {PG_RANDOM_INTEGERS, PG_INT64, 0, 0x1.8p62},
+      {PG_RANDOM_NORMAL, PG_FLOAT64, 1, 2},          {PG_RANDOM_EXPONENTIAL, PG_FLOAT64, 3, 0},
+      {PG_RANDOM_GAMMA, PG_FLOAT64, 1, 2},           {PG_RANDOM_GAMMA, PG_FLOAT64, 2.5, 2},
+      {PG_RANDOM_GAMMA, PG_FLOAT64, 0.3, 1},         {PG_RANDOM_POISSON, PG_INT64, 3.5, 0},
+      {PG_RANDOM_POISSON, PG_INT64, 0, 0},           {PG_RANDOM_POISSON, PG_INT32, 70, 0},
+      {PG_RANDOM_POISSON, PG_INT64, 1e15, 0},        {PG_RANDOM_BINOMIAL, PG_INT64, 10, 0.3},
+      {PG_RANDOM_BINOMIAL, PG_INT64, 10, 0.9},       {PG_RANDOM_BINOMIAL, PG_INT64, 1000, 0.4},
+      {PG_RANDOM_BINOMIAL, PG_INT64, 1000, 0.97},    {PG_RANDOM_BINOMIAL, PG_INT64, 0x1p53, 0.5},
+      {PG_RANDOM_BINOMIAL, PG_INT64, 0x1p53, 1e-16}, {PG_RANDOM_BINOMIAL, PG_INT64, 5, 1},
+      {PG_RANDOM_BINOMIAL, PG_INT64, 0, 0.5},
   };
   const int before = core::thread_count();
   const int64_t n = 70001;

@@ -130,6 +130,13 @@ function TestRandom:test_continuous_distributions()
     { "gamma 1", rng:gamma(1, 3, { shape = n }), function(x) return 1 - math.exp(-x / 3) end },
     { "gamma 2", rng:gamma(2, { shape = n }), function(x) return 1 - math.exp(-x) * (1 + x) end },
     { "gamma 3", rng:gamma(3, { shape = n }), function(x) return 1 - math.exp(-x) * (1 + x + x * x / 2) end },
+    { "gamma 50", rng:gamma(50, 3, { shape = n }), function(x) -- 1 - exp(-y) (1 + y + ... + y^49 / 49!)
+      local y, term, sum = x / 3, 1, 0
+      for k = 1, 50 do
+        sum, term = sum + term, term * y / k
+      end
+      return 1 - math.exp(-y) * sum
+    end },
     { "gamma 1/2", rng:gamma(0.5, 2, { shape = n }), function(x) return 2 * normal_cdf(math.sqrt(x)) - 1 end },
   }
   for _, t in ipairs(tests) do
@@ -173,13 +180,13 @@ end
 
 function TestRandom:test_poisson_and_binomial()
   local n, rng = 40000, random.generator(78)
-  for _, mean in ipairs { 0.2, 1, 3.5, 9.99, 10, 30, 200 } do
+  for _, mean in ipairs { 0.2, 1, 3.5, 10, 31.9, 32, 60, 200 } do
     local a = rng:poisson(mean, { shape = n })
     local off = chi_squared(tally(a), n, function(k) return math.exp(k * math.log(mean) - mean - log_factorial(k)) end)
     lu.assertTrue(off < 5, "poisson " .. mean .. ": " .. off)
     lu.assertAlmostEquals(a:mean(), mean, 5 * math.sqrt(mean / n))
   end
-  for _, case in ipairs { { 1, 0.3 }, { 20, 0.1 }, { 20, 0.5 }, { 30, 0.9 }, { 100, 0.5 }, { 100, 0.2 }, { 300, 0.95 } } do
+  for _, case in ipairs { { 1, 0.3 }, { 20, 0.1 }, { 20, 0.5 }, { 30, 0.9 }, { 100, 0.5 }, { 100, 0.2 }, { 300, 0.95 }, { 80, 0.5 } } do
     local trials, p = case[1], case[2]
     local a = rng:binomial(trials, p, { shape = n })
     local all = log_factorial(trials)
@@ -220,6 +227,74 @@ function TestRandom:test_threads_do_not_change_numbers()
     end
   end
   pg.threads(threads)
+end
+
+function TestRandom:test_integers_of_every_dtype()
+  local rng, n = random.generator(41), 2000
+  local ranges = {
+    bool = { 0, 1 }, int8 = { -128, 127 }, uint8 = { 0, 255 }, int16 = { -2 ^ 15, 2 ^ 15 - 1 }, uint16 = { 0, 2 ^ 16 - 1 },
+    int32 = { -2 ^ 31, 2 ^ 31 - 1 }, uint32 = { 0, 2 ^ 32 - 1 }, float32 = { -2 ^ 24, 2 ^ 24 },
+    float64 = { -2 ^ 53, 2 ^ 53 },
+  }
+  for dtype, range in pairs(ranges) do
+    local low, high = range[1], range[2]
+    local a = rng:integers(low, high, { shape = n, dtype = dtype })
+    local width = high - low + 1
+    lu.assertEquals(a.dtype, dtype)
+    local u = a:astype("float64")
+    lu.assertTrue(u:min() >= low and u:min() < low + 0.02 * width, dtype)
+    lu.assertTrue(u:max() <= high and u:max() >= high - 0.02 * width, dtype)
+    lu.assertAlmostEquals(((u - low + 0.5) / width):mean(), 0.5, 5 * math.sqrt(0.25 / n), dtype)
+    for _, wrong in ipairs { { low - 1, high }, { low, high + 1 }, { low - 1, low - 1 } } do
+      if dtype ~= "float64" then -- 2^53 + 1 is no number
+        lu.assertErrorMsgContains(dtype .. " does not hold all integers from " .. string.format("%.0f to ", wrong[1]),
+          rng.integers, rng, wrong[1], wrong[2], { shape = 3, dtype = dtype })
+      end
+    end
+    -- The same numbers in every dtype that holds them.
+    low = math.max(low, -100)
+    high = math.min(high, 100)
+    lu.assertTrue(array.equal(random.generator(7):integers(low, high, { shape = n }),
+      random.generator(7):integers(low, high, { shape = n, dtype = dtype }):astype("int64")), dtype)
+  end
+  -- The whole of int64 and uint64, by cdata bounds.
+  local least, most = -9223372036854775807LL - 1, 9223372036854775807LL
+  local function quarters(a, dtype)
+    local counts = { 0, 0, 0, 0 }
+    for i = 1, n do
+      local quarter = tonumber(bit.rshift(a[dtype](a, i), 62)) + 1
+      counts[quarter] = counts[quarter] + 1
+    end
+    local chi = 0
+    for i = 1, 4 do
+      chi = chi + (counts[i] - n / 4) ^ 2 / (n / 4)
+    end
+    lu.assertTrue(chi < 25, dtype)
+  end
+  quarters(rng:integers(least, most, { shape = n, dtype = "int64" }), "int64")
+  quarters(rng:integers(0, 18446744073709551615ULL, { shape = n, dtype = "uint64" }), "uint64")
+  local a = rng:integers(18446744073709551614ULL, 18446744073709551615ULL, { shape = 50, dtype = "uint64" })
+  local seen = {}
+  for i = 1, 50 do
+    seen[tostring(a:uint64(i))] = true
+  end
+  lu.assertEquals(seen, { ["18446744073709551614ULL"] = true, ["18446744073709551615ULL"] = true })
+  lu.assertEquals(tostring(rng:integers(most, most)), "9223372036854775807LL")
+  lu.assertEquals(tostring(rng:integers(18446744073709551615ULL, 18446744073709551615ULL)), "18446744073709551615ULL")
+  lu.assertEquals(tostring(rng:integers(least, least)), "-9223372036854775808LL")
+  lu.assertEquals(rng:integers(5LL, 5ULL, { shape = 1, dtype = "uint8" })[1], 5)
+  lu.assertEquals(rng:integers(-5, 5ULL, { shape = 3, dtype = "int8" }).dtype, "int8")
+  local function fails(message, ...)
+    lu.assertErrorMsgContains(message, rng.integers, rng, ...)
+  end
+  fails("int64 does not hold all integers from 0 to 9223372036854775808", 0, 9223372036854775808ULL, { shape = 3 })
+  fails("uint64 does not hold all integers from -1 to 5", -1, 5, { shape = 3, dtype = "uint64" })
+  fails("int32 does not hold all integers from 0 to 2147483648", 0, 2147483648LL, { shape = 3, dtype = "int32" })
+  fails("float64 does not hold all integers from 0 to 9007199254740993", 0, 9007199254740993LL,
+    { shape = 3, dtype = "float64" })
+  fails("low <= high", 1ULL, -1LL)
+  fails("low <= high", 5LL, 4)
+  fails("cdata such as 9223372036854775807LL), got 0 and 1.84467440737", 0, 2 ^ 64)
 end
 
 function TestRandom:test_integers_are_unbiased()
@@ -446,8 +521,8 @@ function TestRandom:test_errors_name_what_is_legal()
   fails("low < high", rng.uniform, rng, 0, 0 / 0)
   fails("low < high", rng.uniform, rng, 1, math.huge, { shape = 3 })
   fails("low < high", rng.uniform, rng, 1, { shape = 3 })
-  fails("two integers between", rng.integers, rng, 1, 2.5)
-  fails("two integers between", rng.integers, rng, 1)
+  fails("two integers with low <= high", rng.integers, rng, 1, 2.5)
+  fails("two integers with low <= high", rng.integers, rng, 1)
   fails("uint8 does not hold all integers from 0 to 256", rng.integers, rng, 0, 256, { shape = 3, dtype = "uint8" })
   fails("integers: the dtype must be one of", rng.integers, rng, 0, 1, { shape = 3, dtype = "complex64" })
   fails("normal: the dtype must be one of float64, float32; got int32", rng.normal, rng, { shape = 3, dtype = "int32" })
