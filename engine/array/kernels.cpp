@@ -13,6 +13,7 @@ PG_FILL(baseline, ternary);
 PG_FILL(baseline, cast);
 PG_FILL(baseline, reduce);
 PG_FILL(baseline, integer);
+PG_FILL(baseline, statistics);
 #if defined(__x86_64__)
 PG_FILL(avx2, arithmetic);
 PG_FILL(avx2, compare);
@@ -20,11 +21,13 @@ PG_FILL(avx2, unary);
 PG_FILL(avx2, ternary);
 PG_FILL(avx2, cast);
 PG_FILL(avx2, reduce);
+PG_FILL(avx2, statistics);
 PG_FILL(avx512, arithmetic);
 PG_FILL(avx512, compare);
 PG_FILL(avx512, unary);
 PG_FILL(avx512, ternary);
 PG_FILL(avx512, reduce);
+PG_FILL(avx512, statistics);
 #endif
 #undef PG_FILL
 
@@ -39,6 +42,7 @@ const Kernels &baseline_kernels() {
     fill_baseline_cast(k);
     fill_baseline_reduce(k);
     fill_baseline_integer(k);
+    fill_baseline_statistics(k);
     return k;
   }();
   return table;
@@ -56,6 +60,7 @@ const Kernels &avx2_kernels() {
     fill_avx2_ternary(k);
     fill_avx2_cast(k);
     fill_avx2_reduce(k);
+    fill_avx2_statistics(k);
     return k;
   }();
   return table;
@@ -70,6 +75,7 @@ const Kernels &avx512_kernels() {
     fill_avx512_unary(k);
     fill_avx512_ternary(k);
     fill_avx512_reduce(k);
+    fill_avx512_statistics(k);
     return k;
   }();
   return table;

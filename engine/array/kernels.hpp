@@ -37,6 +37,10 @@ struct Kernels {
   CastKernel cast[dtype_count][dtype_count];    // [from][to]
   ReduceKernel reduce[PG_MAX + 1][dtype_count]; // PG_MEAN: none
   ColumnKernel reduce_columns[PG_MAX + 1][dtype_count];
+  /// out[i] = sum of a[i + j] * v[j] over j < m, for i < n. The same bits for any n. Null: no such operation.
+  void (*correlate[dtype_count])(int64_t n, const void *a, int64_t m, const void *v, void *out);
+  /// index[i] = (x[i] - first) * scale, rounded down, where first <= x[i] <= last, else `outside`.
+  void (*bins)(int64_t n, const double *x, double first, double last, double scale, int32_t outside, int32_t *index);
   /// c (m by n) = a (m by k) b (k by n), all float64 or float32, row-major.
   void (*matmul_double)(int64_t m, int64_t k, int64_t n, const double *a, const double *b, double *c);
   void (*matmul_float)(int64_t m, int64_t k, int64_t n, const float *a, const float *b, float *c);
