@@ -13,6 +13,7 @@ local fail, check = core.fail, core.check
 local cast, istype, tonumber, type, select, ipairs, pairs = ffi.cast, ffi.istype, tonumber, type, select, ipairs, pairs
 local tostring, floor, format, concat, sort = tostring, math.floor, string.format, table.concat, table.sort
 local band, next, unpack, max, remove = bit.band, next, unpack, math.max, table.remove
+local sub, rawget = string.sub, rawget
 
 local array = {}   -- the module
 local methods = {} -- a:method()
@@ -119,8 +120,18 @@ local function shape_text(lengths, n)
 end
 
 -- -------------------------------------------------------------------------------------------- options and dtypes ----
+local other_dtypes = { float = "float64", double = "float64", single = "float32", half = "float32", int = "int64",
+  integer = "int64", long = "int64", short = "int16", uint = "uint64", byte = "uint8", boolean = "bool",
+  complex = "complex128", number = "float64", float16 = "float32" }
+
 local function parse_dtype(name, dtype)
-  return dtypes[dtype] or fail("%s: %s is not a dtype; legal are %s", name, kind_of(dtype), legal_dtypes)
+  local code = dtypes[dtype]
+  if not code then
+    local meant = other_dtypes[dtype] and format("; did you mean '%s'?", other_dtypes[dtype]) or
+      core.did_you_mean(dtype, dtypes)
+    fail("%s: %s is not a dtype; legal are %s%s", name, kind_of(dtype), legal_dtypes, meant)
+  end
+  return code
 end
 
 -- Refuses options that do not exist; `known` maps each legal key to true.
@@ -132,7 +143,8 @@ local function check_options(name, options, known)
         legal[#legal + 1] = k
       end
       sort(legal)
-      fail("%s: unknown option '%s'; legal are: %s", name, tostring(key), concat(legal, ", "))
+      fail("%s: unknown option '%s'; legal are: %s%s", name, tostring(key), concat(legal, ", "),
+        core.did_you_mean(key, known))
     end
   end
 end
@@ -477,7 +489,7 @@ local function field(a, key)
   elseif type(key) == "table" then
     return slice(a, key)
   elseif type(key) == "string" then
-    fail("arrays have no field or method '%s'", key)
+    fail("arrays have no field or method '%s'%s", key, array._missing(key, "method"))
   elseif is(key) then
     return (kit_index_get(a, key))
   end
@@ -848,9 +860,10 @@ function assign_row(a, k, value)
 end
 
 local function parse_axis(name, a, axis)
-  if not is_integer(axis) or axis == 0 or axis > a._ndim or axis < -a._ndim then
-    fail("%s: axis %s is out of range for an array of %d dimensions", name,
-      type(axis) == "number" and tostring(axis) or kind_of(axis), a._ndim)
+  if not is_integer(axis) then
+    fail("%s: an axis is an integer, got %s", name, kind_of(axis))
+  elseif axis == 0 or axis > a._ndim or axis < -a._ndim then
+    fail("%s: axis %d is out of range for an array of %d dimensions", name, axis, a._ndim)
   end
   return axis < 0 and axis + a._ndim + 1 or axis
 end
@@ -947,6 +960,9 @@ end
 --- the options say otherwise.
 function array.full(shape, value, options)
   local rank = parse_shape("full", shape)
+  if value == nil then
+    fail("full: a value is expected: full(shape, value)")
+  end
   local a = create(rank, dtype_option("full", options) or value_dtype(value), 0)
   write(a, value)
   return a
@@ -1010,6 +1026,9 @@ end
 function array.linspace(first, last, n, options)
   need_number("linspace", "first", first)
   need_number("linspace", "last", last)
+  if not is_integer(n) or n < 0 then
+    fail("linspace: the number of values must be an integer, 0 or more, got %s", kind_of(n))
+  end
   set_length("linspace", 1, n)
   local dtype = dtype_option("linspace", options) or FLOAT64
   local a = create(1, dtype, 0)
@@ -1052,10 +1071,14 @@ local function fill_from(a, t, axis, at, path)
     if axis == 0 then
       fail("from: the table changed while it was read")
     end
-    fail("from: ragged table: %s has %d entries where the first has %d", place(path, axis), #t, n)
+    fail("from: ragged table: %s has %d %s where the first has %d", place(path, axis), #t,
+      #t == 1 and "entry" or "entries", n)
   end
   for key in pairs(t) do
-    if not is_integer(key) or key < 1 or key > n then
+    if is_integer(key) and key > n then
+      fail("from: %s has a hole: entry %d is nil, and there is an entry %d", axis == 0 and "the table" or
+        place(path, axis), n + 1, key)
+    elseif not is_integer(key) or key < 1 then
       fail("from: %s has the key %s beside its list of %d entries", axis == 0 and "the table" or place(path, axis),
         tostring(key), n)
     end
@@ -1188,8 +1211,31 @@ local function no_order()
   fail("arrays have no order as a whole; compare their elements with a:lt(b), a:le(b), a:gt(b) or a:ge(b)")
 end
 
+-- for i, x in ipairs(a): elements, or rows
+local function next_element(a, i)
+  if i < #a then
+    return i + 1, a[i + 1]
+  end
+end
+local function iterate(a)
+  return next_element, a, 0
+end
+local function no_pairs()
+  fail("pairs does not go through arrays; write for i, x in ipairs(a), or for i = 1, #a")
+end
+-- "a is " .. a
+local function concatenate(a, b)
+  for _, x in ipairs { a, b } do
+    if type(x) ~= "string" and type(x) ~= "number" and not is(x) then
+      fail("an array cannot be concatenated with %s", kind_of(x))
+    end
+  end
+  return tostring(a) .. tostring(b)
+end
+
 local function metatable(index, newindex)
   return {
+    __ipairs = iterate, __pairs = no_pairs, __concat = concatenate,
     __index = index, __newindex = newindex, __len = length, __tostring = array_tostring, __eq = equals,
     __lt = no_order, __le = no_order, __add = add, __sub = subtract, __mul = multiply, __div = divide, __pow = power,
     __mod = remainder, __unm = negative,
@@ -1223,6 +1269,46 @@ end
 
 for _, name in ipairs { "reshape", "transpose", "astype" } do
   array[name] = methods[name]
+end
+
+-- Names by which others know what is here, and what is elsewhere.
+local synonyms = { arange = "range", array = "from", asarray = "from", absolute = "abs", fabs = "abs", mod = "remainder",
+  invert = "bitwise_not", bitwise_invert = "bitwise_not", bitwise_left_shift = "left_shift",
+  bitwise_right_shift = "right_shift", conjugate = "conj", rint = "round", around = "round", fix = "trunc",
+  arcsin = "asin", arccos = "acos", arctan = "atan", arctan2 = "atan2", arcsinh = "asinh", arccosh = "acosh",
+  arctanh = "atanh", pow = "power", greater = "gt", greater_equal = "ge", less = "lt", less_equal = "le",
+  not_equal = "ne", true_divide = "divide", deg2rad = "radians", rad2deg = "degrees", tolist = "totable",
+  tgamma = "gamma", gammaln = "lgamma", amax = "max", amin = "min", concat = "concatenate", permute_dims = "transpose",
+  cumulative_sum = "cumsum", cumulative_prod = "cumprod", len = "size", length = "size", count = "size",
+  type = "dtype", average = "mean", avg = "mean", product = "prod", flatten = "reshape", sub = "subtract",
+  mul = "multiply", div = "divide", neg = "negative" }
+local elsewhere = { linalg = "cholesky cond cross det eig eigh eigvals eigvalsh einsum inner inv kron lstsq matrix_power " ..
+  "norm outer pinv polyfit polyval qr roots slogdet solve svd tensordot trace vdot cdist pdist curve_fit",
+  fft = "fftfreq fftshift ifft rfft irfft fft fft2 ifft2 fftn",
+  random = "rand randn randint normal uniform shuffle permutation choice integers",
+  io = "load save loadtxt savetxt genfromtxt savez read_csv" }
+
+--- What to say after "there is no function 'key'", or after "no method 'key'" if `how` is "method".
+function array._missing(key, how)
+  local method = how == "method"
+  local own, other = method and methods or array, method and array or methods
+  if rawget(other, key) and sub(key, 1, 1) ~= "_" then
+    return method and format("; it is a function: array.%s(...)", key) or
+      format("; it is a method: a:%s(...)", key)
+  elseif key == "pi" then
+    return "; write math.pi"
+  end
+  for module, names in pairs(elsewhere) do
+    if (" " .. names .. " "):find(" " .. key .. " ", 1, true) then
+      return format("; look in perigee.%s", module)
+    end
+  end
+  local near = core.nearest(key, own, method and getters or {}, synonyms)
+  local name = synonyms[near]
+  if name and (rawget(own, name) or (method and getters[name])) then
+    return format("; it is called '%s' here", name)
+  end
+  return near and not name and format("; did you mean '%s'?", near) or ""
 end
 
 -- What `a.` and `a:` may be followed by, for the prompt's completion.

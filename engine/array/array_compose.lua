@@ -22,7 +22,8 @@ end
 function array.where(condition, x, y, options)
   local mask = need_array("where", condition)
   if x == nil or y == nil then
-    fail("where: the values for true and for false are expected: where(condition, x, y)")
+    fail("where: the values for true and for false are expected: where(condition, x, y); array.nonzero(condition) gives " ..
+      "the positions where it is true")
   end
   local out, a, b = output("where", options), as_array(x), as_array(y)
   if not a then

@@ -122,7 +122,11 @@ for op = 0, #unary_names do
   local name = unary_names[op]
   local in_place_name = name .. "_"
   local function apply(a, options)
-    local x = need_array(name, a)
+    local x = as_array(a)
+    if not x then
+      fail("%s: an array is expected, got %s%s", name, kind_of(a),
+        type(a) == "number" and math[name] and format("; math.%s takes numbers", name) or "")
+    end
     return call(C.pg_array_unary, output(name, options), op, x)
   end
   array[name], methods[name] = apply, apply

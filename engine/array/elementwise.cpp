@@ -38,7 +38,8 @@ void require_holds(int32_t from, int32_t to) {
                         dtype_name(to) + "; take their real part (a:real()) or magnitude (a:abs()) first");
   if (kind(from) > kind(to))
     throw ArgumentError(std::string(dtype_name(from)) + " values cannot be written into an array of dtype " +
-                        dtype_name(to) + "; convert them first with astype(\"" + dtype_name(to) + "\")");
+                        dtype_name(to) + "; convert them first (astype(\"" + dtype_name(to) +
+                        "\")) or write into a " + dtype_name(from) + " array");
 }
 
 [[noreturn]] void does_not_fit(int32_t from, int32_t to) {

@@ -76,6 +76,54 @@ function core.check(status)
   end
 end
 
+-- How many letters must be inserted, dropped, replaced or exchanged with a neighbour to make b of a; `limit` + 1 and more
+-- are alike.
+local function distance(a, b, limit)
+  if math.abs(#a - #b) > limit then
+    return limit + 1
+  end
+  local before, row, above = {}, {}, {}
+  for j = 0, #b do
+    above[j] = j
+  end
+  for i = 1, #a do
+    row[0] = i
+    for j = 1, #b do
+      local x, y = sub(a, i, i), sub(b, j, j)
+      local best = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x == y and 0 or 1))
+      if i > 1 and j > 1 and x == sub(b, j - 1, j - 1) and sub(a, i - 1, i - 1) == y then
+        best = math.min(best, before[j - 2] + 1)
+      end
+      row[j] = best
+    end
+    before, above, row = above, row, before
+  end
+  return above[#b]
+end
+
+--- The key of one of these tables that is spelt most like `name`; nil if none is like it.
+function core.nearest(name, ...)
+  local limit = #name < 3 and 0 or #name < 6 and 1 or 2
+  local nearest, least = nil, limit + 1
+  for i = 1, select("#", ...) do
+    for key in pairs((select(i, ...))) do
+      if type(key) == "string" and sub(key, 1, 1) ~= "_" then
+        local d = distance(name:lower(), key:lower(), limit)
+        if d < least or (d == least and d <= limit and key < nearest) then
+          nearest, least = key, d
+        end
+      end
+    end
+  end
+  return nearest
+end
+
+--- "; did you mean 'zeros'?" for a name that is like a key of one of these tables, else "".
+function core.did_you_mean(name, ...)
+  local nearest = type(name) == "string" and core.nearest(name, ...)
+  return nearest and format("; did you mean '%s'?", nearest) or ""
+end
+
 local function describe_frame(info)
   local where = format("%s:%d", info.short_src, info.currentline)
   if info.what == "main" then
@@ -125,6 +173,8 @@ local function split_position(text)
   return "", 0, text
 end
 
+local loaded_module -- below
+
 --- Message handler of every call into Lua from C++: {file, line, message, traceback}.
 function core.on_error(value)
   local text
@@ -137,6 +187,12 @@ function core.on_error(value)
       text = "the script raised a table as an error; raise a string, as in error(\"what went wrong\")"
     end
   end
+  -- math.sqrt(a)
+  text = gsub(text, "'?([%w_]*)'? %(number expected, got cdata%)$", function(name)
+    local array = loaded_module("array")
+    return format("'%s' (number expected, got an array or another value of Perigee%s)", name,
+      array and rawget(array, name) and format("; array.%s takes arrays", name) or "")
+  end)
   local file, line, message = split_position(text)
   if find(file, "^perigee:") then -- a Lua error inside an engine module: ours, but show where it was called
     message = format("%s%s:%d: %s", report, file, line, message)
@@ -172,6 +228,29 @@ core.load_text = load_text
 -- ------------------------------------------------------------------------------------------------------ modules ------
 local loaded = {}  -- name -> module table
 local reasons = {} -- name -> why it is not available
+-- For hints; others that are built in work as well.
+local module_names = { array = true, bench = true, collections = true, fft = true, io = true, linalg = true,
+  random = true, timer = true }
+
+function loaded_module(name)
+  return loaded[name]
+end
+
+-- A misspelt function is named at once, instead of as "a nil value" that is called. A module may have hints of its own:
+-- module._missing(key) gives what follows, or nil.
+local function name_what_is_missing(name, module)
+  if getmetatable(module) then
+    return
+  end
+  setmetatable(module, { __index = function(_, key)
+    if type(key) ~= "string" or sub(key, 1, 1) == "_" then
+      return nil
+    end
+    local missing = rawget(module, "_missing")
+    core.fail("perigee.%s has no function '%s'%s", name, key,
+      missing and missing(key) or core.did_you_mean(key, module))
+  end })
+end
 
 local function load_plugin(name)
   local path, missing = boot.find_plugin(name)
@@ -224,6 +303,7 @@ local function try_module(name)
     core.internal("module '%s' does not load: %s", name, syntax)
   end
   local module = chunk(core, library)
+  name_what_is_missing(name, module)
   loaded[name] = module
   return module
 end
@@ -272,7 +352,7 @@ local function script_module(name)
   end
   local module, reason = try_module(name)
   if not module then
-    core.unsupported("%s", reason)
+    core.unsupported("%s%s", reason, module_names[name] and "" or core.did_you_mean(name, module_names))
   end
   return module
 end
@@ -484,7 +564,10 @@ else
     __index = function(_, name)
       core.fail("%s is not defined%s", not_a_name(name),
         (name == "io" or name == "os" or name == "debug" or name == "ffi" or name == "package" or name == "dofile")
-          and " here (scripts run without it; `perigee run --trusted` has it)" or "")
+          and " here (scripts run without it; `perigee run --trusted` has it)" or
+          module_names[name] and format("; write local %s = require \"perigee.%s\"", name, name) or
+          name == "perigee" and "; write local pg = require \"perigee\"" or
+          core.did_you_mean(name, env))
     end,
     __metatable = false,
   })

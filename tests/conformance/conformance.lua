@@ -244,7 +244,7 @@ end
 
 local function is_missing(message)
   return message:match("attempt to call field '([%w_]+)'") or message:match("attempt to call method '([%w_]+)'") or
-    message:match("no field or method '([%w_]+)'")
+    message:match("no field or method '([%w_]+)'") or message:match("has no function '([%w_]+)'")
 end
 
 local function evaluate(expression)
