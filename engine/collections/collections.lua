@@ -7,6 +7,7 @@ local core = ...
 local array = core.require("array")
 local fail = core.fail
 local type, tostring, getmetatable, concat, format = type, tostring, getmetatable, table.concat, string.format
+local next, pairs = next, pairs
 
 local collections = {}
 
@@ -48,7 +49,12 @@ function kit.items(name, x)
     fail("%s: a list, an array or a collection is expected, got %s", name, kit.kind_of(x))
   end
   local meta = kind(x)
-  return meta and meta._list(x) or x
+  if meta then
+    return meta._list(x)
+  elseif #x == 0 and next(x) ~= nil then
+    fail("%s: a list is expected, this table has keys (such as %s) but no element 1", name, kit.show((next(x))))
+  end
+  return x
 end
 
 --- The options table of a constructor, checked; `known` maps each legal key to true.
@@ -80,15 +86,47 @@ function kit.text(name, list, n)
   return name .. " {" .. concat(parts, ", ") .. "}"
 end
 
+-- What scripts may look for, by names of other languages and libraries.
+local elsewhere = {
+  set = { discard = "remove", delete = "remove", has = "contains", insert = "add", len = "size", length = "size",
+    items = "values", extend = "update", issubset = "is_subset", issuperset = "is_superset", isdisjoint = "is_disjoint" },
+  counter = { len = "size", length = "size", get = "count", elements = "values", items = "values", push = "add" },
+  deque = { append = "push_back", push = "push_back", appendleft = "push_front", pop = "pop_back or pop_front",
+    popleft = "pop_front", extendleft = "extend_front", peek = "front or back", len = "size", length = "size" },
+  heap = { insert = "push", add = "push", heappush = "push", heappop = "pop", top = "peek", heappushpop = "pushpop",
+    heapreplace = "replace", len = "size", length = "size", values = "drain" },
+  cache = { cache_info = "stats", cache_clear = "clear", hits = "stats", misses = "stats" },
+}
+
+--- The error of a name that is none of `methods`.
+function kit.no_method(name, methods, key)
+  local other = elsewhere[name][key]
+  if other then
+    fail("%ss have no method or field '%s'; look at %s", name, tostring(key), other)
+  end
+  local names = {}
+  for method in pairs(methods) do
+    names[#names + 1] = method
+  end
+  table.sort(names)
+  fail("%ss have no method or field '%s'; they have %s", name, tostring(key), concat(names, ", "))
+end
+
 --- Makes the metatable of a kind of collection whose methods are `methods`.
 function kit.metatable(name, methods, list)
   local meta = { _name = name, _list = list }
   function meta.__index(_, key)
     local method = methods[key]
     if method == nil then
-      fail("%ss have no method or field '%s'", name, tostring(key))
+      kit.no_method(name, methods, key)
     end
     return method
+  end
+  function meta.__call()
+    if name == "cache" then
+      fail("a cache is not a function: memoize returns the function first, then the cache")
+    end
+    fail("a %s is not a function; walk through it with for x in c:%s() do", name, methods.values and "values" or "drain")
   end
   function meta.__newindex(_, key)
     fail("the field '%s' of a %s cannot be assigned", tostring(key), name)

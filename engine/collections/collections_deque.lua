@@ -161,7 +161,7 @@ function meta.__index(d, key)
   end
   local method = methods[key]
   if method == nil then
-    fail("deques have no method or field '%s'", tostring(key))
+    kit.no_method("deque", methods, key)
   end
   return method
 end

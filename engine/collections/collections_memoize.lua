@@ -145,11 +145,11 @@ end
 local function enter(entry, bucket)
   local head = bucket.head
   local last = head.before
-  last.after, entry.before, entry.after, head.before, entry.bucket = entry, last, head, entry, bucket
+  last.after, entry.before, entry.after, head.before, entry.place = entry, last, head, entry, bucket
 end
 
 local function leave(entry)
-  local bucket = entry.bucket
+  local bucket = entry.place
   entry.before.after, entry.after.before = entry.after, entry.before
   if bucket.head.after == bucket.head then
     bucket.before.after, bucket.after.before = bucket.after, bucket.before
@@ -165,7 +165,7 @@ policies.lfu = {
     enter(entry, first)
   end,
   use = function(_, entry)
-    local bucket = entry.bucket
+    local bucket = entry.place
     local following = bucket.after
     if following.uses ~= bucket.uses + 1 then
       following = new_bucket(bucket.uses + 1, bucket)
@@ -222,9 +222,11 @@ local function expire(c, now)
   end
 end
 
-local function fill(entry, n, first, ...)
-  entry.n, entry.first = n, first
-  entry.rest = n > 1 and { ... } or false
+-- The results of a call. All fields but those of ages at once, so that the table does not grow, which was a third of a miss.
+-- place: a policy's own, the bucket or the position in c._order.
+local function new_entry(key, n, first, ...)
+  return { key = key, node = false, n = n, first = first, rest = n > 1 and { ... } or false, before = false,
+    after = false, place = false }
 end
 
 -- Makes room for one more.
@@ -260,8 +262,7 @@ local function keep_one(c, key, ...)
     forget(c, entry)
   end
   make_room(c)
-  entry = { key = key, node = false }
-  fill(entry, select("#", ...), ...)
+  entry = new_entry(key, select("#", ...), ...)
   c._map[key] = entry
   enlist(c, entry)
   return ...
@@ -274,8 +275,7 @@ local function keep_many(c, arguments, n, ...)
     forget(c, entry)
   end
   make_room(c)
-  entry = {}
-  fill(entry, select("#", ...), ...)
+  entry = new_entry(false, select("#", ...), ...)
   insert_many(c, entry, n, unpack(arguments, 1, n))
   enlist(c, entry)
   return ...
