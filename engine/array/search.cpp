@@ -61,7 +61,7 @@ template <bool Right, class T> void search(const T *sorted, int64_t n, const T *
     for (int64_t length = n; length > 1;) {
       const int64_t half = length / 2;
       for (int k = 0; k < lanes; ++k)
-        at[k] += before(at[k][half - 1], value[k]) ? half : 0;
+        at[k] += half & -static_cast<int64_t>(before(at[k][half - 1], value[k])); // GCC makes branches of ?:
       length -= half;
     }
     for (int k = 0; k < lanes; ++k)
@@ -76,6 +76,37 @@ template <bool Right, class T> void search(const T *sorted, int64_t n, const T *
   }
 }
 
+/// The same, faster for values that ascend, as when two sorted arrays are matched: they are counted along.
+template <bool Right, class T>
+void search_pieces(const T *sorted, int64_t n, const T *values, int64_t count, int64_t *out) {
+  constexpr int64_t piece = 256;
+  for (int64_t i = 0; i < count; i += piece) {
+    const int64_t size = std::min(piece, count - i);
+    const T *from = values + i;
+    bool ascending = size > 8 && !is_nan(from[0]);
+    for (int64_t k = 1; ascending && k < size; ++k)
+      ascending = !less(from[k], from[k - 1]) && !is_nan(from[k]);
+    if (!ascending) {
+      search<Right>(sorted, n, from, size, out + i);
+      continue;
+    }
+    int64_t low, high;
+    search<Right>(sorted, n, from, 1, &low);
+    search<Right>(sorted, n, from + size - 1, 1, &high);
+    if (high - low > 4 * size) {
+      search<Right>(sorted + low, high - low, from, size, out + i);
+      for (int64_t k = 0; k < size; ++k)
+        out[i + k] += low;
+      continue;
+    }
+    for (int64_t k = 0; k < size; ++k) {
+      while (low < high && (Right ? !less(from[k], sorted[low]) : less(sorted[low], from[k])))
+        ++low;
+      out[i + k] = low;
+    }
+  }
+}
+
 /// The same where elements and values may be NaN.
 template <class T>
 void search_any(const T *sorted, int64_t n, const T *values, int64_t count, bool right, int64_t *out) {
@@ -83,9 +114,9 @@ void search_any(const T *sorted, int64_t n, const T *values, int64_t count, bool
   if constexpr (!std::is_integral_v<T>)
     numbers = std::partition_point(sorted, sorted + n, [](T x) { return !is_nan(x); }) - sorted;
   if (right)
-    search<true>(sorted, numbers, values, count, out);
+    search_pieces<true>(sorted, numbers, values, count, out);
   else
-    search<false>(sorted, numbers, values, count, out);
+    search_pieces<false>(sorted, numbers, values, count, out);
   if constexpr (!std::is_integral_v<T>)
     for (int64_t i = 0; i < count; ++i)
       if (is_nan(values[i])) {
@@ -299,7 +330,7 @@ void interpolate(const double *xp, const double *fp, int64_t n, const double *sl
   std::array<int64_t, 256> at;
   for (int64_t i0 = 0; i0 < count; i0 += at.size()) {
     const int64_t k1 = std::min<int64_t>(at.size(), count - i0);
-    search<true>(xp, n, x + i0, k1, at.data());
+    search_pieces<true>(xp, n, x + i0, k1, at.data());
     for (int64_t k = 0; k < k1; ++k) {
       const double value = x[i0 + k];
       const int64_t j = at[k] - 1;

@@ -195,7 +195,7 @@ struct Bins {
       for (int32_t length = count + 1; length > 1;) {
         const int32_t half = length / 2;
         for (int k = 0; k < k1; ++k)
-          at[k] += edges[at[k] + half] <= x[i0 + k] ? half : 0;
+          at[k] += half & -static_cast<int32_t>(edges[at[k] + half] <= x[i0 + k]);
         length -= half;
       }
       for (int k = 0; k < k1; ++k) {
