@@ -1022,23 +1022,68 @@ function array.range(first, last, step, options)
   return a
 end
 
---- array.linspace(first, last, n [, options]): n values evenly spaced, both ends included.
-function array.linspace(first, last, n, options)
-  need_number("linspace", "first", first)
-  need_number("linspace", "last", last)
+local spaced_options = { dtype = true, endpoint = true }
+
+-- n values from first to last, the last one left out with {endpoint = false}: what value(t) gives for t from 0 to 1.
+local function spaced(name, first, last, n, options, known, value)
+  need_number(name, "first", first)
+  need_number(name, "last", last)
   if not is_integer(n) or n < 0 then
-    fail("linspace: the number of values must be an integer, 0 or more, got %s", kind_of(n))
+    fail("%s: the number of values must be an integer, 0 or more, got %s", name, kind_of(n))
   end
-  set_length("linspace", 1, n)
-  local dtype = dtype_option("linspace", options) or FLOAT64
+  set_length(name, 1, n)
+  local dtype, intervals = FLOAT64, n - 1
+  if type(options) == "table" then
+    check_options(name, options, known)
+    dtype = options.dtype ~= nil and parse_dtype(name, options.dtype) or FLOAT64
+    if options.endpoint == false then
+      intervals = n
+    elseif options.endpoint ~= nil and options.endpoint ~= true then
+      fail("%s: endpoint is true or false, got %s", name, kind_of(options.endpoint))
+    end
+  else
+    dtype = dtype_option(name, options) or FLOAT64
+  end
   local a = create(1, dtype, 0)
-  for i = 0, n - 2 do
-    store(a._data, dtype, i, first + (last - first) * (i / (n - 1)))
-  end
-  if n > 0 then
-    store(a._data, dtype, n - 1, n > 1 and last or first)
+  for i = 0, n - 1 do
+    store(a._data, dtype, i, value(i / max(intervals, 1)))
   end
   return a
+end
+
+--- array.linspace(first, last, n [, {dtype, endpoint = true}]): n values evenly spaced, both ends included unless endpoint
+--- is false.
+function array.linspace(first, last, n, options)
+  return (spaced("linspace", first, last, n, options, spaced_options, function(t)
+    return t == 1 and last or first + (last - first) * t
+  end))
+end
+
+local log_options = { dtype = true, endpoint = true, base = true }
+
+--- array.logspace(first, last, n [, {base = 10, dtype, endpoint = true}]): n powers of base, their exponents evenly
+--- spaced from first to last.
+function array.logspace(first, last, n, options)
+  local base = type(options) == "table" and options.base or 10
+  need_number("logspace", "base", base)
+  return (spaced("logspace", first, last, n, options, log_options, function(t)
+    return base ^ (t == 1 and last or first + (last - first) * t)
+  end))
+end
+
+--- array.geomspace(first, last, n [, {dtype, endpoint = true}]): n values from first to last, each the same multiple of the
+--- one before.
+function array.geomspace(first, last, n, options)
+  need_number("geomspace", "first", first)
+  need_number("geomspace", "last", last)
+  if first * last <= 0 then
+    fail("geomspace: %.17g and %.17g must both be positive or both negative", first, last)
+  end
+  local low, high = math.log10(math.abs(first)), math.log10(math.abs(last))
+  local sign = first > 0 and 1 or -1
+  return (spaced("geomspace", first, last, n, options, spaced_options, function(t)
+    return t == 0 and first or t == 1 and last or sign * 10 ^ (low + (high - low) * t)
+  end))
 end
 
 local function place(path, depth)
