@@ -422,6 +422,108 @@ function TestCsv:test_what_is_written_reads_the_same()
   fails("1 or 2 dimensions", pio.to_csv, array.zeros(1, 1, 1))
 end
 
+-- Regular blocks are read another way than others, and than all where max_rows is given: both must agree in every cell,
+-- and numbers with Lua's own reading of them.
+function TestCsv:test_both_parsers_agree()
+  local state = 12345
+  local function random(n)
+    state = (state * 16807) % 2147483647
+    return state % n + 1
+  end
+  local function digits(n)
+    local t = {}
+    for i = 1, n do
+      t[i] = random(10) - 1
+    end
+    return table.concat(t)
+  end
+  local sign = { "", "", "-", "-", "+" }
+  local cells = {
+    function() return sign[random(5)] .. digits(random(22)) end,
+    function() return sign[random(4)] .. digits(random(4)) .. "." .. digits(random(4)) end,
+    function() return sign[random(4)] .. digits(random(3)) .. "." .. digits(random(28)) end,
+    function() return sign[random(4)] .. "0." .. ("0"):rep(random(12)) .. digits(random(18)) end,
+    function() return digits(random(2)) .. "." .. digits(random(19)) .. "e" .. sign[random(5)] .. digits(random(3)) end,
+    function() return digits(1) .. "." .. digits(16) .. "E-" .. digits(random(2)) end,
+    function() return string.format("%.17g", (random(1e9) / 7) ^ (random(60) - 30)) end,
+    function() return ({ "", "NA", "nan", "-inf", ".", "-", "1.", ".5", "-.5", "1..2", "1e", "e5", "0x10", " 1", "1 ", "--1",
+      "1-", "9007199254740993", "18446744073709551615", "9223372036854775807", "-9223372036854775808", "1e400",
+      "1e-400", "4.9e-324", "2.2250738585072011e-308", "true", "False" })[random(27)] end,
+    function() return ({ "x", "two words", '"a,b"', '"a""b"', '"line\nbreak"', '""', '"x"y', 'a"b', "\r", '"1.5"' })[random(10)] end,
+    function() return sign[random(4)] .. digits(random(18)) end,
+  }
+  local function same(a, b)
+    return a == b or (a ~= a and b ~= b)
+  end
+  local agreed = 0
+  for round = 1, 400 do
+    local width = random(5)
+    local kinds, ends = {}, random(4) == 1 and "\r\n" or "\n"
+    for c = 1, width do
+      kinds[c] = random(3) == 1 and random(#cells) or ({ 1, 2, 3, 7, 10 })[random(5)]
+    end
+    local lines = {}
+    for r = 1, random(60) do
+      local line = {}
+      for c = 1, width do
+        line[c] = cells[random(40) == 1 and random(#cells) or kinds[c]]()
+      end
+      lines[r] = table.concat(line, ",")
+      if random(500) == 1 then
+        lines[r] = ({ "", "  ", "1,2,3,4,5,6,7", "1" })[random(4)]
+      end
+    end
+    local text = table.concat(lines, ends) .. (random(2) == 1 and ends or "")
+    local options = { header = false, trim = random(4) == 1, fill = random(4) == 1, dtype = ({ nil, "float32" })[random(6)] }
+    local results = {}
+    for _, most in ipairs { false, 1e9 } do
+      options.max_rows = most or nil
+      results[#results + 1] = { pcall(csv, text, options) } -- one line, which errors name
+    end
+    local ok, t, u = results[1][1], results[1][2], results[2][2]
+    lu.assertEquals(ok, results[2][1], text)
+    if not ok then
+      lu.assertEquals(t, u)
+    else
+      agreed = agreed + 1
+      lu.assertEquals(t.names, u.names)
+      lu.assertEquals(t.rows, u.rows)
+      for c = 1, #t.names do
+        local x, y = t[c], u[c]
+        lu.assertEquals(array.is(x), array.is(y))
+        if array.is(x) then
+          lu.assertEquals(x.dtype, y.dtype)
+        end
+        local whole = array.is(x) and x.dtype == "int64"
+        for r = 1, t.rows do
+          local v, w
+          if whole then -- perhaps beyond 2^53
+            v, w = x:int64(r), y:int64(r)
+          else
+            v, w = x[r], y[r]
+          end
+          if not same(v, w) then
+            lu.fail(string.format("row %d, column %d: %s and %s in\n%s", r, c, tostring(v), tostring(w), text))
+          end
+        end
+      end
+    end
+  end
+  lu.assertTrue(agreed > 200)
+  -- Numbers against strtod's.
+  local texts, values = {}, {}
+  for i = 1, 20000 do
+    texts[i] = cells[({ 1, 2, 3, 4, 5, 6, 7 })[random(7)]]()
+    values[i] = tonumber(texts[i])
+  end
+  local x = csv("x,y\n" .. table.concat(texts, ",\n") .. ",\n", { dtype = "float64" }).x
+  for i = 1, #texts do
+    if x[i] ~= values[i] then
+      lu.fail(string.format("%s is read as %.17g", texts[i], x[i]))
+    end
+  end
+end
+
 TestJson = {}
 
 function TestJson:test_both_ways()
