@@ -18,6 +18,15 @@ struct RunOptions {
 };
 
 int run(const RunOptions &options);
+
+struct ProfileOptions {
+  RunOptions script;
+  bool sample = false, lines = false, jit = false; // none: calls
+  std::vector<std::string> functions;              // for lines: only these
+  std::string sort = "own", out, format;
+};
+
+int profile(const ProfileOptions &options);
 int repl(bool trusted);
 // What this machine offers to Perigee and what it lacks, with reasons.
 int doctor(bool json);

@@ -25,13 +25,15 @@ std::filesystem::path program_path() {
   return error ? std::filesystem::path("perigee") : path;
 }
 
-// `run FILE [ARGUMENTS...]` hands everything after FILE to the script, options included: how many of argv are ours.
+// `run FILE [ARGUMENTS...]` and `profile` hand everything after FILE to the script, options included: how many of argv
+// are ours.
 int own_arguments(int argc, char **argv) {
-  if (argc < 2 || std::string_view(argv[1]) != "run")
+  if (argc < 2 || (std::string_view(argv[1]) != "run" && std::string_view(argv[1]) != "profile"))
     return argc;
   for (int i = 2; i < argc; ++i) {
     std::string_view word = argv[i];
-    if (word == "--memory")
+    if (word == "--memory" || word == "--function" || word == "--sort" || word == "-o" || word == "--out" ||
+        word == "--format")
       ++i; // its value
     else if (word.size() < 2 || word[0] != '-')
       return i + 1;
@@ -85,6 +87,37 @@ int dispatch(int argc, char **argv) {
   command->footer("Examples:\n  perigee run walk.lua\n  perigee run --jit-off walk.lua 1000 fast   (the script's own "
                   "arguments follow its name)");
   command->callback([&] { action = [&] { return cli::run(run); }; });
+
+  cli::ProfileOptions profile;
+  command = app.add_subcommand("profile", "Show where a Lua script's time goes");
+  command->add_option("file", profile.script.file, "The script; what follows it is the script's")
+      ->required()
+      ->type_name("FILE [ARGUMENTS...]");
+  auto *sample =
+      command->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
+  auto *lines = command->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off")
+                    ->excludes(sample);
+  command->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why")
+      ->excludes(sample)
+      ->excludes(lines);
+  command->add_option("--function", profile.functions, "With --lines: only this function (repeatable)")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+  command->add_option("--sort", profile.sort, "Order of functions: own, cumulative or calls")
+      ->type_name("KEY")
+      ->check(CLI::IsMember({"own", "cumulative", "calls"}));
+  command
+      ->add_option("-o,--out", profile.out,
+                   "Write to a file instead: .svg (flame graph), .html, .callgrind, "
+                   ".folded, .speedscope.json or .txt")
+      ->type_name("FILE");
+  command->add_option("--format", profile.format, "The file's format, where its name does not say it")
+      ->type_name("FORMAT");
+  command->add_flag("--trusted", profile.script.trusted, "Give the script all of Lua (files, processes, ffi)");
+  command->footer("Without --sample or --lines it counts and times every call, with the JIT compiler off.\n"
+                  "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
+                  "  perigee profile --lines --function step walk.lua 1000");
+  command->callback([&] { action = [&] { return cli::profile(profile); }; });
 
   bool repl_trusted = false;
   command = app.add_subcommand("repl", "Try Lua and Perigee line by line");
@@ -174,6 +207,7 @@ int dispatch(int argc, char **argv) {
   }
   int own = own_arguments(argc, argv);
   run.arguments.assign(argv + own, argv + argc);
+  profile.script.arguments = run.arguments;
   try {
     app.parse(own, argv);
   } catch (const CLI::Success &help) { // --help or --version

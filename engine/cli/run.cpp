@@ -2,12 +2,14 @@
 // fast as in plain LuaJIT.
 #include "cli/cli.hpp"
 
+#include <lua.hpp>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace perigee::cli {
 
@@ -35,7 +37,10 @@ int print_error(pg_vm *vm) {
   return error->status == PG_ERROR_FILE ? 2 : error->status == PG_ERROR_INTERNAL ? 3 : 1;
 }
 
-int run(const RunOptions &options) {
+namespace {
+
+// Creates a VM for a script, lets `body` run in it, and gives the exit code.
+template <class Body> int with_vm(const RunOptions &options, Body &&body) {
   size_t slash = options.file.rfind('/');
   std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : options.file.substr(0, slash);
   pg_vm_options vm_options{};
@@ -49,17 +54,71 @@ int run(const RunOptions &options) {
     std::fprintf(stderr, "perigee: %s\n", pg_last_message());
     return 3;
   }
-  std::vector<const char *> arguments;
-  for (const std::string &argument : options.arguments)
-    arguments.push_back(argument.c_str());
-  pg_status status = pg_vm_run_file(vm, options.file.c_str(), static_cast<int>(arguments.size()), arguments.data());
-  int code = status == PG_OK ? 0 : print_error(vm);
+  int code = body(vm) == PG_OK ? 0 : print_error(vm);
   if (std::fflush(stdout) != 0 && code == 0) {
     std::fprintf(stderr, "perigee: cannot write standard output: %s\n", std::strerror(errno));
     code = 3;
   }
   pg_vm_destroy(vm);
   return code;
+}
+
+} // namespace
+
+int run(const RunOptions &options) {
+  std::vector<const char *> arguments;
+  for (const std::string &argument : options.arguments)
+    arguments.push_back(argument.c_str());
+  return with_vm(options, [&](pg_vm *vm) {
+    return pg_vm_run_file(vm, options.file.c_str(), static_cast<int>(arguments.size()), arguments.data());
+  });
+}
+
+int profile(const ProfileOptions &options) {
+  // Known before the script has run for minutes: what cannot be read or written.
+  for (const auto &[path, mode] : {std::pair(&options.script.file, "r"), std::pair(&options.out, "a")})
+    if (!path->empty()) {
+      std::FILE *file = std::fopen(path->c_str(), mode);
+      if (!file) {
+        std::fprintf(stderr, "perigee: cannot %s %s: %s\n", *mode == 'r' ? "read" : "write", path->c_str(),
+                     std::strerror(errno));
+        return 2;
+      }
+      std::fclose(file);
+    }
+  auto command = [](void *state, void *user) {
+    auto *L = static_cast<lua_State *>(state);
+    const auto &options = *static_cast<const ProfileOptions *>(user);
+    lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+    lua_getfield(L, -1, "require");
+    lua_pushliteral(L, "profiler");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "_command");
+    lua_newtable(L);
+    auto set = [L](const char *name, const std::string &value) {
+      if (!value.empty()) {
+        lua_pushlstring(L, value.data(), value.size());
+        lua_setfield(L, -2, name);
+      }
+    };
+    set("file", options.script.file);
+    set("mode", options.sample ? "sample" : options.lines ? "lines" : options.jit ? "jit" : "trace");
+    set("sort", options.sort);
+    set("out", options.out);
+    set("format", options.format);
+    lua_newtable(L);
+    for (size_t i = 0; i < options.functions.size(); ++i) {
+      lua_pushstring(L, options.functions[i].c_str());
+      lua_rawseti(L, -2, static_cast<int>(i) + 1);
+    }
+    lua_setfield(L, -2, "functions");
+    luaL_checkstack(L, static_cast<int>(options.script.arguments.size()), "arguments");
+    for (const std::string &argument : options.script.arguments)
+      lua_pushstring(L, argument.c_str());
+    lua_call(L, 1 + static_cast<int>(options.script.arguments.size()), 0);
+  };
+  return with_vm(options.script,
+                 [&](pg_vm *vm) { return pg_vm_with_state(vm, command, const_cast<ProfileOptions *>(&options)); });
 }
 
 } // namespace perigee::cli

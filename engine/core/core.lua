@@ -14,7 +14,8 @@ for _, header in ipairs(boot.headers) do
 end
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
-local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump }
+local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, natives = { profiler = boot.profiler }, source = boot.source,
+  read_script = boot.read_script, write = boot.write }
 
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
 -- LuaJIT's defaults (512 KiB of machine code, 1000 traces) are exhausted by one lesson with several variants.

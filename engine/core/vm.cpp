@@ -2,6 +2,7 @@
 #include "array/array.hpp"
 #include "core/embedded.hpp"
 #include "core/status.hpp"
+#include "profiler/profiler.hpp"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -219,6 +220,8 @@ struct VmInternals {
     lua_setfield(L, -2, "library");
     lua_pushliteral(L, PERIGEE_VERSION);
     lua_setfield(L, -2, "version");
+    profiler::open(L);
+    lua_setfield(L, -2, "profiler");
     lua_pushboolean(L, options->trusted);
     lua_setfield(L, -2, "trusted");
     lua_pushboolean(L, options->jit_off);

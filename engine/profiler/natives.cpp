@@ -1,0 +1,223 @@
+// What profiler.lua calls: functions that need the VM itself (stacks, hooks), and so are lua_CFunctions and not FFI.
+#include "core/status.hpp"
+#include "profiler/profiler.hpp"
+#include "profiler/sampler.hpp"
+#include "profiler/tracer.hpp"
+
+#include <new>
+#include <string>
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "profiler/profiler_abi.h"
+}
+#pragma GCC visibility pop
+
+#if defined(__x86_64__)
+asm(".text\n.globl pg_profiler_dispatch\n.type pg_profiler_dispatch, @function\n"
+    "pg_profiler_dispatch:\n  movq %r14, %rax\n  ret\n.size pg_profiler_dispatch, .-pg_profiler_dispatch\n");
+#else
+void *pg_profiler_dispatch(void) {
+  return nullptr;
+}
+#endif
+
+namespace perigee::profiler {
+namespace {
+
+// Runs `body`, whose exceptions become results nil and message: lua_error must not jump over C++ objects.
+template <class Body> int protect(lua_State *L, Body &&body) {
+  std::string message;
+  try {
+    return body();
+  } catch (const std::exception &e) {
+    message = e.what();
+  }
+  lua_settop(L, 0);
+  lua_pushnil(L);
+  lua_pushlstring(L, message.data(), message.size());
+  return 2;
+}
+
+void set(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+
+// nodes = {{parent, source, defined, line, name}...}, node i of C++ at index i + 1; sources = names
+void push_tree(lua_State *L, const StackTree &tree) {
+  lua_createtable(L, int(tree.nodes().size()), 0);
+  int i = 0;
+  for (const auto &node : tree.nodes()) {
+    lua_createtable(L, 0, 5);
+    set(L, "parent", node.parent + 1);
+    if (node.frame.name >= 0)
+      set(L, "name", node.frame.name + 1);
+    set(L, "source", node.frame.source + 1);
+    set(L, "defined", node.frame.defined);
+    set(L, "line", node.frame.line);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "nodes");
+  lua_createtable(L, int(tree.sources().size()), 0);
+  i = 0;
+  for (const auto &name : tree.sources()) {
+    lua_pushlstring(L, name.data(), name.size());
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "sources");
+}
+
+// ------------------------------------------------------------------------------------------------------- sampler -----
+constexpr const char *sampler_type = "perigee.sampler";
+
+Sampler *&sampler_at(lua_State *L) {
+  return *static_cast<Sampler **>(luaL_checkudata(L, 1, sampler_type));
+}
+
+int sampler_gc(lua_State *L) {
+  Sampler *&sampler = sampler_at(L);
+  delete sampler;
+  sampler = nullptr;
+  return 0;
+}
+
+// sample_start(period, state, hookmask) -> sampler, or nil and why not. The addresses are numbers, or nil.
+int sample_start(lua_State *L) {
+  const double period = luaL_checknumber(L, 1);
+  Sampler::VmState vm{reinterpret_cast<const volatile int32_t *>(uintptr_t(luaL_optnumber(L, 2, 0))),
+                      reinterpret_cast<volatile uint8_t *>(uintptr_t(luaL_optnumber(L, 3, 0)))};
+  auto **sampler = static_cast<Sampler **>(lua_newuserdata(L, sizeof(Sampler *)));
+  *sampler = nullptr;
+  luaL_newmetatable(L, sampler_type);
+  lua_pushcfunction(L, sampler_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return protect(L, [&] {
+    *sampler = new Sampler(L, period, vm);
+    return 1;
+  });
+}
+
+// sample_flushed(sampler): all traces were dropped.
+int sample_flushed(lua_State *L) {
+  if (Sampler *sampler = sampler_at(L))
+    ++sampler->generation;
+  return 0;
+}
+
+// sample_stop(sampler) -> {nodes, sources, samples, lost, seconds, whole_process}
+int sample_stop(lua_State *L) {
+  Sampler *sampler = sampler_at(L);
+  if (!sampler)
+    return 0;
+  sampler->stop();
+  lua_newtable(L);
+  push_tree(L, sampler->tree);
+  lua_createtable(L, int(sampler->sums.size()), 0);
+  int i = 0;
+  for (const auto &[key, sum] : sampler->sums) {
+    lua_createtable(L, 0, 6);
+    set(L, "node", key.node + 1);
+    set(L, "activity", int(key.activity) + 1);
+    set(L, "trace", key.trace);
+    set(L, "generation", key.generation);
+    set(L, "count", double(sum.count));
+    set(L, "seconds", double(sum.nanoseconds) * 1e-9);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "samples");
+  set(L, "lost", double(sampler->lost) * 1e-9);
+  set(L, "seconds", sampler->cpu_seconds);
+  lua_pushboolean(L, sampler->whole_process);
+  lua_setfield(L, -2, "whole_process");
+  return 1;
+}
+
+// -------------------------------------------------------------------------------------------------------- tracer -----
+constexpr const char *tracer_type = "perigee.tracer";
+
+Tracer *&tracer_at(lua_State *L) {
+  return *static_cast<Tracer **>(luaL_checkudata(L, 1, tracer_type));
+}
+
+int tracer_gc(lua_State *L) {
+  Tracer *&tracer = tracer_at(L);
+  delete tracer;
+  tracer = nullptr;
+  return 0;
+}
+
+// trace_start(lines, event_cost, {{source, defined}...}) -> tracer, or nil and why not.
+int trace_start(lua_State *L) {
+  auto **tracer = static_cast<Tracer **>(lua_newuserdata(L, sizeof(Tracer *)));
+  *tracer = nullptr;
+  luaL_newmetatable(L, tracer_type);
+  lua_pushcfunction(L, tracer_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return protect(L, [&] {
+    std::vector<LineTarget> targets;
+    for (int i = 1; i <= int(lua_objlen(L, 3)); ++i) {
+      lua_rawgeti(L, 3, i);
+      lua_rawgeti(L, -1, 1);
+      lua_rawgeti(L, -2, 2);
+      targets.push_back({lua_tostring(L, -2), int32_t(lua_tointeger(L, -1))});
+      lua_pop(L, 3);
+    }
+    *tracer = new Tracer(L, lua_toboolean(L, 1), std::move(targets), lua_tonumber(L, 2));
+    return 1;
+  });
+}
+
+// trace_stop(tracer) -> {nodes, sources, calls = {{calls, own, cumulative}...} as nodes, lines = {{source, defined,
+// line, hits, seconds}...}, events, hooks, elapsed}; times in seconds.
+int trace_stop(lua_State *L) {
+  Tracer *tracer = tracer_at(L);
+  if (!tracer)
+    return 0;
+  tracer->stop();
+  lua_newtable(L);
+  push_tree(L, tracer->tree);
+  lua_createtable(L, int(tracer->calls.size()), 0);
+  int i = 0;
+  for (const auto &sum : tracer->calls) {
+    lua_createtable(L, 0, 3);
+    set(L, "calls", double(sum.calls));
+    set(L, "own", double(sum.own) * 1e-9);
+    set(L, "cumulative", double(sum.cumulative) * 1e-9);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "calls");
+  lua_createtable(L, int(tracer->lines.size()), 0);
+  i = 0;
+  for (const auto &[frame, sum] : tracer->lines) {
+    lua_createtable(L, 0, 5);
+    set(L, "source", frame.source + 1);
+    set(L, "defined", frame.defined);
+    set(L, "line", frame.line);
+    set(L, "hits", double(sum.hits));
+    set(L, "seconds", double(sum.nanoseconds) * 1e-9);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "lines");
+  set(L, "events", double(tracer->events));
+  set(L, "hooks", double(tracer->hook_nanoseconds) * 1e-9);
+  set(L, "elapsed", double(tracer->elapsed) * 1e-9);
+  return 1;
+}
+
+} // namespace
+
+void open(lua_State *L) {
+  const luaL_Reg functions[] = {{"sample_start", sample_start}, {"sample_flushed", sample_flushed},
+                                {"sample_stop", sample_stop},   {"trace_start", trace_start},
+                                {"trace_stop", trace_stop},     {nullptr, nullptr}};
+  lua_newtable(L);
+  for (const luaL_Reg *f = functions; f->name; ++f) {
+    lua_pushcfunction(L, f->func);
+    lua_setfield(L, -2, f->name);
+  }
+}
+
+} // namespace perigee::profiler

@@ -1,0 +1,46 @@
+-- `perigee profile FILE`: what the command line calls (cli/profile.cpp).
+local core, kit = ...
+local profiler = kit.profiler
+local format = string.format
+
+local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation" }
+
+-- Runs a script under a profile, and prints the profile or writes it to a file. `options`: {file, mode = "trace" |
+-- "sample" | "lines" | "jit", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
+-- the script is raised again when the profile up to there is out.
+function profiler._command(options, ...)
+  local text, reason = core.read_script(options.file)
+  if not text then
+    core.fail("%s", reason)
+  end
+  if string.sub(text, 1, 1) == "#" then
+    text = "--" .. text -- a #! line
+  end
+  local chunk, message, file, line = core.load_script(text, options.file)
+  if not chunk then
+    error(format("%s:%d: %s", file, line, message), 0)
+  end
+  core.set_global("arg", { [0] = options.file, ... })
+  local profile, ok, failure
+  if options.mode == "lines" then
+    profile = profiler.lines()
+    profile.names = options.functions
+    ok, failure = pcall(profile.run, profile, chunk, ...)
+  else
+    profiler.last = nil
+    ok, failure = pcall(profiler[options.mode], chunk, ...)
+    profile = profiler.last
+  end
+  if profile then
+    profile.title = format("%s: %s", options.file, titles[options.mode])
+    if options.out then
+      kit.write(profile, options.out, options.format)
+      core.write(format("wrote %s\n", options.out))
+    else
+      core.write(profile:text { sort = options.sort } .. "\n")
+    end
+  end
+  if not ok then
+    error(failure, 0)
+  end
+end

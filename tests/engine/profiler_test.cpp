@@ -1,0 +1,105 @@
+// Sampling with several VMs at once: each on a thread of its own, each with its own mixture.
+#include <catch2/catch.hpp>
+
+#include "core/abi.hpp"
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+// Spins `first` and `second` seconds of the thread's CPU time in two functions; returns their shares in percent.
+constexpr const char *script = R"(
+  local pg = require "perigee"
+  local now = pg.timer.thread
+  local function first(till)
+    local x = 0
+    while now() < till do
+      for i = 1, 300 do x = x + i % 7 end
+    end
+  end
+  local function second(till)
+    local x = 0
+    while now() < till do
+      for i = 1, 300 do x = x + i % 5 end
+    end
+  end
+  local profile = pg.profiler.sample(function()
+    for _ = 1, 10 do
+      first(now() + FIRST * 0.1)
+      second(now() + SECOND * 0.1)
+    end
+  end)
+  local shares = {}
+  for _, row in ipairs(profile:by_function()) do
+    shares[row.fn.name] = 100 * row.total / profile.seconds
+  end
+  return shares.first or 0, shares.second or 0, profile.seconds
+)";
+
+struct Shares {
+  double first = 0, second = 0, seconds = 0;
+  std::string error;
+};
+
+Shares sampled(double first, double second) {
+  std::string text = script;
+  text.replace(text.find("FIRST"), 5, std::to_string(first));
+  text.replace(text.find("SECOND"), 6, std::to_string(second));
+  pg_vm_options options{};
+  options.struct_size = sizeof options;
+  pg_vm *vm = nullptr;
+  Shares shares;
+  if (pg_vm_create(&options, &vm) != PG_OK) {
+    shares.error = pg_last_message();
+    return shares;
+  }
+  pg_value results[3]{};
+  size_t count = 0;
+  if (pg_vm_run(vm, text.data(), text.size(), "mixture", results, 3, &count) != PG_OK)
+    shares.error = pg_vm_error(vm)->message;
+  else
+    shares = {results[0].number, results[1].number, results[2].number, ""};
+  pg_vm_destroy(vm);
+  return shares;
+}
+
+} // namespace
+
+TEST_CASE("threads are sampled apart, each by its own CPU time", "[profiler]") {
+  // Shares are of CPU time, but a neighbour may take the processor: up to five tries.
+  bool good = false;
+  for (int attempt = 0; attempt < 5 && !good; ++attempt) {
+    std::vector<Shares> all(4);
+    std::vector<std::thread> threads;
+    for (size_t i = 0; i < all.size(); ++i)
+      threads.emplace_back([&all, i] { all[i] = sampled(i % 2 ? 0.21 : 0.06, i % 2 ? 0.09 : 0.24); });
+    for (auto &thread : threads)
+      thread.join();
+    good = true;
+    for (size_t i = 0; i < all.size(); ++i) {
+      CHECK(all[i].error == "");
+      good = good && std::abs(all[i].first - (i % 2 ? 70 : 20)) < 3 &&
+             std::abs(all[i].second - (i % 2 ? 30 : 80)) < 3 && all[i].seconds < 0.4; // its own time only
+    }
+  }
+  CHECK(good);
+}
+
+TEST_CASE("VMs come and go while others are sampled", "[profiler]") {
+  std::atomic<bool> done{false}, failed{false};
+  std::thread other([&] {
+    while (!done)
+      if (!sampled(0.001, 0.001).error.empty())
+        failed = true;
+  });
+  for (int i = 0; i < 20; ++i)
+    CHECK(sampled(0.002, 0.001).error == "");
+  done = true;
+  other.join();
+  CHECK_FALSE(failed);
+}

@@ -1,0 +1,627 @@
+-- Profiles: known programs must come out as they are. Shares of time are compared on programs that spin until a clock says
+-- so; since other programs may take the processor at any moment, such a comparison has up to five tries.
+local lu = require "luaunit"
+local pg = require "perigee"
+local profiler, timer, array = pg.profiler, pg.timer, pg.array
+
+local function tries(check)
+  local ok, message
+  for _ = 1, 5 do
+    ok, message = pcall(check)
+    if ok then
+      return
+    end
+  end
+  error(message, 0)
+end
+
+-- Three functions that take 70, 20 and 10% of `seconds` by `clock`.
+local function seventy(clock, till)
+  local x = 0
+  while clock() < till do
+    for i = 1, 300 do
+      x = x + i % 7
+    end
+  end
+  return x
+end
+
+local function twenty(clock, till)
+  local x = 0
+  while clock() < till do
+    for i = 1, 300 do
+      x = x + i % 5
+    end
+  end
+  return x
+end
+
+local function ten(clock, till)
+  local x = 0
+  while clock() < till do
+    for i = 1, 300 do
+      x = x + i % 3
+    end
+  end
+  return x
+end
+
+local function mixture(clock, seconds)
+  for _ = 1, 10 do
+    seventy(clock, clock() + seconds * 0.07)
+    twenty(clock, clock() + seconds * 0.02)
+    ten(clock, clock() + seconds * 0.01)
+  end
+end
+
+-- The same by the wall clock, with a stopwatch beside it: a neighbour on the processor is in both. Few calls and lines, so
+-- that what hooks cost hardly counts.
+local rep = string.rep
+
+local function spin_a(till)
+  while timer.now() < till do rep("x", 200000) end
+end
+
+local function spin_b(till)
+  while timer.now() < till do rep("y", 200000) end
+end
+
+local function spin_c(till)
+  while timer.now() < till do rep("z", 200000) end
+end
+
+local watch
+
+local function watched(name, spin, seconds)
+  local start = timer.now()
+  spin(start + seconds) -- in all of them
+  watch[name] = watch[name] + timer.now() - start
+end
+
+local function watched_mixture(seconds)
+  watch = { a = 0, b = 0, c = 0 }
+  for _ = 1, 10 do
+    watched("a", spin_a, seconds * 0.07)
+    watched("b", spin_b, seconds * 0.02)
+    watched("c", spin_c, seconds * 0.01)
+  end
+end
+
+-- "line N" of this file that holds `text`, which stands in it once before the tests.
+local source_lines = {}
+for line in io.lines((debug.getinfo(1, "S").source:gsub("^@", ""))) do
+  source_lines[#source_lines + 1] = line
+end
+
+local function line_of(text)
+  for i, line in ipairs(source_lines) do
+    if line:find(text, 1, true) then
+      return i
+    end
+  end
+  error("no line with " .. text)
+end
+
+local function share(rows, name, total)
+  for _, row in ipairs(rows) do
+    if row.fn.name == name then
+      return 100 * row.own / total
+    end
+  end
+  return 0
+end
+
+TestSample = {}
+
+function TestSample:test_shares_are_true()
+  tries(function()
+    local profile = profiler.sample(mixture, timer.thread, 0.6)
+    local rows = profile:by_function()
+    -- What the clocks take is the functions' own: they are called for them.
+    local totals = {}
+    for _, row in ipairs(rows) do
+      totals[row.fn.name] = 100 * row.total / profile.seconds
+    end
+    lu.assertAlmostEquals(totals.seventy, 70, 3)
+    lu.assertAlmostEquals(totals.twenty, 20, 3)
+    lu.assertAlmostEquals(totals.ten, 10, 3)
+  end)
+end
+
+function TestSample:test_all_cpu_time_is_accounted_for()
+  tries(function()
+    local profile = profiler.sample(mixture, timer.thread, 0.2)
+    lu.assertAlmostEquals(profile.seconds, profile.cpu, 0.01 + 0.05 * profile.cpu)
+    lu.assertEquals(profile.lost, 0)
+    lu.assertTrue(profile.count > 20)
+  end)
+end
+
+-- A line that is hot alone, in compiled code: the sample is taken on the line after it.
+local function hot_line(n)
+  local t, x = {}, 0
+  for i = 1, n do
+    x = x + 1
+    t[1] = tostring(i) .. "hot" .. tostring(x)
+    x = x + 1
+  end
+  return t
+end
+
+function TestSample:test_the_hot_line_is_named()
+  tries(function()
+    local profile = profiler.sample(hot_line, 300000)
+    local line = profile:by_line()[1]
+    lu.assertEquals(line.fn.name, "hot_line")
+    lu.assertEquals(line.line, line_of('.. "hot" ..'))
+    lu.assertTrue(line.own > 0.7 * profile.seconds)
+  end)
+end
+
+local function multiply(m, times)
+  local product
+  for _ = 1, times do
+    local sum = 1
+    product = array.matmul(m, m)
+    sum = sum + 1
+  end
+  return product
+end
+
+function TestSample:test_engine_time_is_the_lines_that_called()
+  local m = array.ones(200, 200)
+  array.matmul(m, m)
+  tries(function()
+    local profile = profiler.sample(multiply, m, 150)
+    local line = profile:by_line()[1]
+    lu.assertEquals(line.line, line_of("product = array.matmul(m, m)"))
+    lu.assertTrue(line.own > 0.8 * profile.seconds)
+    lu.assertTrue((line.activities.engine or 0) + (line.activities.system or 0) > 0.5 * line.own)
+    local named
+    for _, fn in ipairs(profile.functions) do
+      named = named or fn.name == "array.matmul"
+    end
+    lu.assertTrue(named)
+  end)
+end
+
+local function garbage(n)
+  local keep
+  for i = 1, n do
+    keep = { i, { i } }
+    if i % 100 == 0 then
+      keep = { keep, tostring(i) }
+    end
+  end
+  collectgarbage()
+  return keep
+end
+
+function TestSample:test_garbage_collection_is_told_apart()
+  local big = {}
+  for i = 1, 300000 do
+    big[i] = { i }
+  end
+  tries(function()
+    local profile = profiler.sample(function()
+      for _ = 1, 3 do
+        collectgarbage()
+      end
+      return garbage(1000)
+    end)
+    lu.assertTrue(profile:by_activity().collector > 0.5 * profile.seconds)
+  end)
+  lu.assertEquals(#big, 300000)
+end
+
+local function in_coroutine(seconds)
+  local wrapped = coroutine.wrap(function()
+    while true do
+      seventy(timer.thread, timer.thread() + seconds)
+      coroutine.yield()
+    end
+  end)
+  for _ = 1, 3 do
+    wrapped()
+  end
+end
+
+function TestSample:test_coroutines_are_seen()
+  tries(function()
+    local profile = profiler.sample(in_coroutine, 0.05)
+    local total = 0
+    for _, row in ipairs(profile:by_function()) do
+      if row.fn.name == "seventy" then
+        total = row.total
+      end
+    end
+    lu.assertTrue(total > 0.9 * profile.seconds)
+  end)
+end
+
+function TestSample:test_results_and_errors_pass_through()
+  local profile, a, b = profiler.sample(function(x) return x, 2 end, 1)
+  lu.assertEquals({ a, b }, { 1, 2 })
+  lu.assertStrContains(tostring(profile), "Sampled")
+  lu.assertErrorMsgContains("boom", profiler.sample, function()
+    mixture(timer.thread, 0.02)
+    error("boom")
+  end)
+  lu.assertStrContains(profiler.last.failure.message, "boom")
+  lu.assertTrue(profiler.last.seconds > 0.01)
+  lu.assertErrorMsgContains("a function is expected, got number", profiler.sample, 3)
+  lu.assertErrorMsgContains("profiles cannot be nested", profiler.sample, function()
+    profiler.sample(function() end)
+  end)
+  profiler.sample(function() end) -- and works after all that
+end
+
+function TestSample:test_a_short_run_says_so()
+  lu.assertStrContains(profiler.sample(function() end):text(), "Let it run longer")
+end
+
+TestTrace = {}
+
+local function leaf(x)
+  return x + 1
+end
+
+local function middle(n)
+  local x = 0
+  for _ = 1, n do
+    x = leaf(x)
+  end
+  return x
+end
+
+local function top()
+  return middle(10) + middle(20), nil
+end
+
+local function find(rows, name)
+  for _, row in ipairs(rows) do
+    if row.fn.name == name then
+      return row
+    end
+  end
+end
+
+function TestTrace:test_calls_are_counted_and_placed()
+  local profile, result = profiler.trace(top)
+  lu.assertEquals(result, 30)
+  lu.assertEquals(find(profile.calls, "leaf").calls, 30)
+  lu.assertEquals(find(profile.calls, "middle").calls, 2)
+  lu.assertEquals(find(profile.calls, "top").calls, 1)
+  lu.assertEquals(find(profile.calls, "leaf").fn.line, line_of("local function leaf"))
+  local edge
+  for _, one in ipairs(profile.edges) do
+    if profile.functions[one.callee].name == "leaf" then
+      edge = one
+    end
+  end
+  lu.assertEquals(profile.functions[edge.caller].name, "middle")
+  lu.assertEquals(edge.calls, 30)
+end
+
+function TestTrace:test_shares_are_true()
+  tries(function()
+    local profile = profiler.trace(watched_mixture, 0.3)
+    local whole, total = watch.a + watch.b + watch.c, find(profile.calls, "watched").total
+    for name, seconds in pairs(watch) do
+      lu.assertAlmostEquals(100 * find(profile.calls, "spin_" .. name).total / total, 100 * seconds / whole, 3)
+    end
+    lu.assertAlmostEquals(total / whole, 1, 0.1)
+    lu.assertTrue(profile.seconds <= profile.wall)
+  end)
+end
+
+local function countdown(n)
+  if n == 0 then
+    return 0
+  end
+  return 1 + countdown(n - 1)
+end
+
+function TestTrace:test_recursion_counts_time_once()
+  local profile = profiler.trace(countdown, 3000)
+  local row = find(profile.calls, "countdown")
+  lu.assertEquals(row.calls, 3001)
+  lu.assertTrue(row.total <= profile.wall)
+  lu.assertTrue(row.own <= row.total + 1e-9)
+end
+
+function TestTrace:test_tail_calls_and_errors_leave_the_stack_right()
+  local function tail(n)
+    if n == 0 then
+      error("thrown")
+    end
+    return leaf(n) and (function() return 1 end)()
+  end
+  local function run()
+    for i = 0, 50 do
+      pcall(tail, i % 2)
+    end
+    leaf(1)
+  end
+  local profile = profiler.trace(run)
+  lu.assertEquals(find(profile.calls, "tail").calls, 51)
+  for _, edge in ipairs(profile.edges) do -- the last leaf is run's, not below a tail that had ended
+    if profile.functions[edge.callee].name == "leaf" and profile.functions[edge.caller].name == "run" then
+      lu.assertEquals(edge.calls, 1)
+    end
+  end
+end
+
+function TestTrace:test_coroutines_are_not_counted_twice()
+  local function body()
+    for _ = 1, 3 do
+      seventy(timer.now, timer.now() + 0.01)
+      coroutine.yield()
+    end
+  end
+  local function run()
+    local co = coroutine.create(body)
+    for _ = 1, 3 do
+      coroutine.resume(co)
+      twenty(timer.now, timer.now() + 0.01)
+    end
+  end
+  local profile = profiler.trace(run)
+  lu.assertTrue(profile.seconds <= profile.wall)
+  lu.assertTrue(find(profile.calls, "coroutine.resume").own < find(profile.calls, "seventy").total)
+end
+
+function TestTrace:test_the_compiler_is_on_again_and_the_hook_gone()
+  profiler.trace(top)
+  lu.assertTrue(jit.status())
+  lu.assertNil(debug.gethook())
+  pcall(profiler.trace, error, "x")
+  lu.assertTrue(jit.status())
+  lu.assertNil(debug.gethook())
+end
+
+function TestTrace:test_orders()
+  local profile = profiler.trace(top)
+  for _, order in ipairs { "own", "cumulative", "calls" } do
+    lu.assertStrContains(profile:text { sort = order }, "Who calls whom")
+  end
+  lu.assertErrorMsgContains('sort must be "own", "cumulative" or "calls", got size', profile.text, profile,
+    { sort = "size" })
+end
+
+TestLines = {}
+
+local function lined(n)
+  local x = 0
+  for i = 1, n do
+    x = x + i
+    if i % 2 == 0 then
+      x = leaf(x) -- half of them
+    end
+  end
+  return x
+end
+
+function TestLines:test_hits_are_exact()
+  local lines = profiler.lines(lined)
+  lu.assertStrContains(tostring(lines), "has not run yet")
+  lu.assertEquals(lines:run(lined, 10), 60)
+  local hits = {}
+  for _, row in ipairs(lines.rows) do
+    lu.assertEquals(lines.functions[row.fn].name, "lined")
+    hits[row.line] = row.hits
+  end
+  local first = line_of("local function lined")
+  lu.assertEquals(hits[first + 1], 1)
+  lu.assertEquals(hits[first + 3], 10)
+  lu.assertEquals(hits[line_of("-- half of them")], 5)
+  lu.assertStrContains(lines:text(), "x = leaf(x)")
+end
+
+local function spinning_lines(seconds)
+  watch = { 0, 0, 0 }
+  for _ = 1, 10 do
+    local start = timer.now()
+    spin_a(start + seconds * 0.07)
+    local second = timer.now()
+    spin_b(second + seconds * 0.02)
+    local third = timer.now()
+    spin_c(third + seconds * 0.01)
+    watch = { watch[1] + second - start, watch[2] + third - second, watch[3] + timer.now() - third }
+  end
+end
+
+function TestLines:test_shares_are_true()
+  tries(function()
+    local lines = profiler.lines(spinning_lines)
+    lines:run(spinning_lines, 0.3)
+    local seconds = {}
+    for _, row in ipairs(lines.rows) do
+      seconds[row.line] = row.seconds
+    end
+    local first = line_of("local function spinning_lines")
+    local a, b, c = seconds[first + 4], seconds[first + 6], seconds[first + 8]
+    local whole = watch[1] + watch[2] + watch[3]
+    lu.assertAlmostEquals(100 * a / (a + b + c), 100 * watch[1] / whole, 3)
+    lu.assertAlmostEquals(100 * b / (a + b + c), 100 * watch[2] / whole, 3)
+    lu.assertAlmostEquals(100 * c / (a + b + c), 100 * watch[3] / whole, 3)
+  end)
+end
+
+function TestLines:test_errors()
+  lu.assertErrorMsgContains("argument 2 must be a function, got number", profiler.lines, lined, 2)
+  lu.assertErrorMsgContains("only Lua functions have lines", profiler.lines, math.sin)
+end
+
+TestJit = {}
+
+local function closures(n)
+  local t = {}
+  for i = 1, n do
+    t[1] = function() return i end -- a closure in a loop
+  end
+  return t
+end
+
+local function compiles(n)
+  local x = 0
+  for i = 1, n do -- compiles well
+    x = x + i
+  end
+  return x
+end
+
+function TestJit:test_a_known_abort_is_explained_at_its_line()
+  local report = profiler.jit(function()
+    for _ = 1, 50 do
+      closures(500)
+    end
+  end)
+  local found
+  for _, abort in ipairs(report.aborts) do
+    if abort.at_line == line_of("-- a closure in a loop") then
+      found = abort
+    end
+  end
+  lu.assertStrContains(found.text, "a function is made inside the loop")
+  lu.assertStrContains(found.cure, "before the loop")
+  lu.assertStrContains(report:text(), "-- a closure in a loop")
+end
+
+function TestJit:test_compiled_loops_are_named()
+  local report = profiler.jit(compiles, 10000)
+  local mark
+  for _, loop in ipairs(report.loops) do
+    if loop.line == line_of("-- compiles well") then
+      mark = loop.mark
+    end
+  end
+  lu.assertEquals(mark, "compiled")
+end
+
+function TestJit:test_it_needs_the_compiler()
+  pg.jit("off")
+  local ok, message = pcall(profiler.jit, compiles, 10)
+  pg.jit("on")
+  lu.assertFalse(ok)
+  lu.assertStrContains(message, "the JIT compiler is off")
+end
+
+TestExport = {}
+
+local function written(profile, name, kind)
+  local path = os.tmpname() .. name
+  profile:write(path, kind)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  os.remove(path)
+  return text
+end
+
+function TestExport:test_formats_hold_the_same_time()
+  local profile = profiler.trace(mixture, timer.now, 0.05)
+  local folded, sum = written(profile, ".folded"), 0
+  for line in folded:gmatch("[^\n]+") do
+    sum = sum + tonumber(line:match("^.+ (%d+)$"))
+  end
+  lu.assertAlmostEquals(sum * 1e-6, profile.seconds, 0.001)
+  lu.assertStrContains(folded, "mixture (profiler.lua:")
+  local callgrind = written(profile, ".callgrind")
+  sum = 0
+  local skip
+  for line in callgrind:gmatch("[^\n]+") do
+    local cost = line:match("^%d+ (%d+)$")
+    if cost and not skip then
+      sum = sum + tonumber(cost)
+    end
+    skip = line:find("^calls=") ~= nil -- the next line is inclusive
+  end
+  lu.assertAlmostEquals(sum * 1e-9, profile.seconds, 1e-5)
+  local scope = written(profile, ".speedscope.json")
+  lu.assertAlmostEquals(tonumber(scope:match('"endValue":([%d.e-]+)')), profile.seconds, 1e-5)
+  local value = pg.io.parse_json and pg.io.parse_json(scope)
+  if value then
+    lu.assertEquals(#value.shared.frames, #profile.functions)
+  end
+  lu.assertStrContains(written(profile, ".txt"), "Who calls whom")
+end
+
+function TestExport:test_svg_and_html_are_whole_and_escaped()
+  local profile = profiler.trace(mixture, timer.now, 0.01)
+  profile.title = "a <b> & \"c\""
+  for _, text in ipairs { written(profile, ".svg"), written(profile, ".html") } do
+    lu.assertStrContains(text, "a &lt;b&gt; &amp; &quot;c&quot;")
+    lu.assertStrContains(text, "seventy")
+    lu.assertStrContains(text, "</svg>")
+    lu.assertNil(text:find("https?://[^w]")) -- self-contained: nothing but the name of the namespace
+  end
+end
+
+function TestExport:test_what_cannot_be_written_says_so()
+  local profile = profiler.trace(top)
+  lu.assertErrorMsgContains("the format does not follow from the name", profile.write, profile, "x.doc")
+  lu.assertErrorMsgContains('there is no format "pdf"', profile.write, profile, "x.txt", "pdf")
+  lu.assertErrorMsgContains("cannot write /nowhere/x.txt", profile.write, profile, "/nowhere/x.txt")
+  lu.assertErrorMsgContains("has no call stacks", profiler.lines().write, profiler.lines(), "x.svg")
+end
+
+TestCommand = {}
+
+local function output_of(command)
+  local pipe = assert(io.popen(command))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text
+end
+
+local perigee = output_of("readlink /proc/$PPID/exe"):gsub("\n", "")
+
+local function profile_of(script, options, name)
+  local path = os.tmpname() .. (name or "")
+  local file = assert(io.open(path, "w"))
+  file:write(script)
+  file:close()
+  local text = output_of(string.format("'%s' profile %s '%s' one two 2>&1; echo $?", perigee, options, path))
+  os.remove(path)
+  return text
+end
+
+local busy = [[
+local function work(n) local x = 0
+  for i = 1, n do x = x + math.sin(i) end
+  return x
+end
+work(1e5)
+print(...)
+]]
+
+function TestCommand:test_each_kind()
+  for options, expected in pairs { [""] = "Traced", ["--sample"] = "Sampled", ["--lines"] = "for i = 1, n do",
+    ["--jit"] = "loop compiled", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
+    local text = profile_of(busy, options, " ä b.lua")
+    lu.assertStrContains(text, expected)
+    lu.assertStrContains(text, "one\ttwo")
+    lu.assertStrMatches(text, ".*\n0\n")
+  end
+end
+
+function TestCommand:test_a_failing_script_still_gives_its_profile()
+  for _, options in ipairs { "", "--sample", "--lines", "--jit" } do
+    local text = profile_of(busy .. "\nerror('broken')", options)
+    lu.assertStrMatches(text, ".*broken.*\n1\n")
+    lu.assertTrue((text:find("Traced", 1, true) or text:find("Sampled", 1, true) or
+      text:find("JIT compiler:", 1, true)) ~= nil)
+  end
+end
+
+function TestCommand:test_bad_input_is_named()
+  lu.assertStrMatches(profile_of("x = = 1", ""), ".*:1: .*\n1\n")
+  lu.assertStrMatches(output_of("'" .. perigee .. "' profile nowhere.lua 2>&1; echo $?"),
+    "perigee: cannot read nowhere.lua: No such file or directory\n2\n")
+  lu.assertStrMatches(profile_of(busy, "-o /nowhere/x.svg"), "perigee: cannot write /nowhere/x.svg: .*\n2\n")
+  lu.assertStrMatches(profile_of(busy, "--sample --lines"), ".*\n2\n")
+  lu.assertStrMatches(profile_of(busy, "--lines --function wrok"), ".*no function \"wrok\" ran; these did: .*work.*\n1\n")
+end
+
+os.exit(lu.LuaUnit.run())
