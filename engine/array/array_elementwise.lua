@@ -7,7 +7,7 @@ local need_array, kind_of, check_options, check_alive, scalar, dtype_names = kit
 local lowest, highest, exact = kit.lowest, kit.highest, kit.exact
 local ffi = core.ffi
 local format, istype = string.format, ffi.istype
-local type, ipairs = type, ipairs
+local type, ipairs, select = type, ipairs, select
 local kinds, complex_t = kit.kinds, kit.complex_t
 local BOOL, INT64, UINT64 = kit.dtypes.bool, kit.dtypes.int64, kit.dtypes.uint64
 local FLOAT32, FLOAT64, COMPLEX64, COMPLEX128 = kit.dtypes.float32, kit.dtypes.float64, kit.dtypes.complex64,
@@ -153,6 +153,28 @@ local function ternary(name, op, out, a, b, c)
   end
   z = z or scalar(slot, c, weak_dtype(name, ADD, c, of))
   return call(C.pg_array_ternary, out, op, x, y, z)
+end
+
+--- array.result_type(a, b, ...): the dtype in which arrays, dtypes ("int8") and numbers meet in arithmetic.
+function array.result_type(...)
+  local numbers, dtype = {}, nil
+  for i = 1, select("#", ...) do
+    local x = select(i, ...)
+    local a = as_array(x)
+    local one = a and a._dtype or type(x) == "string" and kit.parse_dtype("result_type", x) or nil
+    if one then
+      dtype = dtype and C.pg_array_promote(dtype, one) or one
+    else
+      numbers[#numbers + 1] = x
+    end
+  end
+  if not dtype then
+    fail("result_type: an array or a dtype is expected, got %s", kind_of((...)))
+  end
+  for _, x in ipairs(numbers) do
+    dtype = C.pg_array_promote(dtype, weak_dtype("result_type", ADD, x, dtype))
+  end
+  return dtype_names[dtype]
 end
 
 kit.output, kit.binary, kit.ternary, kit.weak_dtype = output, binary, ternary, weak_dtype

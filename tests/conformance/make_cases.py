@@ -188,7 +188,8 @@ case(G, "x_int64[{ {1, 10} }]:lt(x_uint64), x_int64[{ {1, 10} }]:eq(x_uint64)", 
      X["int64"][:10] == X["uint64"])
 error(G, "array.add(a, b, {out = t_float64})", "")
 error(G, "t_bool - t_bool", "")  # as NumPy
-case(G, "array.result_type('int8', 'uint8') == 'int16'", True)
+case(G, "array.result_type('int8', 'uint8') == 'int16', array.result_type(t_float32, 2) == 'float32', "
+     "array.result_type('int8', 0.5) == 'float64', array.result_type('int64', 'float32', t_complex64) == 'complex128'", True, True, True, True)
 
 # -------------------------------------------------------------------------------------------------------- wraparound ----
 G = "wraparound"
@@ -731,6 +732,166 @@ case(G, "fft.fftshift(v), fft.ifftshift(v), fft.fftshift(a), fft.fftshift(a, 1),
      np.fft.ifftshift(v), np.fft.fftshift(a), np.fft.fftshift(a, 0), np.fft.ifftshift(a, 1))
 case(G, "fft.fft(t_float32), fft.fft(t_complex64)", np.fft.fft(T["float32"]), np.fft.fft(T["complex64"]), tol="rel 1e-6")
 case(G, "fft.fft(t_int32), fft.fft(v[{ {-1, 1, -2} }])", np.fft.fft(T["int32"]), np.fft.fft(v[::-2]), tol=F)
+
+# ------------------------------------------------------------------------------------------ where, clip and rounding ----
+G = "elementwise"
+for p in DTYPES:
+    x = T[p]
+    case(G, f"array.where(mask[{{ {{1, 2}}, {{1, 3}} }}], t_{p}, u_{p}), array.where(t_{p}, t_{p}, u_{p})",
+         np.where(mask[:2, :3], x, U[p]), np.where(x, x, U[p]))
+    if p not in COMPLEX and p != "bool":
+        case(G, f"array.clip(t_{p}, 1, 2), array.clip(t_{p}, u_{p}, 3)", x.clip(1, 2), x.clip(U[p], 3))
+        case(G, f"array.round(t_{p}, 1), array.round(t_{p})", np.round(x, 1), np.round(x))
+for p, q in [("int8", "uint8"), ("int64", "uint64"), ("float32", "int16"), ("float32", "int32"), ("bool", "uint16"),
+             ("complex64", "float64"), ("float32", "complex64")]:
+    case(G, f"array.where(mask[{{ {{1, 2}}, {{1, 3}} }}], t_{p}, t_{q})", np.where(mask[:2, :3], T[p], T[q]))
+    case(G, f"array.where(mask[{{ {{1, 2}}, {{1, 3}} }}], t_{p}, 2)", np.where(mask[:2, :3], T[p], np.asarray(2, "int64" if p == "bool" else p)))
+halves = fixture("halves", np.array([0.5, 1.5, 2.5, -0.5, -1.5, 0.125, 2.675, 1e15 + 0.5, -7.25, 1234.5678]))
+case(G, "array.round(halves), array.round(halves, 1), array.round(halves, 2), array.round(halves, -2)", np.round(halves),
+     np.round(halves, 1), np.round(halves, 2), np.round(halves, -2))
+case(G, "array.nan_to_num(x_float64), array.nan_to_num(x_float32)", np.nan_to_num(X["float64"]), np.nan_to_num(X["float32"]))
+case(G, "array.isclose(n4, n4), array.isclose(n4, n4, {equal_nan = true}), array.isclose(a, a + 1e-6, {rtol = 1e-9})",
+     np.isclose(n4, n4), np.isclose(n4, n4, equal_nan=True), np.isclose(a, a + 1e-6, rtol=1e-9))
+case(G, "x_float64:clip(-2, 5), n4:clip(0, 2), array.clip(array.from{1, 0/0}, 0, 0.5)", X["float64"].clip(-2, 5), n4.clip(0, 2),
+     np.clip([1, np.nan], 0, 0.5))
+
+# --------------------------------------------------------------------------------------- layouts, empty arrays, 0-d ----
+# The same functions on memory in other orders: Fortran's, backwards, in steps, broadcast.
+LAYOUTS = [("a.T", a.T), ("a[{ {-1, 1, -1}, {-1, 1, -2} }]", a[::-1, ::-2]), ("c3:transpose(3, 1, 2)", c3.transpose(2, 0, 1)),
+           ("c3[{ {}, {3, 1, -2}, {2, 4, 2} }]", c3[:, ::-2, 1::2]), ("array.broadcast_to(b[{ 2 }], {3, 4})", np.broadcast_to(b[1], (3, 4))),
+           ("i3.T[{ {1, 4, 3} }]", i3.T[::3])]
+for src, x in LAYOUTS:
+    G = "layouts"
+    x = np.ascontiguousarray(x)
+    case(G, f"{src} + {src}, {src} * 2, -{src}", x + x, x * 2, -x)
+    case(G, f"{src}:gt(1), {src}:abs(), array.sqrt(array.abs({src})), {src}:astype('float32')", x > 1, np.abs(x),
+         np.sqrt(np.abs(x)), x.astype(np.float32))
+    case(G, f"{src}:copy(), {src}:reshape(-1), {src}.T:reshape(-1), {src}:ravel()", x, x.reshape(-1), x.T.reshape(-1), x.ravel())
+    case(G, f"array.concatenate({{{src}, {src}}}, 2), array.stack({{{src}, {src}}}, 1)", np.concatenate([x, x], 1), np.stack([x, x]))
+    case(G, f"array.flip({src}, 1), array.roll({src}, 1, 2), array.roll({src}, 2), array.tile({src}, 2)", np.flip(x, 0), np.roll(x, 1, 1),
+         np.roll(x, 2), np.tile(x, 2))
+    case(G, f"{src}[{src}:gt(1)], array.where({src}:gt(1), {src}, 0)", x[x > 1], np.where(x > 1, x, 0))
+    case(G, f"{src}[array.from({{2, 1, 2}}, 'int64')], array.take({src}, array.from({{2, 1}}, 'int64'), 2)", x[[1, 0, 1]], x[:, [1, 0]])
+    case(G, f"array.diff({src}), array.diff({src}, {{axis = 1}}), array.unique({src}), array.isin({src}, {{2, 3}})", np.diff(x),
+         np.diff(x, axis=0), np.unique(x), np.isin(x, [2, 3]))
+    case(G, f"(array.histogram({src}, {{bins = 4, range = {{-5, 11}}}})), array.digitize({src}, {{-2, 0, 2.5}})",
+         np.histogram(x, 4, (-5, 11))[0], np.digitize(x, [-2, 0, 2.5]) + 1)
+    if x.ndim == 2:
+        case(G, f"array.matmul({src}, {src}.T), array.diag({src}), array.tril({src})", x @ x.T, np.diag(x), np.tril(x), tol="rel 1e-13")
+    G = "reduction layouts"
+    case(G, f"{src}:sum(), {src}:sum(1), {src}:sum(-1), {src}:mean{{axis = {{1, 2}}}}", x.sum(), x.sum(0), x.sum(-1), x.mean((0, 1)),
+         tol=FLOAT_TOL)
+    case(G, f"{src}:min(), {src}:max(2), {src}:argmax(), {src}:argmin(1)", x.min(), x.max(1), int(x.argmax()) + 1, x.argmin(0) + 1)
+    case(G, f"{src}:cumsum(), {src}:cumsum(1), {src}:cumprod(2)", x.cumsum(), x.cumsum(0), x.cumprod(1), tol=FLOAT_TOL)
+    case(G, f"{src}:var(1), {src}:std(), {src}:any(2), {src}:count_nonzero(1)", x.var(0), x.std(), x.any(1), np.count_nonzero(x, axis=0),
+         tol=FLOAT_TOL)
+    case(G, f"array.sort({src}), array.sort({src}, 1), array.argsort({src}, {{axis = 1, stable = true}})", np.sort(x), np.sort(x, 0),
+         np.argsort(x, 0, kind="stable") + 1)
+    case("quantiles", f"array.median({src}), array.median({src}, 1), array.quantile({src}, 0.3, {{axis = 2}})", np.median(x),
+         np.median(x, 0), np.quantile(x, 0.3, axis=1), tol=FLOAT_TOL)
+G = "layouts"
+z = np.zeros((2, 0, 3))
+fixture("z203", z)
+case(G, "z203 + 1, z203:gt(0), z203.T, z203:reshape(0), z203:reshape(3, 0), array.sqrt(z203)", z + 1, z > 0, z.T, z.reshape(0), z.reshape(3, 0),
+     np.sqrt(z))
+case(G, "array.concatenate({z203, z203}, 2), array.stack{e0, e0}, array.tile(e0, 3), array.roll(e0, 1), array.flip(z203)",
+     np.concatenate([z, z], 1), np.stack([e23[:, 0], e23[:, 0]]), np.zeros(0), np.zeros(0), z)
+case(G, "e0[e0:gt(0)], array.unique(e0), array.diff(e0), array.isin(e0, {1}), array.where(e0:gt(0), e0, 1), array.searchsorted(e0, v)",
+     np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros(0), np.ones(7, np.int64))
+case(G, "array.matmul(array.zeros(2, 0), array.zeros(0, 3)), array.matmul(array.zeros(0, 2), array.zeros(2, 3))", np.zeros((2, 3)),
+     np.zeros((0, 3)))
+case(G, "array.bincount(array.zeros(0, 'int64')), (array.histogram(e0, 3)), array.trapz(e0)", np.zeros(0, np.int64), np.zeros(3, np.int64), 0.0)
+case(G, "a[a:gt(100)], a[{ {2, 1} }], a[array.zeros(0, 'int64')]", a[a > 100], a[1:1], a[np.zeros(0, np.int64)])
+case("reduction layouts", "z203:sum(), z203:sum(2), z203:prod(2), z203:sum(1), z203:mean{axis = 1}", 0.0, z.sum(1), z.prod(1), z.sum(0), z.mean(0))
+case("reduction layouts", "z203:all(2), z203:any(2), z203:cumsum(2), z203:max(1), array.sort(z203, 2)", z.all(1), z.any(1), z.cumsum(1), z.max(0),
+     np.sort(z, 1))
+error("reduction layouts", "z203:max(2)", "")
+error("reduction layouts", "z203:argmin(2)", "")
+zero = np.float64(2.5)
+case(G, "array.full({}, 2.5) + 1, array.full({}, 2.5) * v, array.sqrt(array.full({}, 4)), array.full({}, 2.5):reshape(1, 1)", np.asarray(3.5),
+     2.5 * v, np.asarray(2.0), np.array([[2.5]]))
+case(G, "array.full({}, 2.5):gt(2), array.full({}, 7):astype('int8'), array.full({}, 3):expand_dims(1), array.broadcast_to(array.full({}, 3), {2})",
+     np.asarray(True), np.asarray(7, np.int8), np.array([3.0]), np.array([3.0, 3]))
+case(G, "array.full({}, 3):ravel(), array.full({}, 3):copy(), array.stack{array.full({}, 3), array.full({}, 4)}", np.array([3.0]), np.asarray(3.0),
+     np.array([3.0, 4]))
+case("reduction layouts", "array.full({}, 3):sum(), array.full({}, 3):max(), array.full({}, 3):mean(), array.full({}, 3):argmax()", 3.0, 3.0, 3.0, 1)
+
+# -------------------------------------------------------------------------------------------------- more statistics ----
+G = "statistics"
+for p in DTYPES[1:11]:
+    x, f = np.sort(X[p][:10]), np.abs(T[p]).reshape(-1)
+    fixture("s_" + p, x)
+    n = "array.abs(t_%s):reshape(6)" % p
+    case(G, f"array.searchsorted(s_{p}, x_{p}), array.searchsorted(s_{p}, x_{p}, 'right')", np.searchsorted(x, X[p]) + 1,
+         np.searchsorted(x, X[p], "right") + 1)
+    u, first, inverse, counts = np.unique(f, True, True, True)
+    case(G, f"array.unique({n}, {{index = true, inverse = true, counts = true}})", u, first + 1, inverse + 1, counts)
+    # (+ 0: of 0 and -0 either may stay.)
+    case(G, f"array.unique(x_{p} + 0), array.isin(x_{p}, s_{p}[{{ {{1, 4}} }}]), array.diff(x_{p}, 2)", np.unique(X[p] + X[p].dtype.type(0)), np.isin(X[p], x[:4]),
+         np.diff(X[p], 2))
+    case(G, f"array.convolve(t_{p}:reshape(6), u_{p}), array.correlate(t_{p}:reshape(6), u_{p}, 'same')", np.convolve(T[p].reshape(-1), U[p]),
+         np.correlate(T[p].reshape(-1), U[p], "same"), tol="rel 1e-6" if p == "float32" else "rel 1e-14")
+    case(G, f"array.histogram({n}, {{bins = 3, range = {{0, 4}}}})", np.histogram(f, 3, (0, 4))[0],
+         np.histogram(f, 3, (0, 4))[1].astype(np.float32 if p == "float32" else np.float64), tol="ulp 1")
+    case("reduction layouts", f"array.histogram({n}, 4)", *np.histogram(f, 4), tol="rel 1e-6" if p == "float32" else "ulp 2")
+    case(G, f"array.gradient(t_{p}, {{axis = 2}}), array.trapz(t_{p}, {{axis = 1}})",
+         np.gradient(T[p].astype(np.float32 if p == "float32" else np.float64), axis=1),
+         np.trapezoid(T[p].astype(np.float32 if p == "float32" else np.float64), axis=0), tol="rel 1e-6" if p == "float32" else "rel 1e-14")
+    case(G, f"array.cov(t_{p}), array.average(t_{p}, {{axis = 2, weights = array.range(3)}})", np.cov(T[p].astype(np.float64)),
+         np.average(T[p].astype(np.float64), axis=1, weights=[1, 2, 3]), tol="rel 1e-6")
+    if p in INTS:
+        case(G, f"array.bincount({n}), array.bincount({n}, {{weights = array.range(6), minlength = 8}})", np.bincount(f.astype(np.int64)),
+             np.bincount(f.astype(np.int64), np.arange(1.0, 7), 8))
+for p in COMPLEX:
+    x = T[p].reshape(-1)
+    case(G, f"array.convolve(t_{p}:reshape(6), u_{p}), array.correlate(t_{p}:reshape(6), u_{p}, 'full'), array.correlate(u_{p}, t_{p}:reshape(6), 'same')",
+         np.convolve(x, U[p]), np.correlate(x, U[p], "full"), np.correlate(U[p], x, "same"), tol="rel 1e-6" if p == "complex64" else "rel 1e-14")
+    case(G, f"array.unique(array.concatenate{{t_{p}:reshape(6), t_{p}:reshape(6)}}), array.diff(t_{p})", np.unique(x), np.diff(T[p]))
+case(G, "array.cov(t_complex128), array.corrcoef(t_complex128)", np.cov(T["complex128"]), np.corrcoef(T["complex128"]), tol="rel 1e-13")
+case(G, "array.unique(n4), array.diff(n4), array.isin(n4, {4, 0/0}), array.trapz(n4, {axis = 2})", np.unique(n4), np.diff(n4), np.isin(n4, [4, np.nan]),
+     np.trapezoid(n4, axis=1))
+case(G, "array.searchsorted(array.from{1, 2, 0/0}, n4), array.digitize(n4, {0, 2})", np.searchsorted([1, 2, np.nan], n4) + 1, np.digitize(n4, [0, 2]) + 1)
+case(G, "(array.histogram(n4, {bins = 3, range = {-2, 4}}))", np.histogram(n4, 3, (-2, 4))[0])
+case(G, "array.convolve(array.from{1, 1/0, 2}, array.from{1, -1}), array.convolve(array.from{1, 2}, array.from{0/0, 1})",
+     np.convolve([1, np.inf, 2], [1, -1]), np.convolve([1, 2], [np.nan, 1]))
+case(G, "array.diff(a, {prepend = 0}), array.diff(a, {append = a[{ {}, {1, 1} }]}), array.diff(v, 3), array.diff(mask)", np.diff(a, prepend=0),
+     np.diff(a, append=a[:, :1]), np.diff(v, 3), np.diff(mask))
+case(G, "array.gradient(a)", *np.gradient(a), tol="rel 1e-14")
+case(G, "array.gradient(a, 2, array.from{0, 1, 1.5, 4})", *np.gradient(a, 2, np.array([0, 1, 1.5, 4])), tol="rel 1e-14")
+case(G, "array.gradient(v, {edge_order = 2}), array.gradient(fp, xp, {edge_order = 2})", np.gradient(v, edge_order=2), np.gradient(fp, xp, edge_order=2),
+     tol="rel 1e-13")
+case(G, "array.trapz(c3, array.from{0, 1, 3}, {axis = 2}), array.trapz(b, a), array.trapz(b, a, {axis = 1})", np.trapezoid(c3, [0, 1, 3], axis=1),
+     np.trapezoid(b, a), np.trapezoid(b, a, axis=0), tol="rel 1e-13")
+case(G, "array.interp(array.from{-190, 5, 350}, {0, 90, 180, 270}, {0, 1, 0, -1}, {period = 360})",
+     np.interp([-190, 5, 350], [0, 90, 180, 270], [0, 1, 0, -1], period=360), tol="rel 1e-14")
+case(G, "array.interp(a, xp, fp), array.interp(0/0, xp, fp), array.interp(array.from{1, 2}, {1, 2}, {0, 1/0})", np.interp(a, xp, fp), np.nan,
+     np.interp([1, 2], [1, 2], [0, np.inf]))
+case(G, "array.cov(v), array.cov(v, w), array.cov(b, {rowvar = false, bias = true}), array.corrcoef(v, w)", float(np.cov(v)), np.cov(v, w),
+     np.cov(b, rowvar=False, bias=True), np.corrcoef(v, w), tol="rel 1e-13")
+case(G, "array.cov(b, {fweights = array.from({1, 2, 1, 3}, 'int64')}), array.cov(b, {aweights = array.from{0.5, 2, 1, 3}, ddof = 0})",
+     np.cov(b, fweights=[1, 2, 1, 3]), np.cov(b, aweights=[0.5, 2, 1, 3], ddof=0), tol="rel 1e-13")
+case(G, "array.average(a), array.average(a, 1), array.average(c3, {axis = 3, weights = array.abs(c3)})", np.average(a), np.average(a, 0),
+     np.average(c3, axis=2, weights=np.abs(c3)), tol="rel 1e-14")
+h, edges = np.histogram(v, 4, weights=w)
+case(G, "array.histogram(v, 4, {weights = w})", h, edges, tol="rel 1e-13")
+case(G, "(array.histogram(v, {-3, 0, 1, 5}, {density = true}))", np.histogram(v, [-3.0, 0, 1, 5], density=True)[0], tol="rel 1e-13")
+error(G, "array.convolve(v, e0)", "empty")
+error(G, "array.bincount(array.from({-1}, 'int32'))", "is -1")
+error(G, "array.bincount(v)", "integers")
+error(G, "array.histogram(n4, 3)", "not finite")
+error(G, "array.histogram(v, {3, 2})", "ascending")
+error(G, "array.interp(1, {1, 2}, {1})", "xp has 2 points and fp 1")
+error(G, "array.gradient(array.ones(1))", "at least 2")
+error(G, "array.digitize(v, {1, 3, 2})", "ascending or descending")
+error(G, "array.average(v, {weights = v - v})", "add up to 0")
+error(G, "array.cov(v, a)", "observations")
+
+# ---------------------------------------------------------------------------------------------------------- creation ----
+G = "creation"
+case(G, "array.linspace(0, 1, 5, {endpoint = false}), array.logspace(0, 4, 5, {base = 2}), array.geomspace(-1, -1000, 4)",
+     np.linspace(0, 1, 5, endpoint=False), np.logspace(0, 4, 5, base=2), np.geomspace(-1, -1000, 4), tol="ulp 4")
+case(G, "array.linspace(3, 4, 1), array.linspace(3, 4, 0), array.logspace(1, 2, 3, 'float32'), array.geomspace(2, 3, 4, {endpoint = false})",
+     np.linspace(3, 4, 1), np.linspace(3, 4, 0), np.logspace(1, 2, 3, dtype=np.float32), np.geomspace(2, 3, 4, endpoint=False), tol="ulp 4")
 
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, "cases.txt"), "w") as out:
