@@ -160,9 +160,15 @@ void retain(pg_block *block) {
 }
 
 void release(pg_block *block) {
-  if (!block || std::atomic_ref(block->references).fetch_sub(1, std::memory_order_acq_rel) != 1)
+  if (!block)
     return;
-  std::atomic_ref(block->generation).fetch_add(1, std::memory_order_release);
+  // The last reference is this one: nobody else can change the count, and a locked instruction is saved (twice).
+  const std::atomic_ref references(block->references);
+  if (references.load(std::memory_order_acquire) != 1 && references.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
+  references.store(0, std::memory_order_relaxed);
+  const std::atomic_ref generation(block->generation);
+  generation.store(generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if (block->release) {
     block->release(block->memory, block->context);
   } else {

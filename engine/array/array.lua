@@ -66,7 +66,7 @@ local function call(f, out, ...)
   check(status)
   if collect[0] ~= 0 then
     collect[0] = 0
-    core.collect()
+    core.collect_cycle()
   end
   return out
 end
@@ -1289,7 +1289,7 @@ local function metatable(index, newindex)
 end
 
 local array_meta = metatable(array_index, array_newindex)
-array_meta.__gc = C.pg_array_release
+array_meta.__gc = core.release_array
 ffi.metatype(array_t, array_meta)
 ffi.metatype(row_t, metatable(row_index, row_newindex))
 

@@ -230,6 +230,30 @@ template <int N> struct Run {
   }
 };
 
+// What most calls are: a new small array from row-major ones of its shape, or from numbers. Saves the walk, a fifth of
+// the time that an operation on a few elements takes.
+template <int N>
+bool run_simple(const Kernel &kernel, const std::array<const pg_array *, N> &arrays,
+                const std::array<int32_t, N> &dtypes) {
+  const pg_array &out = *arrays[N - 1];
+  if (out._size == 0 || out._size >= costly.least || out._dtype != dtypes[N - 1])
+    return false;
+  Loop loop{};
+  loop.outer = 1;
+  loop.inner = out._size;
+  for (int n = 0; n < N; ++n) {
+    const pg_array &a = *arrays[n];
+    const bool number = a._ndim == 0 && out._ndim > 0 && !kernel.adjacent();
+    if (a._dtype != dtypes[n] ||
+        !(number || (a._ndim == out._ndim && std::equal(a._shape, a._shape + a._ndim, out._shape) && is_contiguous(a))))
+      return false;
+    loop.data[n] = a._data;
+    loop.inner_stride[n] = number ? 0 : 1;
+  }
+  kernel(loop);
+  return true;
+}
+
 template <int N>
 void run(const Kernel &kernel, const Shape &shape, const std::array<const pg_array *, N> &arrays,
          const std::array<int32_t, N> &dtypes) {
@@ -388,7 +412,10 @@ void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, cons
     return binary(out, collect, PG_MULTIPLY, a, a);
   const Shape shape = broadcast(a, b);
   const int32_t result = gives_bool(op) ? static_cast<int32_t>(PG_BOOL) : dtype;
+  const bool fresh = !out->_block;
   prepare(out, collect, result, shape);
+  if (fresh && run_simple<3>(kernel, {&a, &b, out}, {dtype, dtype, result}))
+    return;
   Array copy_a, copy_b;
   const pg_array *pa = &a, *pb = &b;
   if (clashes(*out, a))
@@ -444,7 +471,10 @@ void unary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a) {
   Shape shape;
   shape.ndim = a._ndim;
   std::copy_n(a._shape, a._ndim, shape.lengths);
+  const bool fresh = !out->_block;
   prepare(out, collect, kernel.to, shape);
+  if (fresh && run_simple<2>(kernel, {&a, out}, {dtype, kernel.to}))
+    return;
   Array copy_a;
   const pg_array *pa = &a;
   if (clashes(*out, a))

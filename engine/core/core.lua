@@ -203,12 +203,22 @@ function core.on_error(value)
 end
 
 -- ------------------------------------------------------------------------------------------------------- memory ------
---- A full garbage collection: what to call when an allocation returned its collect flag. At its end it runs the
---- finalisers of cdata, which release the arrays' memory.
+--- A full garbage collection: what to call when memory is exhausted. At its end it runs the finalisers of cdata, which
+--- release the arrays' memory.
 function core.collect()
   collectgarbage()
   C.pg_memory_collected(collectgarbage("count") * 1024)
 end
+
+--- What to call when an allocation returned its collect flag: completes one cycle of the collector. What died after a
+--- cycle in progress began is left to the next; a full collection sweeps twice, which takes half as much again.
+function core.collect_cycle()
+  collectgarbage("step", 1e6)
+  C.pg_memory_collected(collectgarbage("count") * 1024)
+end
+
+--- The finaliser of arrays (their cdata): a C function, since a call through the FFI by the collector takes 0.2 us more.
+core.release_array = boot.release_array
 
 -- ------------------------------------------------------------------------------------------------------ loading ------
 -- Loads text (never bytecode) under a unique chunk name, which is how functions are found again for compilation.

@@ -5,15 +5,15 @@ const char *pg_last_message(void);
 /* Keeps a message for pg_last_message: for plugins, which fail as the engine does. */
 void pg_set_last_message(const char *message);
 
-/* Accounts bytes of memory outside the Lua heap to the calling thread's current VM. *collect becomes 1 when so much
-   has been taken since the last collection that the caller should run a full garbage collection (core.collect).
+/* Accounts bytes of memory outside the Lua heap to the calling thread's current VM. *collect becomes 1 when it has grown
+   so much since the last collection that the caller should collect garbage (core.collect_cycle).
    PG_ERROR_MEMORY when the VM's limit would be exceeded: collect, try once more, then fail. */
 int32_t pg_memory_reserve(int64_t bytes, int32_t *collect);
 /* Gives accounted bytes back, to the VM whose id pg_memory_owner returned when they were reserved. */
 void pg_memory_release(int64_t bytes, int64_t owner);
 /* Id of the calling thread's current VM, 0 where there is none (memory of C++ hosts is not accounted). */
 int64_t pg_memory_owner(void);
-/* Tells the accounting that a full collection has just been done, and the bytes of the Lua heap after it. */
+/* Tells the accounting that garbage has just been collected, and the bytes of the Lua heap after it. */
 void pg_memory_collected(int64_t heap);
 
 /* How many threads parallel work of this process may use (1 to 1024). */

@@ -12,19 +12,21 @@
 namespace perigee::core {
 namespace {
 
-// Collect when this much has been taken outside the Lua heap since the last collection: LuaJIT's collector sees only
-// the 168-byte struct of an array, so a loop of 100 MB temporaries would otherwise never be collected. The floor keeps
-// programs with small arrays from collecting all the time: a collection takes some 0.2 ns for each byte of the Lua heap
-// (40 us for the 190 KiB of an empty script) and operations fill some 10 GB/s, so at 22 times the heap it costs a
-// tenth. More is no better: garbage larger than the caches makes every new array a cache miss. a + b of 100000 elements
-// took 60 us with a floor of 4 MiB, 78 with 8, 104 with 16 or more.
-constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 22;
+// Collect when arrays hold so much more than after the last collection: LuaJIT's collector sees only the 168-byte struct of
+// an array, so a loop of 100 MB temporaries would otherwise never be collected. The floor keeps programs with small arrays
+// from collecting all the time: a collection takes some 0.1 ns for each byte of the Lua heap (30 us for the 270 KiB of a
+// small script) and operations fill some 10 GB/s, so at 22 times the heap it costs a twentieth. More is no better: garbage
+// larger than the caches makes every new array a cache miss. a + b of 100000 elements takes 25 us into the same memory
+// each time, 26 by turns into 4 MB, 29 into 8, 57 into 16 (beside a second-level cache of 1 MiB, a third of 32). What is
+// released by hand or by LuaJIT's own collections does not count.
+constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 12;
 
 struct Account {
   std::atomic<int64_t> id{0}; // 0: free
-  std::atomic<int64_t> lua{0}, outside{0}, since_collection{0};
+  std::atomic<int64_t> lua{0}, outside{0};
+  std::atomic<int64_t> collected{0}; // `outside` after the last collection, or less
   std::atomic<bool> refused{false};
-  std::atomic<int64_t> floor{most_floor};
+  std::atomic<int64_t> floor{least_floor};
   int64_t limit = 0;
 };
 
@@ -56,9 +58,9 @@ int64_t open_account(int64_t limit) {
       account = new Account; // kept for the life of the process, see above
       table[slot].store(account, std::memory_order_release);
     }
-    account->lua = account->outside = account->since_collection = 0;
+    account->lua = account->outside = account->collected = 0;
     account->refused = false;
-    account->floor = most_floor;
+    account->floor = least_floor;
     account->limit = limit;
     int64_t id = ++serial * slots + slot;
     account->id.store(id, std::memory_order_release);
@@ -120,7 +122,8 @@ extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
   Account *account = find(current);
   if (!account)
     return PG_OK;
-  int64_t total = account->outside.fetch_add(bytes) + bytes + account->lua.load();
+  const int64_t outside = account->outside.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  const int64_t total = outside + account->lua.load(std::memory_order_relaxed);
   if (account->limit > 0 && total > account->limit) {
     account->outside.fetch_sub(bytes);
     account->refused = true;
@@ -131,20 +134,21 @@ extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
                   double(bytes) / (1 << 20), double(total) / (1 << 20), double(account->limit) / (1 << 20));
     return perigee::set_last_error(PG_ERROR_MEMORY, message);
   }
-  int64_t threshold = account->floor.load(std::memory_order_relaxed);
-  if (account->limit > 0 && account->limit / 4 < threshold)
-    threshold = account->limit / 4;
-  if (int64_t live = account->outside.load() / 2;
-      live > threshold && (account->limit == 0 || live < account->limit / 4))
-    threshold = live;
-  if (account->since_collection.fetch_add(bytes) + bytes > threshold)
+  const int64_t collected = account->collected.load(std::memory_order_relaxed);
+  int64_t threshold = std::max(account->floor.load(std::memory_order_relaxed), collected / 4);
+  if (account->limit > 0)
+    threshold = std::min(threshold, account->limit / 4);
+  if (outside - collected > threshold)
     *collect = 1;
   return PG_OK;
 }
 
 extern "C" void pg_memory_release(int64_t bytes, int64_t owner) {
-  if (Account *account = find(owner))
-    account->outside.fetch_sub(bytes);
+  if (Account *account = find(owner)) {
+    const int64_t outside = account->outside.fetch_sub(bytes, std::memory_order_relaxed) - bytes;
+    if (outside < account->collected.load(std::memory_order_relaxed))
+      account->collected.store(outside, std::memory_order_relaxed);
+  }
 }
 
 extern "C" int64_t pg_memory_owner(void) {
@@ -154,7 +158,7 @@ extern "C" int64_t pg_memory_owner(void) {
 extern "C" void pg_memory_collected(int64_t heap) {
   age_memory();
   if (Account *account = find(current)) {
-    account->since_collection = 0;
+    account->collected = account->outside.load();
     account->floor = std::clamp(heap * floor_per_heap, least_floor, most_floor);
   }
 }
