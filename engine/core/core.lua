@@ -241,20 +241,21 @@ local loaded = {}  -- name -> module table
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
 local module_names = { array = true, bench = true, collections = true, fft = true, io = true, linalg = true,
-  random = true, timer = true }
+  profiler = true, random = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]
 end
 
 -- A misspelt function is named at once, instead of as "a nil value" that is called. A module may have hints of its own:
--- module._missing(key) gives what follows, or nil.
+-- module._missing(key) gives what follows. module._optional names fields that may be nil.
 local function name_what_is_missing(name, module)
   if getmetatable(module) then
     return
   end
   setmetatable(module, { __index = function(_, key)
-    if type(key) ~= "string" or sub(key, 1, 1) == "_" then
+    local optional = rawget(module, "_optional")
+    if type(key) ~= "string" or sub(key, 1, 1) == "_" or (optional and optional[key]) then
       return nil
     end
     local missing = rawget(module, "_missing")

@@ -5,7 +5,7 @@ local ffi = core.ffi
 local format, match, find, gsub, sub, rep = string.format, string.match, string.find, string.gsub, string.sub, string.rep
 local concat, sort, floor, max, min = table.concat, table.sort, math.floor, math.max, math.min
 
-local profiler = {}
+local profiler = { _optional = { last = true } }
 local kit = { profiler = profiler, natives = core.natives.profiler }
 
 -- ------------------------------------------------------------------------------------------------------- sources -----
