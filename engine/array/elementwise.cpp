@@ -38,8 +38,8 @@ void require_holds(int32_t from, int32_t to) {
                         dtype_name(to) + "; take their real part (a:real()) or magnitude (a:abs()) first");
   if (kind(from) > kind(to))
     throw ArgumentError(std::string(dtype_name(from)) + " values cannot be written into an array of dtype " +
-                        dtype_name(to) + "; convert them first (astype(\"" + dtype_name(to) +
-                        "\")) or write into a " + dtype_name(from) + " array");
+                        dtype_name(to) + "; convert them first (astype(\"" + dtype_name(to) + "\")) or write into a " +
+                        dtype_name(from) + " array");
 }
 
 [[noreturn]] void does_not_fit(int32_t from, int32_t to) {
@@ -394,6 +394,26 @@ bool gives_bool(int32_t op) {
   return op >= PG_EQ && op <= PG_GE;
 }
 
+void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, const pg_array &b);
+
+// Compares uint64 with signed integers, which meet in float64, exactly: as uint64 where those are not negative.
+void compare_signs(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, const pg_array &b) {
+  const bool first = a._dtype != PG_UINT64; // is signed
+  const Array wide = copy(first ? a : b, PG_INT64, collect);
+  pg_array bits = *wide;
+  bits._dtype = PG_UINT64;
+  Array equal_signs, negative;
+  binary(equal_signs.get(), collect, op, first ? bits : a, first ? b : bits);
+  int64_t nothing = 0;
+  pg_array zero{};
+  zero._data = &nothing;
+  zero._size = 1;
+  zero._dtype = PG_INT64;
+  binary(negative.get(), collect, PG_LT, *wide, zero);
+  const bool holds = op == PG_NE || (op != PG_EQ && first); // where the signed one is negative
+  binary(out, collect, holds ? PG_BITWISE_OR : PG_GT, *equal_signs, *negative);
+}
+
 void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, const pg_array &b) {
   require_alive(a);
   require_alive(b);
@@ -402,6 +422,8 @@ void binary(pg_array *out, int32_t *collect, int32_t op, const pg_array &a, cons
   if (op == PG_GT || op == PG_GE)
     return binary(out, collect, op == PG_GT ? PG_LT : PG_LE, b, a);
   const int32_t dtype = working_dtype(op, promote(a._dtype, b._dtype));
+  if (gives_bool(op) && dtype == PG_FLOAT64 && kind(a._dtype) == 1 && kind(b._dtype) == 1)
+    return compare_signs(out, collect, op, a, b);
   const Kernel kernel = binary_kernel(op, dtype);
   if (!kernel)
     no_such_operation(binary_names[op], dtype);

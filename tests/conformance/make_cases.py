@@ -186,6 +186,10 @@ case(G, "t_uint8:lt(300), t_int8:gt(-1000), t_uint8:eq(-1)", T["uint8"] < 300, T
 case(G, "x_uint64:gt(x_uint64 - x_uint64), x_uint64:eq(x_uint64:copy())", X["uint64"] > 0, X["uint64"] == X["uint64"])
 case(G, "x_int64[{ {1, 10} }]:lt(x_uint64), x_int64[{ {1, 10} }]:eq(x_uint64)", X["int64"][:10] < X["uint64"],
      X["int64"][:10] == X["uint64"])
+for p, q in [("int64", "uint64"), ("uint64", "int64"), ("int8", "uint64"), ("uint64", "int32")]:
+    x, y = X[p].reshape(-1, 1), X[q]
+    for name, f in [("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal), ("gt", np.greater), ("ge", np.greater_equal)]:
+        case(G, f"array.{name}(x_{p}:reshape({x.size}, 1), x_{q})", f(x, y))
 error(G, "array.add(a, b, {out = t_float64})", "")
 error(G, "t_bool - t_bool", "")  # as NumPy
 case(G, "array.result_type('int8', 'uint8') == 'int16', array.result_type(t_float32, 2) == 'float32', "

@@ -10,7 +10,7 @@ local array = pg.array
 
 local programs = tonumber(os.getenv("PERIGEE_PROGRAMS") or 4000)
 local only = tonumber(os.getenv("PERIGEE_SEED"))
--- Steps with masks, index arrays, concatenate, sort and cumsum: not compared yet with functions that are finished.
+-- Steps with sort and cumsum: not compared yet with functions that are finished.
 local later = os.getenv("PERIGEE_LATER")
 
 -- --------------------------------------------------------------------------------------------------------- random ----
@@ -644,11 +644,7 @@ function steps.reduce()
     name == "sum" and (result == "float32" and 1e-5 or result == "float64" and 1e-13) or nil, scales)
 end
 
--- What may not be there yet: each with its condition.
 function steps.mask()
-  if not later or not array.where then
-    return
-  end
   local x, y = pick(vars), pick(vars)
   if y.m.dtype ~= "bool" or shape_text(x.m.shape) ~= shape_text(y.m.shape) then
     return
@@ -664,9 +660,6 @@ function steps.mask()
 end
 
 function steps.assign_mask()
-  if not later or not array.where then
-    return
-  end
   local x, y = pick(vars), pick(vars)
   if y.m.dtype ~= "bool" or x.m.dtype == "bool" or x.m.buffer == y.m.buffer or
     shape_text(x.m.shape) ~= shape_text(y.m.shape) then
@@ -685,9 +678,6 @@ function steps.assign_mask()
 end
 
 function steps.fancy()
-  if not later or not array.take then
-    return
-  end
   local x = pick(vars)
   local n = x.m.shape[1]
   if n == 0 or count(x.m.shape) == 0 then
@@ -710,9 +700,6 @@ function steps.fancy()
 end
 
 function steps.concatenate()
-  if not later or not array.concatenate then
-    return
-  end
   local x, y = pick(vars), pick(vars)
   if #x.m.shape ~= #y.m.shape then
     return
@@ -731,6 +718,358 @@ function steps.concatenate()
   write("x%d = array.concatenate{%s, %s}", #vars + 1, x.name, y.name)
   add_var(array.concatenate { x.a, y.a },
     new_model(dtype, { x.m.shape[1] + y.m.shape[1], unpack(x.m.shape, 2) }, list))
+end
+
+-- A view of a random variable, or the variable itself: Perigee's, the reference's, and its text.
+local function random_operand()
+  local x = pick(vars)
+  if random(0, 1) == 1 then
+    local spec, words, v = random_view(x)
+    if spec then
+      return x.a[spec], v, x.name .. "[" .. words .. "]", x
+    end
+  end
+  return x.a, x.m, x.name, x
+end
+
+-- Writes the result of an operation into a view, which may overlap its operands.
+function steps.out()
+  local a, m, words = random_operand()
+  local b, n, other_words = random_operand()
+  local c, target, target_words, x = random_operand()
+  local name = pick { "add", "subtract", "multiply", "minimum", "maximum" }
+  local shape = broadcast_shape(m.shape, n.shape)
+  local dtype = promote(m.dtype, n.dtype)
+  if not shape or shape_text(shape) ~= shape_text(target.shape) or promote(dtype, target.dtype) ~= target.dtype or
+    dtype == "bool" and name == "subtract" then
+    return
+  end
+  local list = binary_values(name, m, n, dtype, shape)
+  for i = 1, #list do
+    list[i] = convert(list[i], dtype, target.dtype)
+  end
+  write("array.%s(%s, %s, {out = %s})", name, words, other_words, target_words)
+  put(target, list)
+  array[name](a, b, { out = c })
+  check(x.name, x.a, x.m)
+end
+
+local function unary_value(name, e, dtype)
+  if name == "negative" then
+    e = -e
+  elseif name == "square" then
+    e = e * e
+  elseif kind[dtype] ~= "uint" and e < 0 then
+    e = -e
+  end
+  return kind[dtype] == "float" and single(e, dtype) or kind[dtype] ~= "float" and wrap(e, dtype)
+end
+
+-- A function in place, or from one part of an array into another.
+function steps.unary_into()
+  local a, m, words = random_operand()
+  local c, target, target_words, x = random_operand()
+  local name = pick { "negative", "abs", "square" }
+  if random(0, 1) == 1 then
+    if target.dtype == "bool" then
+      return
+    end
+    local list = elements(target)
+    for i, e in ipairs(list) do
+      list[i] = unary_value(name, e, target.dtype)
+    end
+    write("%s:%s_()", target_words, name)
+    put(target, list)
+    c[name .. "_"](c)
+  else
+    if m.dtype == "bool" or shape_text(m.shape) ~= shape_text(target.shape) or promote(m.dtype, target.dtype) ~= target.dtype then
+      return
+    end
+    local list = elements(m)
+    for i, e in ipairs(list) do
+      list[i] = convert(unary_value(name, e, m.dtype), m.dtype, target.dtype)
+    end
+    write("array.%s(%s, {out = %s})", name, words, target_words)
+    put(target, list)
+    array[name](a, { out = c })
+  end
+  check(x.name, x.a, x.m)
+end
+
+function steps.where()
+  local a, m, words = random_operand()
+  local b, n, other_words = random_operand()
+  local mask, k, mask_words = random_operand()
+  local shape = broadcast_shape(m.shape, n.shape)
+  shape = shape and broadcast_shape(shape, k.shape)
+  if not shape or #shape > 4 then
+    return
+  end
+  local dtype = promote(m.dtype, n.dtype)
+  local p, q, c = elements(broadcast(m, shape)), elements(broadcast(n, shape)), elements(broadcast(k, shape))
+  for i = 1, #p do
+    local chosen = c[i] == true or c[i] ~= false and c[i] ~= 0
+    p[i] = chosen and convert(p[i], m.dtype, dtype)
+    if not chosen then
+      p[i] = convert(q[i], n.dtype, dtype)
+    end
+  end
+  write("x%d = array.where(%s, %s, %s)", #vars + 1, mask_words, words, other_words)
+  add_var(array.where(mask, a, b), new_model(dtype, shape, p))
+end
+
+function steps.clip()
+  local a, m, words = random_operand()
+  local low = random(0, 5)
+  local high = low + random(0, 6)
+  if m.dtype == "bool" then
+    return
+  end
+  local list = elements(m)
+  for i, e in ipairs(list) do
+    list[i] = e < low and convert(int64_t(low), "int64", m.dtype) or e > high and convert(int64_t(high), "int64", m.dtype) or e
+  end
+  write("x%d = %s:clip(%d, %d)", #vars + 1, words, low, high)
+  add_var(a:clip(low, high), new_model(m.dtype, m.shape, list))
+end
+
+-- Views of another shape: flip, swapaxes, expand_dims, broadcast_to, diagonal. Writes through them reach the array.
+function steps.view()
+  local x = pick(vars)
+  local m = x.m
+  local v = { dtype = m.dtype, shape = { unpack(m.shape) }, strides = { unpack(m.strides) }, offset = m.offset,
+    buffer = m.buffer }
+  local ndim, how, a, words = #m.shape, random(1, 5), nil, nil
+  if how == 1 then
+    local axis = random(1, ndim)
+    v.offset = v.offset + (math.max(m.shape[axis], 1) - 1) * m.strides[axis]
+    v.strides[axis] = -m.strides[axis]
+    a, words = array.flip(x.a, axis), ("array.flip(%s, %d)"):format(x.name, axis)
+  elseif how == 2 then
+    local p, q = random(1, ndim), random(1, ndim)
+    v.shape[p], v.shape[q], v.strides[p], v.strides[q] = v.shape[q], v.shape[p], v.strides[q], v.strides[p]
+    a, words = x.a:swapaxes(p, q), ("%s:swapaxes(%d, %d)"):format(x.name, p, q)
+  elseif how == 3 and ndim < 5 then
+    local axis = random(1, ndim + 1)
+    table.insert(v.shape, axis, 1)
+    table.insert(v.strides, axis, 0)
+    a, words = x.a:expand_dims(axis), ("%s:expand_dims(%d)"):format(x.name, axis)
+  elseif how == 4 and ndim >= 2 then
+    local offset = random(-1, 2)
+    local rows, columns = m.shape[1], m.shape[2]
+    local length = math.max(offset >= 0 and math.min(rows, columns - offset) or math.min(rows + offset, columns), 0)
+    if length == 0 then
+      return
+    end
+    v.offset = v.offset + (offset >= 0 and offset * m.strides[2] or -offset * m.strides[1])
+    v.shape = { unpack(m.shape, 3) }
+    v.strides = { unpack(m.strides, 3) }
+    v.shape[#v.shape + 1], v.strides[#v.strides + 1] = length, m.strides[1] + m.strides[2]
+    a, words = x.a:diagonal(offset), ("%s:diagonal(%d)"):format(x.name, offset)
+  elseif how == 5 and ndim < 4 then
+    local shape = { random(1, 3), unpack(m.shape) }
+    a, words = array.broadcast_to(x.a, shape), ("array.broadcast_to(%s, {%s})"):format(x.name, table.concat(shape, ", "))
+    write("x%d = %s:copy()", #vars + 1, words)
+    add_var(a:copy(), new_model(m.dtype, shape, elements(broadcast(m, shape))))
+    return
+  else
+    return
+  end
+  if a.readonly then -- such a view is for reading: go on with a copy
+    write("x%d = %s:copy()", #vars + 1, words)
+    add_var(a:copy(), new_model(v.dtype, v.shape, elements(v)))
+  else
+    write("x%d = %s", #vars + 1, words)
+    add_var(a, v)
+  end
+end
+
+-- Copies in another arrangement.
+function steps.arrange()
+  local a, m, words = random_operand()
+  local ndim = #m.shape
+  if count(m.shape) == 0 then
+    return
+  end
+  local axis, n = random(1, ndim), nil
+  n = m.shape[axis]
+  local function taken(order) -- elements of m with these positions along the axis
+    local shape, list = { unpack(m.shape) }, {}
+    shape[axis] = #order
+    local parts = {}
+    for i = 1, #order do
+      local part = { dtype = m.dtype, shape = { unpack(m.shape) }, strides = m.strides, buffer = m.buffer,
+        offset = m.offset + (order[i] - 1) * m.strides[axis] }
+      part.shape[axis] = 1
+      parts[i] = elements(part)
+    end
+    local inner = 1
+    for i = axis + 1, ndim do
+      inner = inner * m.shape[i]
+    end
+    for outer = 0, #parts[1] / inner - 1 do
+      for i = 1, #order do
+        for k = 1, inner do
+          list[#list + 1] = parts[i][outer * inner + k]
+        end
+      end
+    end
+    return new_model(m.dtype, shape, list)
+  end
+  local order, result, text_of_it = {}, nil, nil
+  local how = random(1, 4)
+  if how == 1 then
+    local shift = random(-4, 4)
+    for i = 1, n do
+      order[i] = (i - 1 - shift) % n + 1
+    end
+    result, text_of_it = array.roll(a, shift, axis), ("array.roll(%s, %d, %d)"):format(words, shift, axis)
+  elseif how == 2 then
+    local times = random(1, 3)
+    for i = 1, n * times do
+      order[i] = math.floor((i - 1) / times) + 1
+    end
+    result, text_of_it = array["repeat"](a, times, axis), ("array['repeat'](%s, %d, %d)"):format(words, times, axis)
+  elseif how == 3 then
+    for i = 1, random(1, 5) do
+      order[i] = random(1, n)
+    end
+    result = array.take(a, array.from(order, pick { "int64", "int32", "uint8" }), axis)
+    text_of_it = ("array.take(%s, {%s}, %d)"):format(words, table.concat(order, ", "), axis)
+  else
+    local at = random(1, n)
+    for i = 1, n do
+      order[#order + 1] = i ~= at and i or nil
+    end
+    if #order == 0 then
+      return
+    end
+    result, text_of_it = array.delete(a, at, axis), ("array.delete(%s, %d, %d)"):format(words, at, axis)
+  end
+  write("x%d = %s", #vars + 1, text_of_it)
+  add_var(result, taken(order))
+end
+
+function steps.stack()
+  local a, m, words = random_operand()
+  local b, n, other_words = random_operand()
+  if shape_text(m.shape) ~= shape_text(n.shape) or #m.shape > 4 then
+    return
+  end
+  local dtype, list = promote(m.dtype, n.dtype), {}
+  for _, part in ipairs { m, n } do
+    for _, e in ipairs(elements(part)) do
+      list[#list + 1] = convert(e, part.dtype, dtype)
+    end
+  end
+  write("x%d = array.stack{%s, %s}", #vars + 1, words, other_words)
+  add_var(array.stack { a, b }, new_model(dtype, { 2, unpack(m.shape) }, list))
+end
+
+-- Rows by an index array, of the same array perhaps: all are read before one is written; of equal ones the last stays.
+function steps.assign_fancy()
+  local a, m, words, x = random_operand()
+  local n = m.shape[1]
+  if count(m.shape) == 0 then
+    return
+  end
+  local rows, columns = {}, { unpack(m.shape, 2) }
+  local b, source, source_words = random_operand()
+  local k = source.shape[1]
+  if #source.shape ~= #m.shape or shape_text({ unpack(source.shape, 2) }) ~= shape_text(columns) or k == 0 or
+    promote(m.dtype, source.dtype) ~= m.dtype then
+    return
+  end
+  for i = 1, k do
+    rows[i] = random(1, n)
+  end
+  local list = elements(source)
+  local inner = count(columns)
+  for i, row in ipairs(rows) do
+    local part = { dtype = m.dtype, shape = columns, strides = { unpack(m.strides, 2) }, buffer = m.buffer,
+      offset = m.offset + (row - 1) * m.strides[1] }
+    local values = {}
+    for j = 1, inner do
+      values[j] = convert(list[(i - 1) * inner + j], source.dtype, m.dtype)
+    end
+    put(part, values)
+  end
+  write("%s[array.from{%s}] = %s", words, table.concat(rows, ", "), source_words)
+  a[array.from(rows, "int64")] = b
+  check(x.name, x.a, x.m)
+end
+
+function steps.diff()
+  local a, m, words = random_operand()
+  local axis = random(1, #m.shape)
+  local n = m.shape[axis]
+  local function part(first)
+    local v = { dtype = m.dtype, shape = { unpack(m.shape) }, strides = m.strides, buffer = m.buffer,
+      offset = m.offset + first * m.strides[axis] }
+    v.shape[axis] = math.max(n - 1, 0)
+    return v
+  end
+  local low, high, list = part(0), part(1), {}
+  local p, q = elements(low), elements(high)
+  for i = 1, #p do
+    if m.dtype == "bool" then
+      list[i] = p[i] ~= q[i]
+    else
+      list[i] = apply("subtract", q[i], p[i], m.dtype)
+    end
+  end
+  write("x%d = array.diff(%s, {axis = %d})", #vars + 1, words, axis)
+  add_var(array.diff(a, { axis = axis }), new_model(m.dtype, low.shape, list))
+end
+
+-- Distinct elements, and which each element is.
+function steps.unique()
+  local a, m, words = random_operand()
+  if m.dtype == "bool" then
+    return
+  end
+  local list, n = elements(m), 0
+  for _, e in ipairs(list) do
+    if e ~= e then
+      return
+    end
+  end
+  local sorted = { unpack(list) }
+  table.sort(sorted, function(p, q) return p < q end)
+  local values = {}
+  for _, e in ipairs(sorted) do
+    if n == 0 or values[n] ~= e then
+      n = n + 1
+      values[n] = e
+    end
+  end
+  local inverse = {}
+  for i, e in ipairs(list) do
+    for k = 1, n do
+      if values[k] == e then
+        inverse[i] = int64_t(k)
+      end
+    end
+  end
+  write("x%d, x%d = array.unique(%s, {inverse = true})", #vars + 1, #vars + 2, words)
+  local u, k = array.unique(a, { inverse = true })
+  add_var(u, new_model(m.dtype, { n }, values))
+  add_var(k, new_model("int64", m.shape, inverse))
+end
+
+function steps.isin()
+  local a, m, words = random_operand()
+  local b, n, other_words = random_operand()
+  local list, values = elements(m), elements(n)
+  for i, e in ipairs(list) do
+    local found = false
+    for _, f in ipairs(values) do
+      found = found or compare_elements("eq", e, m.dtype, f, n.dtype)
+    end
+    list[i] = found
+  end
+  write("x%d = array.isin(%s, %s)", #vars + 1, words, other_words)
+  add_var(array.isin(a, b), new_model("bool", m.shape, list))
 end
 
 function steps.sort()
