@@ -18,10 +18,10 @@ typedef __m512 Floats;
 #include "array/vmath_own.inc"
 
 static void replace(Functions &f) {
-  f.float32.sin = apply<sin_float, Floats, float, sine_own<sin_float, false>>;
-  f.float32.cos = apply<cos_float, Floats, float, sine_own<cos_float, true>>;
-  f.float32.pow = apply<pow_float, Floats, float, pow_own<pow_float, Floats, __mmask16>>;
-  f.float64.pow = apply<pow_double, Doubles, double, pow_own<pow_double, Doubles, __mmask8>>;
+  f.float32.sin = apply<sin_float, Floats, float, true, sine_own<sin_float, false>>;
+  f.float32.cos = apply<cos_float, Floats, float, true, sine_own<cos_float, true>>;
+  f.float32.pow = apply<pow_float, Floats, float, true, pow_own<pow_float, Floats, __mmask16>>;
+  f.float64.pow = apply<pow_double, Doubles, double, true, pow_own<pow_double, Doubles, __mmask8>>;
 }
 } // namespace avx512
 
