@@ -1211,8 +1211,8 @@ local kit = {
 }
 array._kit = kit
 
-for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_matmul", "array_index",
-  "array_statistics" } do
+for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_sort", "array_matmul",
+  "array_index", "array_statistics" } do
   core.part(name, kit)
 end
 kit_from_arrays = kit.from_arrays

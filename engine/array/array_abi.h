@@ -169,7 +169,6 @@ enum pg_ternary_op {
   PG_CLIP = 1,  /* a, but at least b and then at most c; NaN wins */
   PG_FMA = 2    /* a * b + c, rounded once */
 };
-enum pg_reduce_op { PG_SUM = 0, PG_MEAN = 1, PG_MIN = 2, PG_MAX = 3 };
 
 /* Functions. Results (`out` first) must be empty: zeroed or released; they are filled with an owning descriptor. Those
    that return int32_t return a pg_status and leave a message for pg_last_message. `collect` is set to 1 when so much
@@ -198,10 +197,6 @@ int32_t pg_array_binary(pg_array *out, int32_t *collect, int32_t op, const pg_ar
 int32_t pg_array_unary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a);
 int32_t pg_array_ternary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b,
                          const pg_array *c);
-/* Reduces axis `axis` (from 0). Sums are pairwise in float64 or exact modulo 2^64 in int64. */
-int32_t pg_array_reduce(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, int32_t axis);
-/* Reduces all of it: to *integer where *dtype then says an integer type or bool, else to *value. */
-int32_t pg_array_reduce_all(int32_t op, const pg_array *a, double *value, int64_t *integer, int32_t *dtype);
 /* The dtype in which two dtypes meet. */
 int32_t pg_array_promote(int32_t a, int32_t b);
 /* Matrix product as NumPy's matmul: axes before the last two are a batch, integers wrap, a product of two vectors has 0

@@ -10,8 +10,8 @@ PG_FILL(baseline, arithmetic);
 PG_FILL(baseline, compare);
 PG_FILL(baseline, unary);
 PG_FILL(baseline, ternary);
+PG_FILL(baseline, matmul);
 PG_FILL(baseline, cast);
-PG_FILL(baseline, reduce);
 PG_FILL(baseline, integer);
 PG_FILL(baseline, statistics);
 #if defined(__x86_64__)
@@ -19,15 +19,15 @@ PG_FILL(avx2, arithmetic);
 PG_FILL(avx2, compare);
 PG_FILL(avx2, unary);
 PG_FILL(avx2, ternary);
+PG_FILL(avx2, matmul);
 PG_FILL(avx2, cast);
-PG_FILL(avx2, reduce);
 PG_FILL(avx2, statistics);
 PG_FILL(avx512, arithmetic);
 PG_FILL(avx512, compare);
 PG_FILL(avx512, unary);
 PG_FILL(avx512, ternary);
-PG_FILL(avx512, reduce);
 PG_FILL(avx512, statistics);
+PG_FILL(avx512, matmul);
 #endif
 #undef PG_FILL
 
@@ -39,8 +39,8 @@ const Kernels &baseline_kernels() {
     fill_baseline_compare(k);
     fill_baseline_unary(k);
     fill_baseline_ternary(k);
+    fill_baseline_matmul(k);
     fill_baseline_cast(k);
-    fill_baseline_reduce(k);
     fill_baseline_integer(k);
     fill_baseline_statistics(k);
     return k;
@@ -58,8 +58,8 @@ const Kernels &avx2_kernels() {
     fill_avx2_compare(k);
     fill_avx2_unary(k);
     fill_avx2_ternary(k);
+    fill_avx2_matmul(k);
     fill_avx2_cast(k);
-    fill_avx2_reduce(k);
     fill_avx2_statistics(k);
     return k;
   }();
@@ -74,8 +74,8 @@ const Kernels &avx512_kernels() {
     fill_avx512_compare(k);
     fill_avx512_unary(k);
     fill_avx512_ternary(k);
-    fill_avx512_reduce(k);
     fill_avx512_statistics(k);
+    fill_avx512_matmul(k);
     return k;
   }();
   return table;

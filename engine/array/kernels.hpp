@@ -20,13 +20,6 @@ using LoopKernel = void (*)(const Loop &);
 /// Converts n elements; true if one could not be represented (which then has an unspecified value).
 using CastKernel = bool (*)(int64_t n, const void *from, int64_t from_stride, void *to, int64_t to_stride);
 
-/// Reduces n elements with a stride to one: float64 (sums of floats), int64 (sums of integers), or the element's own
-/// type (min, max).
-using ReduceKernel = void (*)(int64_t n, const void *from, int64_t stride, void *result);
-
-/// Reduces an n by columns matrix whose columns are adjacent (stride 1) over n, into `columns` results.
-using ColumnKernel = void (*)(int64_t n, int64_t columns, const void *from, int64_t stride, void *results);
-
 inline constexpr int binary_count = PG_IEEE_REMAINDER + 1, unary_count = PG_LOGB + 1, ternary_count = PG_FMA + 1;
 
 struct Kernels {
@@ -34,9 +27,7 @@ struct Kernels {
   LoopKernel binary[binary_count][dtype_count]; // by type of the inputs; null: see Functions, or no such operation
   LoopKernel unary[unary_count][dtype_count];
   LoopKernel ternary[ternary_count][dtype_count]; // by type of the result; the condition of PG_WHERE is bool
-  CastKernel cast[dtype_count][dtype_count];    // [from][to]
-  ReduceKernel reduce[PG_MAX + 1][dtype_count]; // PG_MEAN: none
-  ColumnKernel reduce_columns[PG_MAX + 1][dtype_count];
+  CastKernel cast[dtype_count][dtype_count];      // [from][to]
   /// out[i] = sum of a[i + j] * v[j] over j < m, for i < n. The same bits for any n. Null: no such operation.
   void (*correlate[dtype_count])(int64_t n, const void *a, int64_t m, const void *v, void *out);
   /// index[i] = (x[i] - first) * scale, rounded down, where first <= x[i] <= last, else `outside`.

@@ -75,7 +75,7 @@ TEST_CASE("structs have the same layout in C++ and in LuaJIT", "[abi]") {
   CHECK(evaluate(vm, "ffi.C.PG_FLOAT64") == 5);
   CHECK(evaluate(vm, "ffi.C.PG_EQ") == 8);
   CHECK(evaluate(vm, "ffi.C.PG_DIVIDE") == 3);
-  CHECK(evaluate(vm, "ffi.C.PG_MAX") == 3);
+  CHECK(evaluate(vm, "ffi.C.PG_REDUCE_MAX") == 3);
   CHECK(evaluate(vm, "ffi.C.PG_ARRAY_READONLY") == 1);
   CHECK(PG_ERROR_MEMORY == 4);
   pg_vm_destroy(vm);
