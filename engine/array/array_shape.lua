@@ -112,9 +112,9 @@ function methods.reshape(a, ...)
   end
   if open and known > 0 and size % known == 0 then
     lengths[open - 1] = size / known
-    known = size
+    known, open = size, nil
   end
-  if known ~= size or (open and known == 0) then
+  if known ~= size or open then
     local parts = {}
     for i = 1, rank do
       parts[i] = tostring(shape[i])

@@ -551,6 +551,43 @@ function array.isin(a, v, options)
   return call(C.pg_array_isin, array_t(), a, v, options.invert and 1 or 0)
 end
 
+-- Two arrays as vectors of the dtype they meet in.
+local function two_sets(name, a, b)
+  a, b = need_array(name, a), need_array(name, b)
+  check_alive(a)
+  check_alive(b)
+  local dtype = C.pg_array_promote(a._dtype, b._dtype)
+  return methods.reshape(as_dtype(a, dtype), -1), methods.reshape(as_dtype(b, dtype), -1)
+end
+
+local function chosen(a, b, invert)
+  local u = array.unique(a)
+  return u[array.isin(u, b, { invert = invert })]
+end
+
+--- array.union1d(a, b): the distinct elements of both, ascending.
+function array.union1d(a, b)
+  return array.unique(join("union1d", { two_sets("union1d", a, b) }, 1))
+end
+
+--- array.intersect1d(a, b): the distinct elements that are in both, ascending.
+function array.intersect1d(a, b)
+  a, b = two_sets("intersect1d", a, b)
+  return chosen(a, b, false)
+end
+
+--- array.setdiff1d(a, b): the distinct elements of a that are not in b, ascending.
+function array.setdiff1d(a, b)
+  a, b = two_sets("setdiff1d", a, b)
+  return chosen(a, b, true)
+end
+
+--- array.setxor1d(a, b): the distinct elements that are in one of both only, ascending.
+function array.setxor1d(a, b)
+  a, b = two_sets("setxor1d", a, b)
+  return array.unique(join("setxor1d", { chosen(a, b, true), chosen(b, a, true) }, 1))
+end
+
 local interp_options = { left = true, right = true, period = true }
 
 --- array.interp(x, xp, fp [, {left, right}]): the polygon through the points (xp, fp), xp ascending, at each x; before

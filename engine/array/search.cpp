@@ -174,10 +174,28 @@ template <class T> void sort_values(T *x, int64_t n) {
   std::sort(x, x + n, less<T>);
 }
 
+// Of uint64 and signed integers, which meet in float64, only the values that `a` can hold count, compared as integers.
+Array holdable(const pg_array &values, int32_t dtype, int32_t *collect) {
+  const Array from = copy(values, -1, collect);
+  const Array wide = from->_dtype == PG_UINT64 ? share(*from) : copy(*from, PG_INT64, collect);
+  const auto *bits = wide.data<const int64_t>(); // of both: what is not negative looks the same
+  const int64_t count = std::count_if(bits, bits + wide->_size, [](int64_t x) { return x >= 0; });
+  Array to = create(dtype, std::array{count}, false, collect);
+  std::copy_if(bits, bits + wide->_size, to.data<int64_t>(), [](int64_t x) { return x >= 0; });
+  return to;
+}
+
 Array isin(const pg_array &a, const pg_array &values, bool invert, int32_t *collect) {
-  const int32_t dtype = promote(a._dtype, values._dtype);
+  int32_t dtype = promote(a._dtype, values._dtype);
+  Array v;
+  auto is_integer = [](int32_t d) { return !is_float(d) && !is_complex(d); };
+  if (dtype == PG_FLOAT64 && is_integer(a._dtype) && is_integer(values._dtype)) {
+    dtype = a._dtype == PG_UINT64 ? PG_UINT64 : PG_INT64;
+    v = holdable(values, dtype, collect);
+  } else {
+    v = copy(values, dtype, collect);
+  }
   const Array x = as_dtype(a, dtype, collect);
-  Array v = copy(values, dtype, collect);
   Array out = like(a, PG_BOOL, collect);
   auto *to = out.data<uint8_t>();
   const uint8_t found = !invert;

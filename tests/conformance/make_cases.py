@@ -803,6 +803,8 @@ case(G, "array.concatenate({z203, z203}, 2), array.stack{e0, e0}, array.tile(e0,
      np.concatenate([z, z], 1), np.stack([e23[:, 0], e23[:, 0]]), np.zeros(0), np.zeros(0), z)
 case(G, "e0[e0:gt(0)], array.unique(e0), array.diff(e0), array.isin(e0, {1}), array.where(e0:gt(0), e0, 1), array.searchsorted(e0, v)",
      np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, bool), np.zeros(0), np.ones(7, np.int64))
+case(G, "e0:reshape(-1), z203:reshape(-1), z203:reshape(-1, 3), z203:ravel()", e23.reshape(-1), z.reshape(-1), z.reshape(-1, 3), z.ravel())
+error(G, "z203:reshape(-1, 0)", "cannot take the shape")
 case(G, "array.matmul(array.zeros(2, 0), array.zeros(0, 3)), array.matmul(array.zeros(0, 2), array.zeros(2, 3))", np.zeros((2, 3)),
      np.zeros((0, 3)))
 case(G, "array.bincount(array.zeros(0, 'int64')), (array.histogram(e0, 3)), array.trapz(e0)", np.zeros(0, np.int64), np.zeros(3, np.int64), 0.0)
@@ -880,6 +882,10 @@ case(G, "array.average(a), array.average(a, 1), array.average(c3, {axis = 3, wei
 h, edges = np.histogram(v, 4, weights=w)
 case(G, "array.histogram(v, 4, {weights = w})", h, edges, tol="rel 1e-13")
 case(G, "(array.histogram(v, {-3, 0, 1, 5}, {density = true}))", np.histogram(v, [-3.0, 0, 1, 5], density=True)[0], tol="rel 1e-13")
+case(G, "array.union1d(iv, idx), array.intersect1d(iv, idx), array.setdiff1d(iv, idx), array.setxor1d(iv, idx)", np.union1d(iv, idx + 1),
+     np.intersect1d(iv, idx + 1), np.setdiff1d(iv, idx + 1), np.setxor1d(iv, idx + 1))
+case(G, "array.union1d(a, v), array.intersect1d(a, iv), array.setdiff1d(n4, a), array.setxor1d(t_int8, t_uint8)", np.union1d(a, v), np.intersect1d(a, iv),
+     np.setdiff1d(n4, a), np.setxor1d(T["int8"], T["uint8"]))
 error(G, "array.convolve(v, e0)", "empty")
 error(G, "array.bincount(array.from({-1}, 'int32'))", "is -1")
 error(G, "array.bincount(v)", "integers")

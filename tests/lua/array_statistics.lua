@@ -261,10 +261,23 @@ function TestStatistics.test_isin()
   same(array.isin(array.from { { 1, nan }, { 3, inf } }, { nan, 3, inf }), array.from { { false, false }, { true, true } })
   same(array.isin(array.from({ 1, 2, 300 }, "int32"), { 2, 7 }), array.from { false, true, false })
   same(array.isin(array.from({ 1, 2 }, "int8"), { 1.5, 2 }), array.from { false, true })
+  local wide = array.from({ 2 ^ 63, 5, 2 ^ 53 }, "uint64") + array.from({ 1, 0, 1 }, "uint64")
+  same(array.isin(wide, array.from({ -1, 5, 2 ^ 53, -2 ^ 63 }, "int64")), array.from { false, true, false })
+  same(array.isin(array.from({ -1, 5, -2 ^ 63 }, "int64"), wide), array.from { false, true, false })
   same(array.isin(array.from { 1, 2 }, array.zeros(0)), array.from { false, false })
   same(array.isin(array.from({ 1, 2 }, "uint8"), 2), array.from { false, true })
   same(array.isin(array.from({ array.complex(1, 2), array.complex(1, 3) }, "complex128"),
     array.from({ array.complex(1, 3) }, "complex128")), array.from { false, true })
+end
+
+function TestStatistics.test_sets()
+  local a, b = array.from({ 3, 1, 3, 7 }, "int16"), array.from({ { 7, 8 }, { 1, 1 } }, "int32")
+  same(array.union1d(a, b), array.from({ 1, 3, 7, 8 }, "int32"))
+  same(array.intersect1d(a, b), array.from({ 1, 7 }, "int32"))
+  same(array.setdiff1d(a, b), array.from({ 3 }, "int32"))
+  same(array.setxor1d(a, b), array.from({ 3, 8 }, "int32"))
+  same(array.setdiff1d(a, array.zeros(0)), array.from { 1, 3, 7 })
+  same(array.intersect1d(array.from { nan, 2 }, array.from { nan, 2 }), array.from { 2 })
 end
 
 function TestStatistics.test_interp()
