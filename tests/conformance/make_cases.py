@@ -476,7 +476,7 @@ case(G, "b:cumsum(), b:cumsum(1), b:cumsum(2), b:cumprod(), b:cumprod(1)", b.cum
      b.cumprod(0), tol=FLOAT_TOL)
 case(G, "b.T:cumsum(1), c3:cumsum(2), i3:cumsum(3), i3:cumprod(1)", b.T.cumsum(0), c3.cumsum(1), i3.cumsum(2), i3.cumprod(0),
      tol=FLOAT_TOL)
-case(G, "n4:cumsum(2), b:cummax(2), b:cummin(1)", n4.cumsum(1), np.maximum.accumulate(b, 1), np.minimum.accumulate(b, 0))
+case(G, "n4:cumsum(2), n4:cumprod(1)", n4.cumsum(1), n4.cumprod(0))
 case(G, "e0:sum(), e0:prod(), e03:sum(2), e03:prod(1), e0:any(), e0:all()", 0.0, 1.0, e23.sum(1), e23.prod(0), False, True)
 error(G, "e0:min()", "")
 error(G, "e0:argmax()", "")
