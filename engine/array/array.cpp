@@ -4,6 +4,7 @@
 #include "array/manipulate.hpp"
 #include "core/abi.hpp"
 #include "core/allocation.hpp"
+#include "core/memory.hpp"
 #include "core/status.hpp"
 
 #include <atomic>
@@ -92,6 +93,8 @@ pg_block *allocate(int64_t bytes, bool zero, int32_t *collect) {
   }
   block->memory = memory.data;
   block->context = reinterpret_cast<void *>(memory.capacity);
+  if (auto *observer = core::memory_observer())
+    observer->on_block(block, bytes);
   return block;
 }
 
@@ -174,6 +177,8 @@ void release(pg_block *block) {
   } else {
     core::give_memory(block->memory, reinterpret_cast<int64_t>(block->context));
     pg_memory_release(block->bytes, block->owner);
+    if (auto *observer = core::memory_observer())
+      observer->on_block(block, -block->bytes);
   }
   block->memory = nullptr;
   pool().give(block);

@@ -21,7 +21,7 @@ int run(const RunOptions &options);
 
 struct ProfileOptions {
   RunOptions script;
-  bool sample = false, lines = false, jit = false; // none: calls
+  bool sample = false, lines = false, jit = false, memory = false; // none: calls
   std::vector<std::string> functions;              // for lines: only these
   std::string sort = "own", out, format;
 };

@@ -32,8 +32,8 @@ int own_arguments(int argc, char **argv) {
     return argc;
   for (int i = 2; i < argc; ++i) {
     std::string_view word = argv[i];
-    if (word == "--memory" || word == "--function" || word == "--sort" || word == "-o" || word == "--out" ||
-        word == "--format")
+    if ((word == "--memory" && std::string_view(argv[1]) == "run") || word == "--function" || word == "--sort" ||
+        word == "-o" || word == "--out" || word == "--format")
       ++i; // its value
     else if (word.size() < 2 || word[0] != '-')
       return i + 1;
@@ -97,9 +97,13 @@ int dispatch(int argc, char **argv) {
       command->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
   auto *lines = command->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off")
                     ->excludes(sample);
-  command->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why")
+  auto *jit = command->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why")
+                  ->excludes(sample)
+                  ->excludes(lines);
+  command->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held")
       ->excludes(sample)
-      ->excludes(lines);
+      ->excludes(lines)
+      ->excludes(jit);
   command->add_option("--function", profile.functions, "With --lines: only this function (repeatable)")
       ->type_name("NAME")
       ->allow_extra_args(false);

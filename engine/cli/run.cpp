@@ -102,7 +102,7 @@ int profile(const ProfileOptions &options) {
       }
     };
     set("file", options.script.file);
-    set("mode", options.sample ? "sample" : options.lines ? "lines" : options.jit ? "jit" : "trace");
+    set("mode", options.sample ? "sample" : options.lines ? "lines" : options.jit ? "jit" : options.memory ? "memory" : "trace");
     set("sort", options.sort);
     set("out", options.out);
     set("format", options.format);

@@ -38,6 +38,7 @@ std::mutex table_mutex;
 int64_t serial = 0;
 
 thread_local int64_t current = 0;
+thread_local MemoryObserver *observer = nullptr;
 
 Account *find(int64_t id) {
   if (id <= 0)
@@ -104,6 +105,14 @@ bool account_was_refused(int64_t id, bool clear) {
   if (!account)
     return false;
   return clear ? account->refused.exchange(false) : account->refused.load();
+}
+
+void observe_memory(MemoryObserver *who) {
+  observer = who;
+}
+
+MemoryObserver *memory_observer() {
+  return observer;
 }
 
 AccountScope::AccountScope(int64_t id) : previous_(current) {

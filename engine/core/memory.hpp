@@ -19,6 +19,17 @@ int64_t account_outside(int64_t id);
 // True once memory was refused on this account since the flag was last cleared.
 bool account_was_refused(int64_t id, bool clear);
 
+// While a memory profile runs on a thread, it is told of each block of array memory taken (bytes > 0) and given back (< 0)
+// there.
+struct MemoryObserver {
+  virtual void on_block(const void *block, int64_t bytes) noexcept = 0;
+
+protected:
+  ~MemoryObserver() = default;
+};
+void observe_memory(MemoryObserver *observer); // NULL: nobody
+MemoryObserver *memory_observer();
+
 // Which account the calling thread's allocations belong to. VM entry points set it with AccountScope.
 class AccountScope {
 public:

@@ -1,11 +1,13 @@
 // What profiler.lua calls: functions that need the VM itself (stacks, hooks), and so are lua_CFunctions and not FFI.
 #include "core/status.hpp"
+#include "profiler/allocations.hpp"
 #include "profiler/profiler.hpp"
 #include "profiler/sampler.hpp"
 #include "profiler/tracer.hpp"
 
 #include <new>
 #include <string>
+#include <sys/resource.h>
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -207,12 +209,91 @@ int trace_stop(lua_State *L) {
   return 1;
 }
 
+// --------------------------------------------------------------------------------------------------- allocations -----
+constexpr const char *allocations_type = "perigee.allocations";
+
+AllocationTracer *&allocations_at(lua_State *L) {
+  return *static_cast<AllocationTracer **>(luaL_checkudata(L, 1, allocations_type));
+}
+
+int allocations_gc(lua_State *L) {
+  AllocationTracer *&tracer = allocations_at(L);
+  delete tracer;
+  tracer = nullptr;
+  return 0;
+}
+
+// memory_start() -> tracer, or nil and why not.
+int memory_start(lua_State *L) {
+  auto **tracer = static_cast<AllocationTracer **>(lua_newuserdata(L, sizeof(AllocationTracer *)));
+  *tracer = nullptr;
+  luaL_newmetatable(L, allocations_type);
+  lua_pushcfunction(L, allocations_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return protect(L, [&] {
+    *tracer = new AllocationTracer(L);
+    return 1;
+  });
+}
+
+// memory_stop(tracer) -> {lines = {{source, defined, line, lua_count, ...}...}, curve = {{seconds, lua, arrays}...},
+// peak, peak_lua, peak_arrays, peak_line (index into lines), lua, arrays, resident (the process's most, in bytes)}
+int memory_stop(lua_State *L) {
+  AllocationTracer *tracer = allocations_at(L);
+  if (!tracer)
+    return 0;
+  tracer->stop();
+  lua_newtable(L);
+  lua_createtable(L, int(tracer->sums.size()), 0);
+  int i = 0;
+  for (const auto &sum : tracer->sums) {
+    lua_createtable(L, 0, 9);
+    if (i > 0) {
+      const std::string &source = tracer->names.sources()[size_t(sum.line.source)];
+      lua_pushlstring(L, source.data(), source.size());
+      lua_setfield(L, -2, "source");
+    }
+    set(L, "defined", sum.line.defined);
+    set(L, "line", sum.line.line);
+    set(L, "lua_count", double(sum.lua_count));
+    set(L, "lua_bytes", double(sum.lua_bytes));
+    set(L, "lua_held", double(sum.lua_held));
+    set(L, "array_count", double(sum.array_count));
+    set(L, "array_bytes", double(sum.array_bytes));
+    set(L, "array_held", double(sum.array_held));
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "lines");
+  lua_createtable(L, int(tracer->curve.size()), 0);
+  i = 0;
+  for (const auto &point : tracer->curve) {
+    lua_createtable(L, 0, 3);
+    set(L, "seconds", point.seconds);
+    set(L, "lua", double(point.lua));
+    set(L, "arrays", double(point.arrays));
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "curve");
+  set(L, "peak", double(tracer->peak));
+  set(L, "peak_lua", double(tracer->peak_lua));
+  set(L, "peak_arrays", double(tracer->peak_arrays));
+  set(L, "peak_line", double(tracer->peak_line) + 1);
+  set(L, "lua", double(tracer->held_lua));
+  set(L, "arrays", double(tracer->held_arrays));
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  set(L, "resident", double(usage.ru_maxrss) * 1024);
+  return 1;
+}
+
 } // namespace
 
 void open(lua_State *L) {
   const luaL_Reg functions[] = {{"sample_start", sample_start}, {"sample_flushed", sample_flushed},
                                 {"sample_stop", sample_stop},   {"trace_start", trace_start},
-                                {"trace_stop", trace_stop},     {nullptr, nullptr}};
+                                {"trace_stop", trace_stop},     {"memory_start", memory_start},
+                                {"memory_stop", memory_stop},   {nullptr, nullptr}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {
     lua_pushcfunction(L, f->func);

@@ -5,7 +5,7 @@ local ffi = core.ffi
 local format, match, find, gsub, sub, rep = string.format, string.match, string.find, string.gsub, string.sub, string.rep
 local concat, sort, floor, max, min = table.concat, table.sort, math.floor, math.max, math.min
 
-local profiler = { _optional = { last = true } }
+local profiler = { _optional = { last = true } } -- last: the last profile, also of a function that failed
 local kit = { profiler = profiler, natives = core.natives.profiler }
 
 -- ------------------------------------------------------------------------------------------------------- sources -----
@@ -217,7 +217,7 @@ function kit.place(fn, line)
   return format("%s:%d", match(fn.file, "[^/]*$"), line or fn.line)
 end
 
-for _, part in ipairs { "export", "flame", "sample", "trace", "jit", "command" } do
+for _, part in ipairs { "export", "flame", "sample", "trace", "jit", "memory", "command" } do
   core.part("profiler_" .. part, kit)
 end
 

@@ -3,10 +3,10 @@ local core, kit = ...
 local profiler = kit.profiler
 local format = string.format
 
-local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation" }
+local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation", memory = "memory" }
 
 -- Runs a script under a profile, and prints the profile or writes it to a file. `options`: {file, mode = "trace" |
--- "sample" | "lines" | "jit", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
+-- "sample" | "lines" | "jit" | "memory", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
 -- the script is raised again when the profile up to there is out.
 function profiler._command(options, ...)
   local text, reason = core.read_script(options.file)

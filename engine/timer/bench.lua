@@ -412,4 +412,8 @@ function bench.compare(candidates, options)
   return setmetatable(result, compare_result)
 end
 
+bench.scaling = core.part("bench_scaling", { describe = describe, of_type = of_type, seconds = seconds,
+  clock_name = clock_name, read_options = read_options, readers = readers, time = time, now = timer.now,
+  show_time = show_time })
+
 return bench

@@ -221,4 +221,66 @@ function TestBench:test_errors()
   fails("oh dear", bench.compare, { a = f, b = function() error("oh dear") end })
 end
 
+TestScaling = {}
+
+-- Steps that no compiler shortens; the number of steps is the time.
+local function steps(n)
+  local x = 0.5
+  for _ = 1, n do
+    x = 3.7 * x * (1 - x)
+  end
+  return x
+end
+
+local growths = {
+  ["n"] = { function(n) return steps(200 * n) end, { 10, 30, 100, 300, 1000 } },
+  ["n^2"] = { function(n) return steps(n * n) end, { 50, 100, 200, 400, 800 } },
+  ["n^3"] = { function(n) return steps(n * n * n) end, { 20, 30, 45, 65, 90 } },
+  ["2^n"] = { function(n) return steps(2 ^ n) end, { 10, 12, 14, 16, 18, 20 } },
+  ["constant"] = { function() return steps(20000) end, { 10, 100, 1000, 10000 } },
+}
+
+function TestScaling:test_known_orders_are_found()
+  for order, case in pairs(growths) do
+    local found
+    for _ = 1, 5 do -- a neighbour may disturb
+      found = bench.scaling(case[1], case[2], { seconds = 0.2, quiet = true })
+      if found.order == order then
+        break
+      end
+    end
+    lu.assertEquals(found.order, order)
+    lu.assertEquals(#found.times, #case[2])
+    lu.assertStrContains(tostring(found), "grows as " .. order)
+  end
+end
+
+function TestScaling:test_setup_is_not_timed()
+  local made = {}
+  local found = bench.scaling(function(t) return #t end, { 2, 4, 8, 16 }, { seconds = 0.05, quiet = true,
+    setup = function(n)
+      made[#made + 1] = n
+      return { n }
+    end })
+  lu.assertEquals(made, { 2, 4, 8, 16 })
+  lu.assertEquals(found.sizes, { 2, 4, 8, 16 })
+end
+
+function TestScaling:test_what_is_too_slow_is_left_out()
+  local found = bench.scaling(function(n) timer.sleep(n > 5 and 0.2 or 0) end, { 2, 3, 4, 5, 6, 7, 8 },
+    { seconds = 0.1, clock = "wall", quiet = true })
+  lu.assertTrue(#found.sizes < 7)
+  lu.assertStrContains(found.note, "were left out")
+end
+
+function TestScaling:test_errors()
+  local function fails(text, ...)
+    lu.assertErrorMsgContains(text, bench.scaling, ...)
+  end
+  fails("a function is expected, got 3", 3)
+  fails("at least four sizes are expected, as in {1000, 2000, 4000, 8000}, got 2", print, { 2, 3 })
+  fails("size 3 is 3", print, { 2, 3, 3, 4 })
+  fails("there is no option \"size\"", print, { 2, 3, 4, 5 }, { size = 1 })
+end
+
 os.exit(lu.LuaUnit.run())
