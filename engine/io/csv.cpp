@@ -21,12 +21,15 @@ constexpr std::size_t longest_name = 1 << 16;
 // a comment counts for nothing; so quotes must be walked through from a record's beginning, but only the quotes.
 class Splitter {
  public:
-  explicit Splitter(const Syntax &syntax) : syntax_(syntax) {}
+  // Every column has state in every block (16 blocks of 65536 columns would take 140 MB): wide records make large
+  // blocks.
+  Splitter(const Syntax &syntax, std::size_t columns)
+      : syntax_(syntax), block_(std::clamp(static_cast<int64_t>(columns) * 32, block_bytes, wave_bytes)) {}
 
-  // Appends to `cuts` an end of record about every block_bytes, and last the end of the last whole record in
+  // Appends to `cuts` an end of record about every `block_` bytes, and last the end of the last whole record in
   // [begin, end); nothing if there is none.
   void split(const char *begin, const char *end, std::vector<const char *> &cuts) const {
-    next_ = begin + block_bytes;
+    next_ = begin + block_;
     last_ = nullptr;
     cuts_ = &cuts;
     const char *p = begin;
@@ -96,13 +99,14 @@ class Splitter {
       if (!at)
         break;
       cuts_->push_back(at + 1);
-      next_ = at + 1 + block_bytes;
+      next_ = at + 1 + block_;
     }
     if (const void *at = memrchr(p, '\n', static_cast<std::size_t>(q - p)))
       last_ = static_cast<const char *>(at) + 1;
   }
 
   const Syntax &syntax_;
+  const int64_t block_;
   mutable const char *next_ = nullptr, *last_ = nullptr;
   mutable std::vector<const char *> *cuts_ = nullptr;
 };
@@ -362,7 +366,7 @@ struct CsvReader::State {
   template <class Revise, class Take> void pass(int64_t limit, Revise &&revise, Take &&take) {
     const int64_t size = source.size();
     int64_t base = body, filled = 0, wanted = wave_bytes; // the wave holds the `filled` bytes from `base`
-    const Splitter splitter(syntax);
+    const Splitter splitter(syntax, plans.size());
     std::vector<const char *> cuts;
     while (base < size) {
       const int64_t now = std::min(wanted, size - base);
@@ -437,7 +441,7 @@ struct CsvReader::State {
       const bool all = n == size - body;
       const char *const end = text.data() + n + (all && text[static_cast<std::size_t>(n - 1)] != '\n');
       std::vector<const char *> cuts;
-      Splitter(syntax).split(text.data(), end, cuts);
+      Splitter(syntax, names.size()).split(text.data(), end, cuts);
       if (cuts.empty() && !all)
         continue;
       Block block;

@@ -130,7 +130,7 @@ struct BlockColumn {
       const auto k = static_cast<std::size_t>(slot - 1);
       const int64_t begin = k == 0 ? 0 : ends[k - 1];
       if (static_cast<std::size_t>(ends[k] - begin) == cell.size() &&
-          std::memcmp(bytes.data() + begin, cell.data(), cell.size()) == 0)
+          (cell.empty() || std::memcmp(bytes.data() + begin, cell.data(), cell.size()) == 0))
         return slot - 1;
     }
     bytes.insert(bytes.end(), cell.begin(), cell.end());
@@ -159,7 +159,7 @@ class BlockParser {
   BlockParser(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block)
       : syntax_(syntax), plans_(plans), block_(block) {
     // 8 KiB a text column, less where there are many columns: tables are made anew for every block.
-    while (table_bits_ > 0 && (plans.size() << table_bits_) > (std::size_t{1} << 16))
+    while (table_bits_ > 1 && (plans.size() << table_bits_) > (std::size_t{1} << 16))
       --table_bits_;
   }
 
