@@ -526,17 +526,20 @@ void reduce_into(int32_t op, const pg_array &a, uint32_t axes, double ddof, int3
   const Recipe how = recipe(op, a._dtype);
   const auto element = static_cast<int64_t>(element_size(a._dtype)),
              out_element = static_cast<int64_t>(element_size(result));
-  const int64_t tiles = (kept.inner() - 1) / tile_width + 1, outer = kept.size / kept.inner();
-  const int64_t work = std::max<int64_t>(reduced.size, 1) * std::min(kept.inner(), tile_width);
+  // Rows are read one after the other: so few are a tile that none is cut into pieces that short ones share.
+  const int64_t tile =
+      by_columns ? tile_width : std::clamp<int64_t>(piece_size / std::max<int64_t>(reduced.size, 1), 1, tile_width);
+  const int64_t tiles = (kept.inner() - 1) / tile + 1, outer = kept.size / kept.inner();
+  const int64_t work = std::max<int64_t>(reduced.size, 1) * std::min(kept.inner(), tile);
   const int64_t grain = work >= piece_size ? 1 : piece_size / work;
   const auto run = [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
       int64_t from, to;
       kept.offsets(task / tiles, from, to);
-      const int64_t j = task % tiles * tile_width;
+      const int64_t j = task % tiles * tile;
       results_of(op, a._dtype, result, how, reduced, by_columns,
                  static_cast<const char *>(a._data) + (from + j * kept.inner_in()) * element,
-                 std::min(tile_width, kept.inner() - j), kept.inner_in(), ddof,
+                 std::min(tile, kept.inner() - j), kept.inner_in(), ddof,
                  out + (to + j * kept.inner_out()) * out_element, kept.inner_out() * out_element);
     }
   };
