@@ -664,12 +664,29 @@ function methods.uint64(a, ...)
 end
 
 -- --------------------------------------------------------------------------------------------------------- fields ----
+-- Shapes and strides: plain lists but that they print, join with strings, and are equal if they hold the same.
+local list_meta = { __plain = true } -- (for wire.cpp)
+function list_meta.__tostring(t)
+  return "(" .. concat(t, ", ") .. ")"
+end
+function list_meta.__concat(a, b)
+  return tostring(a) .. tostring(b)
+end
+function list_meta.__eq(a, b)
+  for i = 1, max(#a, #b) do
+    if a[i] ~= b[i] then
+      return false
+    end
+  end
+  return true
+end
+
 local function vector(values, n)
   local t = {}
   for i = 1, n do
     t[i] = tonumber(values[i - 1])
   end
-  return t
+  return setmetatable(t, list_meta)
 end
 
 function getters.shape(a)

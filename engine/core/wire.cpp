@@ -639,13 +639,19 @@ bool Encoder::value(lua_State *L, int depth) {
 bool Encoder::table(lua_State *L, int depth) {
   if (depth == max_depth)
     return fail("has tables nested deeper than 8 levels, or a table that contains itself");
+  if (!lua_checkstack(L, 8))
+    return fail("is nested too deep");
+  bool plain = true; // or a list such as a.shape, whose metatable only prints and compares it
   if (lua_getmetatable(L, -1)) {
-    lua_pop(L, 1);
+    lua_pushliteral(L, "__plain");
+    lua_rawget(L, -2);
+    plain = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+  }
+  if (!plain) {
     return fail(depth ? "contains a table with a metatable; only plain tables and arrays can be returned"
                       : "is a table with a metatable; only plain tables and arrays can be returned");
   }
-  if (!lua_checkstack(L, 8))
-    return fail("is nested too deep");
   int self = lua_gettop(L);
   std::size_t head = words_.size();
   words_.push_back(0);

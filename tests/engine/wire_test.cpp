@@ -187,6 +187,9 @@ TEST_CASE("wire: what cannot travel is refused with a reason") {
   refuses("1LL", "no array");
   refuses("setmetatable({}, {})", "metatable");
   refuses("{setmetatable({}, {__index = print})}", "metatable");
+  std::string error; // but for lists such as a.shape
+  vm.encode("{setmetatable({3, 4}, {__plain = true})}", &error);
+  CHECK(error.empty());
   refuses("(function() local t = {} t[1] = t return t end)()", "contains itself");
   refuses("{{{{{{{{{}}}}}}}}}", "nested deeper");
   refuses("{[print] = 1}", "key");

@@ -52,6 +52,15 @@ function TestCreate:test_bad_shapes()
   fails("the options come last", array.zeros, 2, "int32", 3)
 end
 
+function TestCreate:test_shapes_print_and_compare()
+  local a, b = array.zeros(3, 4), array.ones(4, 3)
+  lu.assertEquals(tostring(a.shape), "(3, 4)")
+  lu.assertEquals("shape " .. a.shape .. ", strides " .. a.strides, "shape (3, 4), strides (4, 1)")
+  lu.assertTrue(a.shape == b.T.shape)
+  lu.assertFalse(a.shape == b.shape)
+  lu.assertEquals(array.zeros(a.shape).shape, { 3, 4 })
+end
+
 function TestCreate:test_full_range_linspace()
   lu.assertEquals(array.full({ 2, 2 }, 7):totable(), { { 7, 7 }, { 7, 7 } })
   lu.assertEquals(array.full(2, true).dtype, "bool")
