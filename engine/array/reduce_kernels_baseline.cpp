@@ -1,5 +1,6 @@
 // Reductions for every machine of the architecture, and the choice among all of them.
 #include "array/reduce_kernels.hpp"
+#include "core/isa.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,10 +20,9 @@ const ReduceKernels &baseline_reduce_kernels() {
 const ReduceKernels &reduce_kernels() {
   static const ReduceKernels &best = []() -> const ReduceKernels & {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw"))
+    if (isa() >= Isa::avx512)
       return avx512_reduce_kernels();
-    if (__builtin_cpu_supports("avx2"))
+    if (isa() >= Isa::avx2)
       return avx2_reduce_kernels();
 #endif
     return baseline_reduce_kernels();

@@ -1,4 +1,5 @@
 #include "array/select.hpp"
+#include "core/isa.hpp"
 
 #include <cstring>
 #include <utility>
@@ -60,9 +61,9 @@ const SelectKernels &select_kernels() {
                     {compress<uint8_t>, compress<uint16_t>, compress<uint32_t>, compress<uint64_t>, compress<Pair>},
                     {fill<uint8_t>, fill<uint16_t>, fill<uint32_t>, fill<uint64_t>, fill<Pair>}};
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
+    if (isa() >= Isa::avx2)
       use_select_avx2(t);
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    if (isa() >= Isa::avx512)
       use_select_avx512(t);
 #endif
     return t;

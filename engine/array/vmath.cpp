@@ -1,4 +1,5 @@
 #include "array/vmath.hpp"
+#include "core/isa.hpp"
 
 #include <cstring>
 #include <dlfcn.h>
@@ -26,9 +27,9 @@ const Functions &avx512_functions() {
 
 const Functions &functions() {
   static const Functions &best = []() -> const Functions & {
-    if (std::strcmp(avx512_functions().name, "none") != 0)
+    if (isa() >= Isa::avx512 && std::strcmp(avx512_functions().name, "none") != 0)
       return avx512_functions();
-    if (std::strcmp(avx2_functions().name, "none") != 0)
+    if (isa() >= Isa::avx2 && std::strcmp(avx2_functions().name, "none") != 0)
       return avx2_functions();
     return baseline_functions();
   }();

@@ -3,6 +3,7 @@
 // column: a number of up to 31 characters is one load, a few dozen instructions and no branch on its digits. Cells that
 // are no plain numbers go to the parser of csv_block.cpp one by one, and so does a whole block that is not regular or
 // has an error, so that results and messages are the same.
+#include "core/isa.hpp"
 #include "io/csv_block.hpp"
 
 #include <algorithm>
@@ -323,8 +324,8 @@ class RegularParser {
 } // namespace
 
 bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block) {
-  static const bool available = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
+  static const bool available = isa() >= Isa::avx2 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                                __builtin_cpu_supports("pclmul");
   const int64_t size = block.end - block.begin;
   if (!available || syntax.runs || block.limit != INT64_MAX || size > longest_block || plans.empty() || size == 0)
     return false;

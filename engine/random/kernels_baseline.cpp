@@ -1,4 +1,5 @@
 // Random numbers on every machine of the architecture, and the choice among all kernels.
+#include "core/isa.hpp"
 #include "random/kernels.hpp"
 #include "random/random.hpp"
 
@@ -27,9 +28,9 @@ const Kernels &baseline_kernels() {
 const Kernels &kernels() {
   static const Kernels &best = []() -> const Kernels & {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    if (isa() >= Isa::avx512)
       return avx512_kernels();
-    if (__builtin_cpu_supports("avx2"))
+    if (isa() >= Isa::avx2)
       return avx2_kernels();
 #endif
     return baseline_kernels();
