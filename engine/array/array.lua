@@ -880,7 +880,8 @@ local function parse_axis(name, a, axis)
   if not is_integer(axis) then
     fail("%s: an axis is an integer, got %s", name, kind_of(axis))
   elseif axis == 0 or axis > a._ndim or axis < -a._ndim then
-    fail("%s: axis %d is out of range for an array of %d dimensions", name, axis, a._ndim)
+    fail("%s: axis %d is out of range for an array of %d dimensions%s", name, axis, a._ndim,
+      axis == 0 and " (axes count from 1)" or "")
   end
   return axis < 0 and axis + a._ndim + 1 or axis
 end
@@ -1228,8 +1229,8 @@ local kit = {
 }
 array._kit = kit
 
-for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_sort", "array_matmul",
-  "array_index", "array_statistics" } do
+for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_sort", "array_quantile",
+  "array_matmul", "array_index", "array_statistics" } do
   core.part(name, kit)
 end
 kit_from_arrays = kit.from_arrays

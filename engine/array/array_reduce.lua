@@ -5,7 +5,8 @@ local fail, check = core.fail, core.check
 local array, methods, array_t, call, as_array = kit.array, kit.methods, kit.array_t, kit.call, kit.as_array
 local need_array, kind_of, check_options, check_alive, scalar, parse_axis = kit.need_array, kit.kind_of, kit.check_options, kit.check_alive, kit.scalar, kit.parse_axis
 local exact, load, parse_dtype, dtype_names = kit.exact, kit.load, kit.parse_dtype, kit.dtype_names
-local tonumber, type, ipairs, tostring, bor, lshift = tonumber, type, ipairs, tostring, bit.bor, bit.lshift
+local tonumber, type, ipairs, pairs, tostring = tonumber, type, ipairs, pairs, tostring
+local band, bor, lshift = bit.band, bit.bor, bit.lshift
 local BOOL, INT64, FLOAT32, FLOAT64, UINT64, COMPLEX64 = 0, 3, 4, 5, 10, 11
 
 -- ------------------------------------------------------------------------------------------------------- reductions ----
@@ -60,7 +61,7 @@ local function axis_bits(name, a, axis)
   local bits = 0
   for i = 1, #axis do
     local one = lshift(1, parse_axis(name, a, axis[i]) - 1)
-    if bit.band(bits, one) ~= 0 then
+    if band(bits, one) ~= 0 then
       fail("%s: axis %d is given twice", name, axis[i])
     end
     bits = bor(bits, one)
@@ -99,7 +100,7 @@ local function deliver(name, result, options)
     if not same then
       fail("%s: out has the shape %s, the result %s", name, kit.shape_text(target._shape, target._ndim),
         kit.shape_text(result._shape, result._ndim))
-    elseif bit.band(target._flags, 1) ~= 0 then
+    elseif band(target._flags, 1) ~= 0 then
       kit.read_only()
     end
     check(C.pg_array_assign(target, result))
@@ -220,19 +221,59 @@ for i, name in ipairs { "argmin", "argmax" } do
   array[name], methods[name] = apply, apply
 end
 
--- a:cumsum([axis]), a:cumprod([axis]): running sums; without an axis of all elements in row-major order, as a vector.
+-- a:cumsum([axis]), cumprod, cummin, cummax: running sums and so on; without an axis of all elements in row-major order,
+-- as a vector. In the order of enum pg_scan_op.
 local known_scan = { axis = true, dtype = true, out = true }
-for i, name in ipairs { "cumsum", "cumprod" } do
-  local product = i - 1
+for i, name in ipairs { "cumsum", "cumprod", "cummin", "cummax" } do
+  local op = i - 1
   local function apply(a, how)
     local x = need_array(name, a)
     local axis, options = split_options(name, how, known_scan)
+    if type(axis) == "table" then
+      fail("%s: one axis, or none for all elements; got a table", name)
+    end
     check_alive(x)
-    x = convert_first(x, SUM, options)
+    if op <= 1 then
+      x = convert_first(x, SUM, options)
+    end
     local k = axis == nil and 0 or parse_axis(name, x, axis)
-    return (deliver(name, call(C.pg_array_scan, array_t(), product, x, k - 1), options))
+    return (deliver(name, call(C.pg_array_scan, array_t(), op, x, k - 1), options))
   end
   array[name], methods[name] = apply, apply
+end
+
+-- Without NaN, by way of a copy that has another number in its place.
+for name, number in pairs { prod = 1, cumsum = 0, cumprod = 1 } do
+  local full_name = "nan" .. name
+  local function apply(a, how)
+    local x = need_array(full_name, a)
+    check_alive(x)
+    if kit.kinds[x._dtype] == "f" or kit.kinds[x._dtype] == "c" then
+      x = array.where(array.isnan(x), number, x)
+    end
+    return (array[name](x, how))
+  end
+  array[full_name], methods[full_name] = apply, apply
+end
+
+-- nanargmin and nanargmax: where the smallest number is found first. (Infinity in the place of NaN would hide an
+-- infinity behind it, as it does in NumPy.)
+for _, name in ipairs { "argmin", "argmax" } do
+  local full_name, extreme = "nan" .. name, name == "argmin" and "nanmin" or "nanmax"
+  local function apply(a, how)
+    local x = need_array(full_name, a)
+    local axis = split_options(full_name, how, known_position)
+    check_alive(x)
+    if kit.kinds[x._dtype] ~= "f" and kit.kinds[x._dtype] ~= "c" or x._size == 0 then
+      return (array[name](x, how))
+    end
+    local best = array[extreme](x, { axis = axis, keepdims = true })
+    if array.any(array.isnan(best)) then
+      fail("%s: there is nothing but NaN %s", full_name, axis == nil and "in this array" or "in a line along this axis")
+    end
+    return (array.argmax(array.eq(x, best), how))
+  end
+  array[full_name], methods[full_name] = apply, apply
 end
 
 kit.reduce_all, kit.split_options, kit.finish = reduce_all, split_options, finish

@@ -1,9 +1,9 @@
-// Running sums and products.
+// Running sums, products, minima and maxima.
 #include "array/dispatch.hpp"
-#include "array/iterate.hpp"
+#include "array/lines.hpp"
+#include "array/order.hpp"
 #include "array/reduce.hpp"
 #include "array/reduce_kernels.hpp"
-#include "core/threads.hpp"
 
 #include <complex>
 #include <vector>
@@ -20,14 +20,18 @@ template <class T> struct SumType {
 template <> struct SumType<float> { using type = double; };
 template <> struct SumType<std::complex<float>> { using type = std::complex<double>; };
 
-template <bool product, class S> S next(S sum, S x) {
-  if constexpr (std::is_integral_v<S>) {
+template <int op, class S> S next(S so_far, S x) {
+  if constexpr (op == PG_SCAN_MIN || op == PG_SCAN_MAX) {
+    const bool wins = op == PG_SCAN_MIN ? less(x, so_far) : less(so_far, x); // of NaN: the former never, the latter yes
+    return is_nan(so_far) || !(wins || is_nan(x)) ? so_far : x;
+  } else if constexpr (std::is_integral_v<S>) {
     using U = std::make_unsigned_t<S>;
-    return static_cast<S>(product ? static_cast<U>(sum) * static_cast<U>(x) : static_cast<U>(sum) + static_cast<U>(x));
-  } else if constexpr (product && !std::is_floating_point_v<S>) {
-    return {sum.real() * x.real() - sum.imag() * x.imag(), sum.real() * x.imag() + sum.imag() * x.real()};
+    const U a = static_cast<U>(so_far), b = static_cast<U>(x);
+    return static_cast<S>(op == PG_SCAN_PRODUCT ? a * b : a + b);
+  } else if constexpr (op == PG_SCAN_PRODUCT && !std::is_floating_point_v<S>) {
+    return {so_far.real() * x.real() - so_far.imag() * x.imag(), so_far.real() * x.imag() + so_far.imag() * x.real()};
   } else {
-    return product ? sum * x : sum + x;
+    return op == PG_SCAN_PRODUCT ? so_far * x : so_far + x;
   }
 }
 
@@ -56,33 +60,34 @@ template <class T> void scan_floats(int64_t n, const T *a, T *to) {
   });
 }
 
-template <bool product, class T, class R>
-void scan_line(int64_t n, const T *a, int64_t stride, R *to, int64_t to_stride) {
+template <int op, class T, class R> void scan_line(int64_t n, const T *a, int64_t stride, R *to, int64_t to_stride) {
   using S = typename SumType<R>::type;
-  if constexpr (!product && std::is_floating_point_v<T>)
+  if constexpr (op == PG_SCAN_SUM && std::is_floating_point_v<T>)
     if (stride == 1 && to_stride == 1)
       return scan_floats(n, a, to);
-  S sum = static_cast<S>(product ? 1 : 0);
-  for (int64_t i = 0; i < n; ++i) {
-    sum = next<product>(sum, static_cast<S>(a[i * stride]));
-    to[i * to_stride] = static_cast<R>(sum);
+  S so_far = static_cast<S>(a[0]);
+  to[0] = static_cast<R>(so_far);
+  for (int64_t i = 1; i < n; ++i) {
+    so_far = next<op>(so_far, static_cast<S>(a[i * stride]));
+    to[i * to_stride] = static_cast<R>(so_far);
   }
 }
 
 // Adjacent columns together.
-template <bool product, class T, class R>
+template <int op, class T, class R>
 void scan_columns(int64_t n, int64_t columns, const T *a, int64_t stride, R *to, int64_t to_stride) {
   using S = typename SumType<R>::type;
-  S sum[tile_width];
-  std::fill_n(sum, columns, static_cast<S>(product ? 1 : 0));
-  for (int64_t i = 0; i < n; ++i)
+  S so_far[tile_width];
+  for (int64_t j = 0; j < columns; ++j)
+    to[j] = static_cast<R>(so_far[j] = static_cast<S>(a[j]));
+  for (int64_t i = 1; i < n; ++i)
     for (int64_t j = 0; j < columns; ++j) {
-      sum[j] = next<product>(sum[j], static_cast<S>(a[i * stride + j]));
-      to[i * to_stride + j] = static_cast<R>(sum[j]);
+      so_far[j] = next<op>(so_far[j], static_cast<S>(a[i * stride + j]));
+      to[i * to_stride + j] = static_cast<R>(so_far[j]);
     }
 }
 
-template <bool product, class T, class R> void scan(const pg_array &a, const pg_array &out, int axis) {
+template <int op, class T, class R> void scan(const pg_array &a, const pg_array &out, int axis) {
   // One slice across the axis, walked beside its counterpart in the result.
   pg_array from = a, to = out;
   from._shape[axis] = to._shape[axis] = 1;
@@ -99,9 +104,9 @@ template <bool product, class T, class R> void scan(const pg_array &a, const pg_
     const int64_t width = by_columns ? tile_width : std::max<int64_t>(1, piece / std::max<int64_t>(n, 1));
     core::parallel_ranges(walk.inner(), width, [&](int64_t begin, int64_t end) {
       if (by_columns)
-        return scan_columns<product>(n, end - begin, x + begin, stride, y + begin, to_stride);
+        return scan_columns<op>(n, end - begin, x + begin, stride, y + begin, to_stride);
       for (int64_t j = begin; j < end; ++j)
-        scan_line<product>(n, x + j * walk.inner_stride(0), stride, y + j * walk.inner_stride(1), to_stride);
+        scan_line<op>(n, x + j * walk.inner_stride(0), stride, y + j * walk.inner_stride(1), to_stride);
     });
   });
 }
@@ -123,7 +128,7 @@ using namespace perigee::array;
 
 extern "C" {
 
-int32_t pg_array_scan(pg_array *out, int32_t *collect, int32_t product, const pg_array *a, int32_t axis) {
+int32_t pg_array_scan(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, int32_t axis) {
   return guard([&] {
     require_alive(*a);
     Array line;
@@ -132,20 +137,23 @@ int32_t pg_array_scan(pg_array *out, int32_t *collect, int32_t product, const pg
       a = line.get();
       axis = 0;
     }
-    if (axis >= a->_ndim)
-      throw ArgumentError("axis " + std::to_string(axis + 1) + " is out of range for an array of " +
-                          std::to_string(a->_ndim) + " dimensions");
-    Array result = create(reduced_dtype(PG_REDUCE_SUM, a->_dtype), {a->_shape, static_cast<std::size_t>(a->_ndim)},
-                          false, collect);
+    require_axis(*a, axis);
+    const bool extreme = op == PG_SCAN_MIN || op == PG_SCAN_MAX;
+    const int32_t dtype = extreme ? a->_dtype : reduced_dtype(PG_REDUCE_SUM, a->_dtype);
+    Array result = create(dtype, {a->_shape, static_cast<std::size_t>(a->_ndim)}, false, collect);
     if (result->_size > 0)
       visit(a->_dtype, [&]<class T>(std::type_identity<T>) {
-        using R = std::conditional_t < !std::is_integral_v<T>, T,
-              std::conditional_t < std::is_signed_v<T> || std::is_same_v<T, bool>, int64_t, uint64_t >>
-            ;
-        if (product)
-          scan<true, T, R>(*a, *result, axis);
+        // bool counts as signed, as in NumPy
+        using Wide = std::conditional_t<std::is_signed_v<T> || std::is_same_v<T, bool>, int64_t, uint64_t>;
+        using R = std::conditional_t<std::is_integral_v<T>, Wide, T>;
+        if (op == PG_SCAN_SUM)
+          scan<PG_SCAN_SUM, T, R>(*a, *result, axis);
+        else if (op == PG_SCAN_PRODUCT)
+          scan<PG_SCAN_PRODUCT, T, R>(*a, *result, axis);
+        else if (op == PG_SCAN_MIN)
+          scan<PG_SCAN_MIN, T, T>(*a, *result, axis);
         else
-          scan<false, T, R>(*a, *result, axis);
+          scan<PG_SCAN_MAX, T, T>(*a, *result, axis);
       });
     *out = result.detach();
   });

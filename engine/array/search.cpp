@@ -3,6 +3,8 @@
 
 #include "array/dispatch.hpp"
 #include "array/iterate.hpp"
+#include "array/order.hpp"
+#include "array/sort.hpp"
 #include "core/threads.hpp"
 
 #include <algorithm>
@@ -16,28 +18,6 @@ namespace perigee::array {
 namespace {
 
 constexpr int64_t search_grain = 1 << 14; // searches in one piece of parallel work
-
-template <class T> constexpr bool is_nan(T x) {
-  if constexpr (std::is_floating_point_v<T>)
-    return x != x;
-  else if constexpr (std::is_arithmetic_v<T>)
-    return false;
-  else
-    return x.real() != x.real() || x.imag() != x.imag();
-}
-
-// The order of sorting: NaN last, complex numbers by their real parts first.
-template <class T> bool less(T x, T y) {
-  if constexpr (std::is_integral_v<T>)
-    return x < y;
-  else if constexpr (std::is_floating_point_v<T>)
-    return x < y || (y != y && x == x);
-  else {
-    if (is_nan(x) || is_nan(y)) // those with a NaN in the imaginary part alone come before the others
-      return less(x.real(), y.real()) || (!less(y.real(), x.real()) && less(x.imag(), y.imag()));
-    return x.real() < y.real() || (x.real() == y.real() && x.imag() < y.imag());
-  }
-}
 
 /// How many of n sorted elements come before each value; with Right those that are equal too. No element is NaN.
 /// Without branches, and several searches at a time, so that their loads overlap: the nearest caches answer after 4 or
@@ -170,10 +150,6 @@ template <class T> Range small_range(const T *x, int64_t n, int64_t most) {
   return {};
 }
 
-template <class T> void sort_values(T *x, int64_t n) {
-  std::sort(x, x + n, less<T>);
-}
-
 // Of uint64 and signed integers, which meet in float64, only the values that `a` can hold count, compared as integers.
 Array holdable(const pg_array &values, int32_t dtype, int32_t *collect) {
   const Array from = copy(values, -1, collect);
@@ -215,7 +191,7 @@ Array isin(const pg_array &a, const pg_array &values, bool invert, int32_t *coll
       }
     }
     T *sorted = v.data<T>();
-    sort_values(sorted, m);
+    sort_adjacent(v->_dtype, sorted, m);
     const int64_t numbers = std::partition_point(sorted, sorted + m, [](T e) { return !is_nan(e); }) - sorted;
     core::parallel_ranges(n, search_grain, [&](int64_t begin, int64_t end) {
       std::array<int64_t, 256> at;
@@ -294,7 +270,7 @@ template <class T> Array unique_sorted(Array x, int32_t dtype, Wanted want, int3
       sorted.data<T>()[i] = from[at[i]];
     x = std::move(sorted);
   } else {
-    sort_values(x.data<T>(), n);
+    sort_adjacent(x->_dtype, x.data<T>(), n);
   }
   T *values = x.data<T>();
   int64_t distinct = n > 0;

@@ -1,14 +1,14 @@
 // Sorting along an axis: values by Highway's vqsort, positions as pairs of key and position, which makes them stable.
+// With several threads, pieces of a long line are sorted side by side, then merged.
 #include "array/sort.hpp"
+
 #include "array/dispatch.hpp"
-#include "array/iterate.hpp"
+#include "array/lines.hpp"
+#include "array/order.hpp"
 #include "array/sort_vector.hpp"
-#include "core/threads.hpp"
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <complex>
 #include <hwy/contrib/sort/vqsort.h>
 #include <iterator>
 #include <limits>
@@ -18,23 +18,77 @@
 namespace perigee::array {
 namespace {
 
-template <class T> bool is_nan(T x) {
-  if constexpr (std::is_floating_point_v<T>)
-    return x != x;
-  else if constexpr (std::is_integral_v<T>)
-    return false;
+constexpr int64_t parallel_size = 1 << 17; // elements from which on merging pays
+constexpr int64_t merged_at_once = 1 << 15;
+
+// A key and the position it came from, as Highway sorts them.
+using Pair = hwy::uint128_t;
+
+template <class K> bool smaller(const K &a, const K &b) {
+  if constexpr (std::is_integral_v<K>)
+    return a < b;
   else
-    return x.real() != x.real() || x.imag() != x.imag();
+    return (a.hi < b.hi) | ((a.hi == b.hi) & (a.lo < b.lo));
 }
-// NumPy's order: NaN last; complex numbers by their real part, then their imaginary part, those with NaN in one of them
-// after those without.
-template <class T> bool less(T a, T b) {
-  if constexpr (std::is_arithmetic_v<T>)
-    return a < b || (is_nan(b) && !is_nan(a));
-  else if (is_nan(a.real()) != is_nan(b.real()) || is_nan(a.imag()) != is_nan(b.imag()))
-    return is_nan(a.real()) != is_nan(b.real()) ? is_nan(b.real()) : is_nan(b.imag());
+
+template <class K> void sort_piece(K *keys, int64_t n) {
+  static const hwy::Sorter sorter;
+  if constexpr (sizeof(K) == 4)
+    vector_sort(keys, static_cast<std::size_t>(n));
   else
-    return less(a.real(), b.real()) || (!less(b.real(), a.real()) && less(a.imag(), b.imag()));
+    sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
+}
+
+// How many of the first k elements of two merged lines come from the first one, which wins where elements are equal.
+template <class K> int64_t merge_path(const K *a, int64_t na, const K *b, int64_t nb, int64_t k) {
+  int64_t low = std::max<int64_t>(0, k - nb), high = std::min(k, na);
+  while (low < high) {
+    const int64_t i = low + (high - low) / 2;
+    if (smaller(b[k - i - 1], a[i]))
+      high = i;
+    else
+      low = i + 1;
+  }
+  return low;
+}
+
+// Elements [begin, end) of the line that two sorted ones merge into.
+template <class K> void merge_part(const K *a, int64_t na, const K *b, int64_t nb, int64_t begin, int64_t end, K *to) {
+  int64_t i = merge_path(a, na, b, nb, begin), j = begin - i;
+  const int64_t last = merge_path(a, na, b, nb, end), last_b = end - last;
+  K *out = to + begin;
+  while (i < last && j < last_b) {
+    const bool second = smaller(b[j], a[i]);
+    *out++ = second ? b[j] : a[i];
+    i += !second;
+    j += second;
+  }
+  out = std::copy(a + i, a + last, out);
+  std::copy(b + j, b + last_b, out);
+}
+
+template <class K> void sort_keys(K *keys, int64_t n) {
+  const int threads = core::thread_count();
+  if (threads == 1 || n < parallel_size)
+    return sort_piece(keys, n);
+  const auto pieces = static_cast<int64_t>(std::bit_ceil(static_cast<unsigned>(std::min(threads, 64))));
+  const int64_t length = (n - 1) / pieces + 1;
+  core::parallel_ranges(n, length, [&](int64_t begin, int64_t end) { sort_piece(keys + begin, end - begin); });
+  const auto buffer = std::make_unique_for_overwrite<K[]>(static_cast<std::size_t>(n));
+  K *from = keys, *to = buffer.get();
+  for (int64_t width = length; width < n; width *= 2, std::swap(from, to))
+    core::parallel_ranges(n, merged_at_once, [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t start = begin / (2 * width) * 2 * width, middle = std::min(n, start + width),
+                      stop = std::min(n, start + 2 * width), until = std::min(end, stop);
+        merge_part(from + start, middle - start, from + middle, stop - middle, begin - start, until - start,
+                   to + start);
+        begin = until;
+      }
+    });
+  if (from != keys)
+    core::parallel_ranges(n, merged_at_once,
+                          [&](int64_t begin, int64_t end) { std::copy(from + begin, from + end, keys + begin); });
 }
 
 // Floats are sorted as integers: their bits, with all but the sign turned over where they are negative. -0 comes before
@@ -44,24 +98,15 @@ template <class T> using KeyOf = std::conditional_t<sizeof(T) == 8, int64_t, int
 template <class K> constexpr K turned(K bits) {
   return bits ^ (bits >> (8 * sizeof(K) - 1) & std::numeric_limits<K>::max());
 }
-template <class T> void to_keys(T *a, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const auto bits = std::bit_cast<KeyOf<T>>(a[i]);
-    a[i] = std::bit_cast<T>(a[i] != a[i] ? std::numeric_limits<KeyOf<T>>::max() : turned(bits));
-  }
-}
-template <class T> void from_keys(T *a, int64_t n) {
-  for (int64_t i = 0; i < n; ++i)
-    a[i] = std::bit_cast<T>(turned(std::bit_cast<KeyOf<T>>(a[i])));
+template <class T> KeyOf<T> float_key(T x) {
+  return x != x ? std::numeric_limits<KeyOf<T>>::max() : turned(std::bit_cast<KeyOf<T>>(x));
 }
 
 // Ascending, NaN last. Equal elements cannot be told apart but for complex numbers, -0 and 0: those keep their order if
 // `stable`.
 template <class T> void sort_line(T *a, int64_t n, bool stable) {
-  const auto count = static_cast<std::size_t>(n);
-  const hwy::Sorter sorter;
   if constexpr (!std::is_arithmetic_v<T>) {
-    stable ? std::stable_sort(a, a + n, less<T>) : std::sort(a, a + n, less<T>);
+    std::stable_sort(a, a + n, less<T>);
   } else if constexpr (sizeof(T) == 1) {
     int64_t counts[256] = {};
     constexpr int offset = std::is_signed_v<T> ? 128 : 0;
@@ -70,29 +115,32 @@ template <class T> void sort_line(T *a, int64_t n, bool stable) {
     for (int value = 0; value < 256; ++value)
       a = std::fill_n(a, counts[value], static_cast<T>(value - offset));
   } else if constexpr (std::is_integral_v<T>) {
-    if constexpr (sizeof(T) == 4)
-      vector_sort(a, count);
-    else
-      sorter(a, count, hwy::SortAscending());
+    sort_keys(a, n);
   } else if (stable) {
     std::stable_sort(a, a + n, less<T>);
   } else {
-    to_keys(a, n);
-    auto *keys = reinterpret_cast<KeyOf<T> *>(a);
-    if constexpr (sizeof(T) == 4)
-      vector_sort(keys, count);
-    else
-      sorter(keys, count, hwy::SortAscending());
-    from_keys(a, n);
+    const auto each = [&](auto &&convert) {
+      core::parallel_ranges(n, parallel_size, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          a[i] = convert(a[i]);
+      });
+    };
+    each([](T x) { return std::bit_cast<T>(float_key(x)); });
+    sort_keys(reinterpret_cast<KeyOf<T> *>(a), n);
+    each([](T x) { return std::bit_cast<T>(turned(std::bit_cast<KeyOf<T>>(x))); });
   }
 }
 
 // The same the other way round, but NaN last too.
 template <class T> void sort_line_down(T *a, int64_t n, bool stable) {
+  if constexpr (!std::is_arithmetic_v<T>) {
+    std::stable_sort(a, a + n, [](T x, T y) { return before(x, y, true); });
+    return;
+  }
   if (stable)
     std::reverse(a, a + n);
   sort_line(a, n, stable);
-  const auto numbers = std::find_if_not(std::reverse_iterator(a + n), std::reverse_iterator(a), is_nan<T>).base();
+  T *numbers = std::find_if_not(std::reverse_iterator(a + n), std::reverse_iterator(a), is_nan<T>).base();
   std::reverse(a, numbers);
   if (stable)
     std::reverse(numbers, a + n);
@@ -105,15 +153,28 @@ template <class T> auto key_of(T x, bool descending) {
   if constexpr (std::is_floating_point_v<T>) {
     if (x != x)
       return ~U{0};
-    key = std::bit_cast<U>(x == 0 ? T(0) : x);
-    const U sign = U{1} << (8 * sizeof(U) - 1);
-    key = key & sign ? ~key : key | sign;
+    key = static_cast<U>(float_key(x == 0 ? T(0) : x)) ^ U { 1 } << (8 * sizeof(U) - 1);
   } else if constexpr (std::is_signed_v<T>) {
-    key = static_cast<U>(static_cast<std::make_signed_t<U>>(x)) ^ (U{1} << (8 * sizeof(U) - 1));
+    key = static_cast<U>(static_cast<std::make_signed_t<U>>(x)) ^ U { 1 } << (8 * sizeof(U) - 1);
   } else {
     key = static_cast<U>(x);
   }
   return descending ? static_cast<U>(~key) : key;
+}
+
+// Sorts n keys made by make(value, position) and writes the positions that take() finds in them.
+template <class K, class T, class Make, class Take>
+void argsort_keys(const T *a, int64_t n, int64_t stride, int64_t *to, int64_t to_stride, Make &&make, Take &&take) {
+  const auto keys = std::make_unique_for_overwrite<K[]>(static_cast<std::size_t>(n));
+  core::parallel_ranges(n, parallel_size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      keys[i] = make(a[i * stride], i);
+  });
+  sort_keys(keys.get(), n);
+  core::parallel_ranges(n, parallel_size, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      to[i * to_stride] = take(keys[i]) + 1;
+  });
 }
 
 template <class T>
@@ -122,60 +183,36 @@ void argsort_line(const T *a, int64_t n, int64_t stride, int64_t *to, int64_t to
     std::vector<int64_t> order(static_cast<std::size_t>(n));
     for (int64_t i = 0; i < n; ++i)
       order[static_cast<std::size_t>(i)] = i;
-    std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) {
-      const T x = a[i * stride], y = a[j * stride];
-      if (descending && !is_nan(x) && !is_nan(y))
-        return less(y, x);
-      return less(x, y);
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t i, int64_t j) { return before(a[i * stride], a[j * stride], descending); });
     for (int64_t i = 0; i < n; ++i)
       to[i * to_stride] = order[static_cast<std::size_t>(i)] + 1;
-  } else if (static const hwy::Sorter sorter; sizeof(T) <= 4 && n <= INT64_C(0xffffffff)) {
-    const auto pairs = std::make_unique_for_overwrite<uint64_t[]>(static_cast<std::size_t>(n));
-    for (int64_t i = 0; i < n; ++i)
-      pairs[i] = uint64_t{key_of(a[i * stride], descending)} << (sizeof(T) == 8 ? 0 : 32) | static_cast<uint64_t>(i);
-    sorter(pairs.get(), static_cast<std::size_t>(n), hwy::SortAscending());
-    for (int64_t i = 0; i < n; ++i)
-      to[i * to_stride] = static_cast<int64_t>(pairs[i] & 0xffffffff) + 1;
+    return;
   } else {
-    const auto pairs = std::make_unique_for_overwrite<hwy::uint128_t[]>(static_cast<std::size_t>(n));
-    for (int64_t i = 0; i < n; ++i) {
-      pairs[i].hi = key_of(a[i * stride], descending);
-      pairs[i].lo = static_cast<uint64_t>(i);
-    }
-    sorter(pairs.get(), static_cast<std::size_t>(n), hwy::SortAscending());
-    for (int64_t i = 0; i < n; ++i)
-      to[i * to_stride] = static_cast<int64_t>(pairs[i].lo) + 1;
+    if constexpr (sizeof(T) <= 4)
+      if (n <= INT64_C(0xffffffff))
+        return argsort_keys<uint64_t>(
+            a, n, stride, to, to_stride,
+            [&](T x, int64_t i) { return uint64_t{key_of(x, descending)} << 32 | static_cast<uint64_t>(i); },
+            [](uint64_t key) { return static_cast<int64_t>(key & 0xffffffff); });
+    argsort_keys<Pair>(
+        a, n, stride, to, to_stride,
+        [&](T x, int64_t i) {
+          Pair pair;
+          pair.hi = key_of(x, descending);
+          pair.lo = static_cast<uint64_t>(i);
+          return pair;
+        },
+        [](const Pair &pair) { return static_cast<int64_t>(pair.lo); });
   }
 }
 
-// Calls body(from, to) with the first elements of every line of a along an axis, and of its counterpart in out.
-template <class Body> void each_line(const pg_array &a, const pg_array &out, int32_t axis, Body &&body) {
-  if (a._size == 0)
-    return;
-  pg_array from = a, to = out;
-  from._shape[axis] = to._shape[axis] = 1;
-  Shape shape;
-  shape.ndim = a._ndim;
-  std::copy_n(from._shape, a._ndim, shape.lengths);
-  const Walk<2> walk(shape, {&from, &to});
-  walk.each(1, [&](const auto &at) {
-    const int64_t grain = std::max<int64_t>(1, 65536 / a._shape[axis]);
-    core::parallel_ranges(walk.inner(), grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        body(at[0] + i * walk.inner_stride(0) * walk.bytes[0], at[1] + i * walk.inner_stride(1) * walk.bytes[1]);
-    });
-  });
-}
-
-void require_axis(const pg_array &a, int32_t axis) {
-  require_alive(a);
-  if (axis < 0 || axis >= a._ndim)
-    throw ArgumentError("axis " + std::to_string(axis + 1) + " is out of range for an array of " +
-                        std::to_string(a._ndim) + " dimensions");
-}
-
 } // namespace
+
+void sort_adjacent(int32_t dtype, void *data, int64_t n) {
+  visit(dtype, [&]<class T>(std::type_identity<T>) { sort_line(static_cast<T *>(data), n, false); });
+}
+
 } // namespace perigee::array
 
 using namespace perigee;
@@ -187,20 +224,11 @@ int32_t pg_array_sort(const pg_array *a, int32_t axis, int32_t descending, int32
   return guard([&] {
     require_axis(*a, axis);
     visit(a->_dtype, [&]<class T>(std::type_identity<T>) {
-      const int64_t n = a->_shape[axis], stride = a->_strides[axis];
+      const int64_t n = a->_shape[axis];
       each_line(*a, *a, axis, [&](char *at, char *) {
-        T *line = reinterpret_cast<T *>(at);
-        const auto sort = [&](T *adjacent) {
-          descending ? sort_line_down(adjacent, n, stable != 0) : sort_line(adjacent, n, stable != 0);
-        };
-        if (stride == 1)
-          return sort(line);
-        const auto copy = std::make_unique_for_overwrite<T[]>(static_cast<std::size_t>(n));
-        for (int64_t i = 0; i < n; ++i)
-          copy[i] = line[i * stride];
-        sort(copy.get());
-        for (int64_t i = 0; i < n; ++i)
-          line[i * stride] = copy[i];
+        const Adjacent<T> line(reinterpret_cast<T *>(at), n, a->_strides[axis]);
+        descending ? sort_line_down(line.data(), n, stable != 0) : sort_line(line.data(), n, stable != 0);
+        line.store();
       });
     });
   });

@@ -1,8 +1,38 @@
-/* Sorting of arrays, in addition to array_abi.h. */
+/* Sorting, selection and quantiles of arrays, in addition to array_abi.h. Axes count from 0, positions in results from
+   1. NaN is always last. */
 
-/* Sorts lines along an axis in place, NaN last. A stable sort keeps -0 and 0 in their order. Lines that are not adjacent
-   in memory are sorted in a copy of each. */
+enum pg_quantile_method {
+  PG_QUANTILE_MEDIAN = 0, /* mean of the two in the middle, whatever the q */
+  PG_QUANTILE_LINEAR = 1,
+  PG_QUANTILE_LOWER = 2,
+  PG_QUANTILE_HIGHER = 3,
+  PG_QUANTILE_NEAREST = 4,
+  PG_QUANTILE_MIDPOINT = 5,
+  PG_QUANTILE_INVERTED_CDF = 6,
+  PG_QUANTILE_AVERAGED_INVERTED_CDF = 7,
+  PG_QUANTILE_CLOSEST_OBSERVATION = 8,
+  PG_QUANTILE_INTERPOLATED_INVERTED_CDF = 9,
+  PG_QUANTILE_HAZEN = 10,
+  PG_QUANTILE_WEIBULL = 11,
+  PG_QUANTILE_MEDIAN_UNBIASED = 12,
+  PG_QUANTILE_NORMAL_UNBIASED = 13
+};
+
+/* Sorts lines along an axis in place. A stable sort keeps -0 and 0 in their order, the other puts -0 first. Lines that
+   are not adjacent in memory are sorted in a copy of each. */
 int32_t pg_array_sort(const pg_array *a, int32_t axis, int32_t descending, int32_t stable);
-/* Positions (from 1) that sort lines along an axis; always stable, NaN last. Takes 8 bytes an element of a line beside
-   the result, 16 where elements are longer than 4. */
+/* Positions that sort lines along an axis; always stable. Takes 8 bytes an element of a line beside the result, 16 where
+   elements are longer than 4. */
 int32_t pg_array_argsort(pg_array *out, int32_t *collect, const pg_array *a, int32_t axis, int32_t descending);
+/* Orders lines in place so that the element of rank `rank` (from 0) is where sorting would put it, with none greater
+   before it and none smaller after it. */
+int32_t pg_array_partition(const pg_array *a, int32_t axis, int64_t rank);
+/* Positions that do the same, those of smaller elements, of equal ones and of greater ones in their order. */
+int32_t pg_array_argpartition(pg_array *out, int32_t *collect, const pg_array *a, int32_t axis, int64_t rank);
+/* The k largest (smallest) elements of each line, the first first, and their positions; equal ones in their order. */
+int32_t pg_array_topk(pg_array *positions, int32_t *collect, pg_array *values, const pg_array *a, int32_t axis,
+                      int64_t k, int32_t largest);
+/* Quantiles q (float64, row-major, of up to 1 dimension) of all elements along the axes whose bits are set in `axes`.
+   The axis of q comes first in the result. NaN among the elements gives NaN, or is left out if ignore_nan. */
+int32_t pg_array_quantile(pg_array *out, int32_t *collect, const pg_array *a, int32_t axes, int32_t keepdims,
+                          const pg_array *q, int32_t method, int32_t ignore_nan);

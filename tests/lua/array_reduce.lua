@@ -122,6 +122,67 @@ function TestReductions.test_nan_and_empty()
   fails("unknown option", function() return array.zeros(2, 2):sum { axes = 1 } end)
 end
 
+function TestReductions.test_without_nan()
+  local nan = 0 / 0
+  local a = array.from { { nan, 3, math.huge }, { 2, nan, -1 } }
+  lu.assertEquals(array.from { 2, nan, 3 }:nanprod(), 6)
+  lu.assertEquals(array.from { 2, nan, 3 }:nancumsum():totable(), { 2, 2, 5 })
+  lu.assertEquals(array.from { 2, nan, 3 }:nancumprod():totable(), { 2, 2, 6 })
+  lu.assertEquals(a:nanargmin(), 6)
+  lu.assertEquals(a:nanargmax(), 3)
+  lu.assertEquals(a:nanargmin(2):totable(), { 2, 3 })
+  lu.assertEquals(array.from { nan, math.huge }:nanargmin(), 2)
+  lu.assertEquals(a:nanmedian(2)[2], 0.5)
+  lu.assertEquals(a:nanquantile(0.5, 1)[1], 2)
+  lu.assertEquals(array.from({ 3, 1 }, "int32"):nanargmin(), 2)
+  fails("nothing but NaN", function() return array.from { nan }:nanargmin() end)
+end
+
+function TestReductions.test_running_extremes()
+  local a = array.from { 2, 1, 0 / 0, 3 }
+  lu.assertEquals(array.from { 2, 1, 4, 3 }:cummax():totable(), { 2, 2, 4, 4 })
+  lu.assertEquals(array.from({ 2, 1, 4, 3 }, "uint8"):cummin().dtype, "uint8")
+  lu.assertEquals(a:cummin()[2], 1)
+  lu.assertTrue(a:cummin()[4] ~= a:cummin()[4])
+  lu.assertEquals(array.from { { 1, 5 }, { 3, 2 } }:cummax(1):totable(), { { 1, 5 }, { 3, 5 } })
+  fails("one axis", function() return array.zeros(2, 2):cumsum({ 1, 2 }) end)
+end
+
+function TestReductions.test_quantiles()
+  local a = array.from { { 3, 1, 2 }, { 9, 7, 8 } }
+  lu.assertEquals(a:median(), 5)
+  lu.assertEquals(a:median(1):totable(), { 6, 4, 5 })
+  lu.assertEquals(a:median { axis = { 1, 2 }, keepdims = true }.shape, { 1, 1 })
+  lu.assertEquals(a:quantile { 0, 0.25, 1 }:totable(), { 1, 2.25, 9 })
+  lu.assertEquals(a:quantile({ 0.5, 1 }, 2):totable(), { { 2, 8 }, { 3, 9 } })
+  lu.assertEquals(a:percentile(75, { method = "lower" }), 7)
+  lu.assertEquals(array.from({ 1, 2 }, "float32"):quantile { 0.5 }.dtype, "float32")
+  lu.assertEquals(array.from({ true, false, true }):median(), 1)
+  local infinite = array.from { math.huge, math.huge, 1 }
+  lu.assertEquals(infinite:median(), math.huge)
+  local out = array.zeros(3)
+  lu.assertTrue(a:median { axis = 1, out = out } == out)
+  lu.assertEquals(out:totable(), { 6, 4, 5 })
+  lu.assertTrue(array.zeros(0):median() ~= array.zeros(0):median())
+  fails("q is from 0 to 1, got 2", function() return a:quantile(2) end)
+  fails("q is from 0 to 100, got -1", function() return a:percentile(-1) end)
+  fails("q is a number", function() return a:quantile() end)
+  fails("not a method; legal are linear", function() return a:quantile(0.5, { method = "spline" }) end)
+  fails("complex numbers", function() return array.zeros(2, "complex64"):median() end)
+end
+
+function TestReductions.test_errors()
+  local a = array.zeros(2, 3)
+  fails("axes count from 1", function() return a:sum(0) end)
+  fails("keepdims is true or false", function() return a:sum { keepdims = 1 } end)
+  fails("ddof is a number", function() return a:var { ddof = "1" } end)
+  fails("out has the shape (2), the result (3)", function() return a:sum { axis = 1, out = array.zeros(2) } end)
+  fails("cannot be written into", function() return a:mean { axis = 1, out = array.zeros(3, "int32") } end)
+  fails("not a dtype", function() return a:sum { axis = 1, dtype = "float16" } end)
+  fails("one axis", function() return a:argmax({ 1, 2 }) end)
+  fails("beyond 2^53", function() return array.full({ 2 }, 2 ^ 61, "int64"):sum() end)
+end
+
 -- Results do not depend on the number of threads, to the last bit.
 function TestReductions.test_threads()
   local pg = require "perigee"

@@ -55,4 +55,61 @@ function TestSorting.test_axes_and_nan()
   fails("axis 3", function() return array.sort(a, 3) end)
 end
 
+function TestSorting.test_ranks()
+  local t = values(5000, 9)
+  local a = array.from(t)
+  table.sort(t)
+  for _, k in ipairs { 1, 17, 2500, 5000, -1 } do
+    local expected = t[k > 0 and k or 5001 + k]
+    local p, at = a:partition(k), a:argpartition(k)
+    lu.assertEquals(p[k], expected)
+    lu.assertEquals(p:sum(), a:sum())
+    lu.assertEquals(a[at[k]], expected)
+    if k > 1 then
+      lu.assertTrue(p[{ { 1, k } }]:max() == expected)
+    end
+  end
+  local largest, where = a:topk(3)
+  lu.assertEquals(largest:totable(), { t[5000], t[4999], t[4998] })
+  lu.assertEquals(a[where]:totable(), largest:totable())
+  lu.assertEquals((a:topk(2, { largest = false })):totable(), { t[1], t[2] })
+  lu.assertEquals((a:topk(0)).shape, { 0 })
+  lu.assertEquals(array.from { { 1, 5, 3 }, { 9, 8, 7 } }:topk(1, 1):totable(), { { 9, 8, 7 } })
+  lu.assertEquals(array.from { 5, 3, 1, 4 }:partition({ 1, 3 }):totable(), { 1, 3, 4, 5 })
+  a:partition_(10)
+  lu.assertEquals(a[10], t[10])
+  fails("kth is 9, but axis 1 has the length 3; legal are 1 to 3", function() return array.zeros(3):partition(9) end)
+  fails("kth is an integer", function() return array.zeros(3):partition() end)
+  fails("k is an integer from 0 to the length of axis 1, which is 3; got 4", function() return array.zeros(3):topk(4) end)
+end
+
+function TestSorting.test_infinities_and_zeros()
+  for _, dtype in ipairs { "float64", "float32" } do
+    local inf = math.huge
+    local a = array.from({ inf, 1, -inf, 0 / 0, -0.0, 0, inf, 1e38 }, dtype)
+    local s = array.sort(a)
+    lu.assertEquals(s[{ { 2, 4 } }]:totable(), { 0, 0, 1 })
+    lu.assertEquals({ s[1], s[6], s[7] }, { -inf, inf, inf })
+    lu.assertEquals({ 1 / s[2], 1 / s[3] }, { -inf, inf })
+    lu.assertTrue(s[8] ~= s[8])
+    local down = array.sort(a, { descending = true })
+    lu.assertEquals({ down[1], down[7] }, { inf, -inf })
+    lu.assertTrue(down[8] ~= down[8])
+  end
+end
+
+function TestSorting.test_options()
+  local a = array.from { { 3, 1, 2 }, { 0, 5, 4 } }
+  local out = array.zeros(2, 3)
+  lu.assertTrue(a:sort { out = out } == out)
+  lu.assertEquals(out:totable(), { { 1, 2, 3 }, { 0, 4, 5 } })
+  lu.assertEquals(array.lexsort { array.from { 1, 2, 1 }, array.from { 2, 1, 1 } }:totable(), { 3, 2, 1 })
+  fails("descending is true or false, got 1", function() return a:sort { descending = 1 } end)
+  fails("an axis is an integer", function() return a:sort("down") end)
+  fails("0 dimensions", function() return array.full({}, 3):sort() end)
+  fails("read-only", function() return a:as_readonly():sort_() end)
+  fails("key 1 has 2 dimensions", function() return array.lexsort { a } end)
+  fails("unknown option 'out'", function() return a:sort_ { out = out } end)
+end
+
 os.exit(lu.LuaUnit.run())
