@@ -27,6 +27,8 @@ struct ProfileOptions {
 };
 
 int profile(const ProfileOptions &options);
+// Prints the calls of a log that pg.log wrote as a tree.
+int log_tree(const std::string &file);
 int repl(bool trusted);
 // What this machine offers to Perigee and what it lacks, with reasons.
 int doctor(bool json);

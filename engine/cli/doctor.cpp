@@ -196,8 +196,8 @@ ordered_json modules() {
   pg_vm *vm = nullptr;
   if (pg_vm_create(&options, &vm) != PG_OK)
     return list;
-  for (const char *name : {"array", "timer", "bench", "random", "linalg", "fft", "io", "profiler", "parallel", "tasks",
-                           "mpi", "kernel", "gpu", "plot"}) {
+  for (const char *name : {"array", "random", "linalg", "fft", "io", "collections", "timer", "bench", "profiler", "log",
+                           "plot", "parallel", "tasks", "mpi", "kernel", "gpu"}) {
     std::string text = std::string("return require('perigee').available('") + name + "')";
     pg_value results[2]{};
     size_t count = 0;

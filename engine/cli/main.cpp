@@ -123,6 +123,14 @@ int dispatch(int argc, char **argv) {
                   "  perigee profile --lines --function step walk.lua 1000");
   command->callback([&] { action = [&] { return cli::profile(profile); }; });
 
+  std::string log_file;
+  command = app.add_subcommand("log", "Read what pg.log has written");
+  command->require_subcommand(1);
+  CLI::App *tree = command->add_subcommand("tree", "Print a log's calls under their callers");
+  tree->add_option("file", log_file, "The log")->required()->type_name("FILE");
+  command->footer("Example:\n  perigee log tree run.log");
+  tree->callback([&] { action = [&] { return cli::log_tree(log_file); }; });
+
   bool repl_trusted = false;
   command = app.add_subcommand("repl", "Try Lua and Perigee line by line");
   command->add_flag("--trusted", repl_trusted, "Give all of Lua (files, processes, ffi)");

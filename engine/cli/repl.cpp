@@ -101,7 +101,8 @@ int repl(bool trusted) {
   bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
   std::string history;
   if (terminal) {
-    std::printf("Perigee %s. A line is run as it ends; an expression shows its value. `help` helps, Ctrl-D leaves.\n", pg_version());
+    std::printf("Perigee %s. A line is run as it ends; an expression shows its value. `help` helps, Ctrl-D leaves.\n",
+                pg_version());
     history = history_file();
     rl_readline_name = const_cast<char *>("perigee");
     rl_initialize();

@@ -74,6 +74,29 @@ int run(const RunOptions &options) {
   });
 }
 
+int log_tree(const std::string &file) {
+  if (access(file.c_str(), R_OK) != 0) {
+    std::fprintf(stderr, "perigee: cannot read %s: %s\n", file.c_str(), std::strerror(errno));
+    return 2;
+  }
+  auto command = [](void *state, void *user) {
+    auto *L = static_cast<lua_State *>(state);
+    lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+    lua_getfield(L, -1, "write");
+    lua_getfield(L, -2, "require");
+    lua_pushliteral(L, "log");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "tree");
+    lua_pushstring(L, static_cast<const std::string *>(user)->c_str());
+    lua_call(L, 1, 1);
+    lua_remove(L, -2);
+    lua_pushliteral(L, "\n");
+    lua_concat(L, 2);
+    lua_call(L, 1, 0);
+  };
+  return with_vm({}, [&](pg_vm *vm) { return pg_vm_with_state(vm, command, const_cast<std::string *>(&file)); });
+}
+
 int profile(const ProfileOptions &options) {
   // Known before the script has run for minutes: what cannot be read or written.
   for (const auto &[path, mode] : {std::pair(&options.script.file, "r"), std::pair(&options.out, "a")})
@@ -102,7 +125,11 @@ int profile(const ProfileOptions &options) {
       }
     };
     set("file", options.script.file);
-    set("mode", options.sample ? "sample" : options.lines ? "lines" : options.jit ? "jit" : options.memory ? "memory" : "trace");
+    set("mode", options.sample   ? "sample"
+                : options.lines  ? "lines"
+                : options.jit    ? "jit"
+                : options.memory ? "memory"
+                                 : "trace");
     set("sort", options.sort);
     set("out", options.out);
     set("format", options.format);
