@@ -222,11 +222,13 @@ void operations(Bench &bench, const std::string &only, bool json, nlohmann::json
   std::sort(table.ranking.rbegin(), table.ranking.rend());
   const double mean = geometric_mean(table.all), large = geometric_mean(table.large);
   if (!json) {
-    std::printf("  geometric mean %.3f over %zu figures; %.3f over the %zu with the largest sizes\n  slowest:", mean,
+    std::printf("  geometric mean %.3f over %zu figures; %.3f over the %zu with the largest sizes\n", mean,
                 table.all.size(), large, table.large.size());
-    for (std::size_t i = 0; i < std::min<std::size_t>(8, table.ranking.size()); ++i)
-      std::printf("%s %s %.2f", i ? ";" : "",
-                  table.ranking[i].second.substr(0, table.ranking[i].second.find(',')).c_str(), table.ranking[i].first);
+    const auto above = std::count_if(table.ranking.begin(), table.ranking.end(), [](auto &r) { return r.first > 1.1; });
+    std::printf("  above 1.1: %ld of %zu", long(above), table.ranking.size());
+    for (const auto &[ratio, name] : table.ranking)
+      if (ratio > 1.1)
+        std::printf("; %s %.2f", name.substr(0, name.find(',')).c_str(), ratio);
     std::printf("\n");
     if (table.spread > 0.25)
       std::printf("  This machine is busy: the middle half of some rounds spread over %.0f%%.\n", table.spread * 100);
@@ -334,7 +336,8 @@ int main(int argc, char **argv) {
         environment.push_back(std::string(library) + "_NUM_THREADS=" + std::to_string(count));
       Side ours({bench::binaries() / "perigee", "run", "--trusted", scripts + "/ours.lua"}, environment);
       Side rival({python, scripts + "/rival.py"}, environment);
-      ours.ask("threads\t" + std::to_string(count));
+      for (Side *side : {&ours, &rival})
+        side->ask("threads\t" + std::to_string(count));
       Bench bench{ours, rival, wall, options.quick, csv};
       if (!options.json)
         std::printf("arrays (%s; NumPy %s)\n", bench::machine().c_str(), rival.ask("version").c_str());

@@ -9,6 +9,10 @@ try:
     import pandas
 except ImportError:
     pandas = None
+try:
+    import numexpr as ne
+except ImportError:
+    ne = None
 
 rng = np.random.default_rng(1)
 
@@ -54,7 +58,7 @@ def prepare(name, n, dtype, path, statement):
     global loop
     loop = None
     v = make(name, n, dtype)
-    v.update(n=n, dtype=np.dtype(dtype), path=path, np=np, pandas=pandas)
+    v.update(n=n, dtype=np.dtype(dtype), path=path, np=np, pandas=pandas, ne=ne)
     text = body.format(statement).replace("count)", "count, " + ", ".join(f"{k}={k}" for k in v) + ")", 1)
     exec(text, v)
     loop = v["loop"]
@@ -76,6 +80,9 @@ for line in sys.stdin:
             prepare(name, int(n), dtype, path, statement)
         except Exception as e:
             answer = "missing " + " ".join(str(e).split())
+    elif order == "threads":
+        if ne:
+            ne.set_num_threads(int(rest))
     elif order == "version":
         answer = np.__version__
     print(answer, flush=True)
