@@ -393,6 +393,28 @@ case(G, "a:clip(3, 8), b:clip(-1, 1), array.clip(t_int32, 0, 2), n4:clip(-1, 1)"
      T["int32"].clip(0, 2), n4.clip(-1, 1))
 case(G, "a:clip(array.range(4), 8)", a.clip(np.arange(1.0, 5), 8))
 case(G, "array.nan_to_num(n4)", np.nan_to_num(n4))
+for dtype in FLOATS:
+    x = X[dtype][:13]
+    cut = f"x_{dtype}[{{ {{1, 13}} }}]"
+    column = f"{cut}:reshape(13, 1)"
+    case(G, f"array.heaviside({cut}, 0.5), array.positive({cut})", np.heaviside(x, x.dtype.type(0.5)), +x)
+    case(G, f"array.logaddexp2({column}, {cut}[{{ {{1, 13, 3}} }}])", np.logaddexp2(x.reshape(13, 1), x[::3]), tol="ulp 16")
+    quotient, rest = np.divmod(x.reshape(13, 1), x[2:9])
+    case(G, f"array.divmod({column}, x_{dtype}[{{ {{3, 9}} }}])", quotient, rest)
+    mantissa, exponent = np.frexp(x)
+    case(G, f"array.frexp({cut})", mantissa, exponent.astype(np.int32))
+    fraction, whole = np.modf(x)
+    case(G, f"array.modf({cut})", fraction, whole)
+    case(G, f"o_{dtype}:clip(-1, 5), {column}:clip({cut}[{{ {{1, 13, 3}} }}], 1)", ordinary[dtype].clip(-1, 5),
+         np.clip(x.reshape(13, 1), x[::3], x.dtype.type(1)))
+    case(G, f"o_{dtype}:round(1), o_{dtype}:round(-1)", ordinary[dtype].round(1), ordinary[dtype].round(-1))
+    case(G, f"array.where({column}:lt({cut}), {column}, {cut})", np.where(x.reshape(13, 1) < x, x.reshape(13, 1), x))
+for dtype in INTS:
+    x = T[dtype]
+    case(G, f"array.where(t_{dtype}, t_{dtype}, 1), array.where(array.from{{true, false, true}}, t_{dtype}, 0.5)",
+         np.where(x, x, x.dtype.type(1)), np.where([True, False, True], x, 0.5))
+    case(G, f"t_{dtype}:clip(1, array.from({{{{2}}, {{3}}}}, '{dtype}')), t_{dtype}:round(-1)",
+         x.clip(1, np.array([[2], [3]], dtype)), x.round(-1))
 case(G, "array.isclose(array.from{1, 1e-9, 0/0}, array.from{1 + 1e-9, 0, 0/0})", np.array([True, True, False]))
 case(G, "array.allclose(a, a + 1e-9), array.allclose(a, a + 1e-3), array.equal(a, a:copy()), a == b", True, False, True, False)
 x = a.copy(); x += b; x *= 2; x -= 1; x /= 3
