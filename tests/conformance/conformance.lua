@@ -198,14 +198,14 @@ local function compare(got, want, tolerance)
 end
 
 -- ---------------------------------------------------------------------------------------------------- the cases ------
-local names = { array = array }
+local names, left_out = { array = array }, {}
 for _, module in ipairs { "linalg", "fft" } do
   local available, why = pg.available(module)
   if available then
     names[module] = pg[module]
   else
-    print(("%s is not here: %s"):format(module, why))
-    pending[module] = true
+    print(("%s is left out: %s"):format(module, why))
+    left_out[module] = true
   end
 end
 local env = setmetatable(names, { __index = _G })
@@ -290,9 +290,11 @@ for line in io.lines(here .. "/cases.txt") do
       names[f[2]] = x
       fixtures[f[2]] = f
     end
-  elseif f[1] == "case" and (not only or only[f[2]]) then
+  elseif left_out[f[2]] or only and not only[f[2]] then
+    -- not now
+  elseif f[1] == "case" then
     run_case(f)
-  elseif f[1] == "error" and (not only or only[f[2]]) then
+  elseif f[1] == "error" then
     run_error(f)
   end
 end

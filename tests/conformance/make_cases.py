@@ -919,6 +919,46 @@ error(G, "array.digitize(v, {1, 3, 2})", "ascending or descending")
 error(G, "array.average(v, {weights = v - v})", "add up to 0")
 error(G, "array.cov(v, a)", "observations")
 
+# ------------------------------------------------------------------------------ quantiles and order of every dtype ----
+for p in DTYPES[1:11]:
+    x = T[p]
+    tol = "rel 1e-6" if p == "float32" else "rel 1e-14"
+    f32 = np.float32 if p == "float32" else np.float64
+    case("quantiles", f"array.median(t_{p}), array.median(t_{p}, 1), array.percentile(t_{p}, 40, {{axis = 2}})", float(np.median(x)),
+         np.median(x, 0).astype(f32), np.percentile(x, 40, axis=1).astype(f32), tol=tol)
+    # DIFFERS: quantiles of integers are float64 by every method; NumPy's that pick an element keep its dtype.
+    case("quantiles", f"array.quantile(t_{p}, 0.6, {{method = 'nearest'}}), array.quantile(t_{p}, 0.6, {{axis = 1, method = 'lower'}})",
+         float(np.quantile(x, 0.6, method="nearest")), np.quantile(x, 0.6, axis=0, method="lower").astype(f32), tol=tol)
+    y = np.partition(x.reshape(-1), 2)
+    case("sorting", f"array.partition(t_{p}:reshape(6), 3)[3], array.topk(t_{p}, 2)", y[2].item(), np.sort(x)[:, ::-1][:, :2])
+    case("sorting", f"array.sort(x_{p}[{{ {{-1, 1, -1}} }}] + 0), array.sort(x_{p} + 0, {{descending = true}})",
+         np.sort(X[p] + X[p].dtype.type(0)),
+         np.sort(X[p])[::-1] + X[p].dtype.type(0) if p in INTS else
+         np.concatenate([np.sort(X[p][~np.isnan(X[p])])[::-1], X[p][np.isnan(X[p])]]) + X[p].dtype.type(0))
+    case("reductions", f"t_{p}:cummax(2), t_{p}:cummin(1), x_{p}:min(), x_{p}:max()", np.maximum.accumulate(x, 1), np.minimum.accumulate(x, 0),
+         *([0.0, 0.0] if p not in FLOATS else [np.nan, np.nan]))
+    if p in INTS:
+        lines[-1] = "\t".join(["case", "reductions", "exact", f"t_{p}:cummax(2), t_{p}:cummin(1)", describe(np.maximum.accumulate(x, 1)),
+                               describe(np.minimum.accumulate(x, 0))])
+    case("reductions", f"x_{p}:argmin(), x_{p}:argmax(), x_{p}:any(), x_{p}:all(), x_{p}:count_nonzero()", int(X[p].argmin()) + 1,
+         int(X[p].argmax()) + 1, True, bool(X[p].all()), int(np.count_nonzero(X[p])))
+    if p in INTS and p not in ("int64", "uint64"):
+        case("reductions", f"x_{p}:sum{{axis = 1, keepdims = true}}, x_{p}:prod{{axis = 1, keepdims = true}}, x_{p}:min(), x_{p}:max()",
+             X[p].sum(keepdims=True), X[p].prod(keepdims=True), int(X[p].min()), int(X[p].max()))
+    elif p in INTS:
+        case("reductions", f"x_{p}:sum{{axis = 1, keepdims = true}}, x_{p}:prod{{axis = 1, keepdims = true}}, "
+             f"x_{p}:min{{keepdims = true}}, x_{p}:max{{keepdims = true}}", X[p].sum(keepdims=True), X[p].prod(keepdims=True),
+             X[p].min(keepdims=True), X[p].max(keepdims=True))
+case("reductions", "array.nanvar(n4), array.nanvar(n4, 1), array.nanmin(n4, 1), array.nanmedian(n4), array.nanquantile(n4, 0.25, {axis = 2})",
+     np.nanvar(n4), np.nanvar(n4, 0), np.nanmin(n4, 0), np.nanmedian(n4), np.nanquantile(n4, 0.25, axis=1), tol=FLOAT_TOL)
+case("reductions", "x_float64:sum(), x_float64:prod(), array.from{1/0, -1/0}:sum(), array.from{1/0, 1}:mean(), array.from{1e308, 1e308}:sum()",
+     np.nan, np.nan, np.nan, np.inf, np.inf)
+case("quantiles", "array.median(array.from{1, 1/0}), array.median(array.from{1/0, 1/0}), array.quantile(array.from{-1/0, 0, 1/0}, 0.5)",
+     np.inf, np.inf, 0.0)
+error("quantiles", "array.quantile(v, 1.5)", "")
+error("quantiles", "array.quantile(v, 0.5, {method = 'magic'})", "")
+error("quantiles", "array.median(t_complex128)", "")
+
 # ---------------------------------------------------------------------------------------------------------- creation ----
 G = "creation"
 case(G, "array.linspace(0, 1, 5, {endpoint = false}), array.logspace(0, 4, 5, {base = 2}), array.geomspace(-1, -1000, 4)",
