@@ -567,6 +567,35 @@ function TestMemory:test_it_leaves_the_vm_as_it_was()
   lu.assertTrue(profile.peak > 0)
 end
 
+TestCounters = {}
+
+function TestCounters:test_they_count_or_say_why_not()
+  local function touch()
+    local a = array.zeros(3000000)
+    a:add_(1)
+    return 5
+  end
+  local ok, counters, five = pcall(profiler.counters, touch)
+  if not ok then
+    lu.assertStrContains(counters, "not supported: profiler.counters: ")
+    return
+  end
+  lu.assertEquals(five, 5)
+  lu.assertTrue(counters.page_faults > 0 or counters.page_faults == 0)
+  if counters.instructions then
+    lu.assertTrue(counters.instructions > 300000)
+    local more = profiler.counters(function()
+      for _ = 1, 20 do
+        touch()
+      end
+    end)
+    lu.assertTrue(more.instructions > 5 * counters.instructions)
+  else
+    lu.assertStrContains(counters:text(), "The others are not there: ")
+  end
+  lu.assertErrorMsgContains("boom", profiler.counters, function() error("boom") end)
+end
+
 TestExport = {}
 
 local function written(profile, name, kind)
