@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -226,6 +227,8 @@ void install_filter(const LockdownOptions &options) {
   }
   // Reading one's own limits.
   filter.add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A0_64(SCMP_CMP_EQ, 0), SCMP_A2_64(SCMP_CMP_EQ, 0)});
+  // The profiling timer, for perigee.profiler: its signal is SIGPROF, which wakes nobody who is stopped.
+  filter.add(SCMP_ACT_ALLOW, "setitimer", {SCMP_A0_64(SCMP_CMP_EQ, ITIMER_PROF)});
   // Any handler but that of refused calls.
   filter.add(SCMP_ACT_ALLOW, "rt_sigaction", {SCMP_A0_64(SCMP_CMP_NE, SIGSYS)});
   filter.load();

@@ -239,6 +239,35 @@ TEST_CASE("worker: a failed call leaves the worker usable, and names the call") 
   CHECK(w.run({arguments({number(5)})}).ok());
 }
 
+TEST_CASE("worker: a submission can profile") {
+  Exercise e = exercise();
+  e.modules = {"profiler", "timer"};
+  e.limits.call_seconds = 10;
+  Worker w = worker(R"(
+    local profiler, timer = require "perigee.profiler", require "perigee.timer"
+    local function spin(till)
+      local x = 0
+      while timer.thread() < till do
+        for i = 1, 300 do x = x + i % 7 end
+      end
+    end
+    local function solve(seconds)
+      local profile = profiler.sample(spin, timer.thread() + seconds)
+      local share = 0
+      for _, row in ipairs(profile:by_function()) do
+        if row.fn.name == "spin" then share = row.total / profile.seconds end
+      end
+      local calls = profiler.trace(spin, timer.thread() + 0.01).calls
+      return ("%s %s %s"):format(share > 0.9, #calls >= 2, profile.count >= 5)
+    end
+    return { solve = solve })",
+                    e);
+  Slice slice = w.run({arguments({number(0.3)})});
+  INFO(slice.failure << w.load_error());
+  REQUIRE(slice.ok());
+  CHECK(parsed(slice.results[0]).string == "true true true");
+}
+
 TEST_CASE("worker: one array for all results is told as that") {
   Worker w =
       worker("local out = require('perigee.array').zeros(4) return { solve = function(a) out[1] = a return out end }");
