@@ -2,6 +2,8 @@
 
 #include "core/abi.hpp"
 #include "core/memory.hpp"
+#include "core/plugin_support.hpp"
+#include "core/status.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -91,5 +93,9 @@ int32_t pg_threads_get(void) {
 
 void pg_threads_set(int32_t count) {
   perigee::core::set_thread_count(count);
+}
+
+int32_t pg_parallel_ranges(int64_t n, int64_t grain, void (*body)(void *, int64_t, int64_t), void *context) {
+  return perigee::guard([&] { perigee::core::parallel_ranges(n, grain, body, context); });
 }
 }

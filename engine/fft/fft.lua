@@ -157,23 +157,19 @@ end
 function fft.fftfreq(n, d)
   d = d == nil and 1 or d
   check_frequencies("fftfreq", n, d)
-  local out = array.empty(n)
-  local positive = math.floor((n - 1) / 2) + 1
-  for i = 1, n do
-    out[i] = (i <= positive and i - 1 or i - 1 - n) / (n * d)
+  local negative = math.floor(n / 2)
+  local out = array.range(0, n - 1)
+  if negative > 0 then
+    out[{ { n - negative + 1, n } }] = array.range(-negative, -1)
   end
-  return out
+  return out:multiply_(1 / (n * d))
 end
 
 -- fft.rfftfreq(n [, d]): those of rfft's results.
 function fft.rfftfreq(n, d)
   d = d == nil and 1 or d
   check_frequencies("rfftfreq", n, d)
-  local out = array.empty(math.floor(n / 2) + 1)
-  for i = 1, out.size do
-    out[i] = (i - 1) / (n * d)
-  end
-  return out
+  return array.range(0, math.floor(n / 2)):multiply_(1 / (n * d))
 end
 
 local shift_options = { axes = true }

@@ -212,6 +212,63 @@ function TestFft:test_views_and_dtypes()
   assert_close(fft.irfft(fft.rfft(big)), big)
 end
 
+-- Results are the same to the last bit for any number of threads, and whether an array lies side by side or is a view.
+function TestFft:test_threads_and_views_do_not_matter()
+  local before = pg.threads()
+  local function same(name, x, options)
+    local copy = x:copy()
+    pg.threads(1)
+    local one = fft[name](x, options)
+    for _, threads in ipairs { 2, 3, 8 } do
+      pg.threads(threads)
+      lu.assertTrue(fft[name](x, options) == one, name .. " with " .. threads .. " threads")
+    end
+    lu.assertTrue(fft[name](copy, options) == one, name .. " of a copy")
+  end
+  local long = rng:normal({ shape = 3 * 2 ^ 15 })
+  local spectrum = fft.fft(long)
+  for _, x in ipairs { long, spectrum, spectrum:astype("complex64"), long:astype("float32") } do
+    for _, name in ipairs { "fft", "ifft", "irfft" } do
+      same(name, x)
+      same(name, x, { n = 100003 })
+    end
+  end
+  same("rfft", long)
+  same("rfft", long:astype("float32")[{ { 2, -1 } }]) -- not aligned
+  same("fft", spectrum:astype("complex64")[{ { 2, -1 } }])
+  local matrix = rng:normal({ shape = { 130, 257 } })
+  for _, x in ipairs { matrix, matrix.T, fft.rfft(matrix), fft.rfft(matrix:astype("float32")).T } do
+    for _, name in ipairs { "fft", "ifft", "fft2", "ifft2", "irfft2", "irfft" } do
+      same(name, x)
+    end
+    same("fft", x, { axis = 1 })
+    same("irfftn", x, { axes = { 2, 1 } })
+  end
+  same("rfft2", matrix.T)
+  same("fftn", rng:normal({ shape = { 7, 64, 33 } }), { axes = { 1, 2 } })
+  pg.threads(before)
+end
+
+-- Many lines, so that they are taken in several groups, with padding and cuts along every axis.
+function TestFft:test_lengths_of_several_axes()
+  local x = rng:normal({ shape = { 37, 6, 45 } })
+  for _, s in ipairs { { 40, 50 }, { 30, 40 }, { 40, 40 }, { 30, 50 } } do
+    local fitted = array.zeros(s[1], 6, s[2])
+    local m, n = math.min(37, s[1]), math.min(45, s[2])
+    fitted[{ { 1, m }, {}, { 1, n } }] = x[{ { 1, m }, {}, { 1, n } }]
+    for _, name in ipairs { "fftn", "ifftn", "rfftn" } do
+      assert_close(fft[name](x, { axes = { 1, 3 }, s = s }), fft[name](fitted, { axes = { 1, 3 } }), nil, name)
+    end
+    local z, half = fft.rfftn(x, { axes = { 1, 3 } }), math.floor(s[2] / 2) + 1
+    local enough = array.zeros({ s[1], 6, half }, "complex128")
+    m, n = math.min(37, s[1]), math.min(23, half)
+    enough[{ { 1, m }, {}, { 1, n } }] = z[{ { 1, m }, {}, { 1, n } }]
+    assert_close(fft.irfftn(z, { axes = { 1, 3 }, s = s }), fft.irfftn(enough, { axes = { 1, 3 }, s = s }), nil, "irfftn")
+    assert_close(fft.fftn(z, { axes = { 1, 3 }, s = { s[1], half } }), fft.fftn(enough, { axes = { 1, 3 } }), nil, "fftn")
+  end
+  lu.assertEquals(fft.fft2(array.zeros(0, 4), { s = { 3, 2 } }):abs():totable(), { { 0, 0 }, { 0, 0 }, { 0, 0 } })
+end
+
 function TestFft:test_many_plans()
   for n = 1, 150 do -- more than are kept
     local x = rng:normal({ shape = n })
