@@ -12,80 +12,38 @@ namespace {
 
 enum class Order { two, one, most, least, zero, other };
 
-// Feeds on runs of numbers; sums are kept in eight parts, so that they vectorise, and chunk by chunk, for accuracy.
-template <class T> struct Norm {
-  using R = real_t<T>;
-  Order order;
-  double p;
-  R scale = 1; // numbers are divided by it
-  double total = 0;
-
-  void start() { total = order == Order::least ? std::numeric_limits<double>::infinity() : 0; }
-
-  double magnitude(const T &x) const { return static_cast<double>(std::abs(x)) / scale; }
-
-  template <class Each> double sum(const T *x, int64_t n, int64_t stride, Each &&each) const {
-    double total = 0;
-    constexpr int64_t chunk = 1024;
-    for (int64_t begin = 0; begin < n; begin += chunk) {
-      const int64_t end = std::min(begin + chunk, n);
-      double lanes[8] = {};
-      int64_t i = begin;
-      if (stride == 1)
-        for (; i + 8 <= end; i += 8)
-          for (int lane = 0; lane < 8; ++lane)
-            lanes[lane] += each(x[i + lane]);
-      for (; i < end; ++i)
-        lanes[0] += each(x[i * stride]);
-      for (double lane : lanes)
-        total += lane;
-    }
-    return total;
-  }
-
-  void run(const T *x, int64_t n, int64_t stride) {
-    switch (order) {
-    case Order::two:
-      total += sum(x, n, stride, [&](const T &v) {
-        if constexpr (is_complex_v<T>) {
-          const double re = static_cast<double>(v.real()) / scale, im = static_cast<double>(v.imag()) / scale;
+// Calls body(part, combine, start): a norm's total is start combined with the part of every number.
+template <class T, class Body> void visit_order(Order order, double p, double scale, Body &&body) {
+  const auto magnitude = [](const T &x) { return static_cast<double>(std::abs(x)); };
+  const auto square = [](const T &x) {
+    const double re = static_cast<double>(std::real(x)), im = static_cast<double>(std::imag(x));
+    return is_complex_v<T> ? re * re + im * im : re * re;
+  };
+  const auto plus = [](double a, double b) { return a + b; };
+  switch (order) {
+  case Order::two:
+    if (scale == 1)
+      return body(square, plus, 0.0);
+    return body(
+        [=](const T &x) {
+          const double re = static_cast<double>(std::real(x)) / scale, im = static_cast<double>(std::imag(x)) / scale;
           return re * re + im * im;
-        } else {
-          const double re = static_cast<double>(v) / scale;
-          return re * re;
-        }
-      });
-      break;
-    case Order::one:
-      total += sum(x, n, stride, [&](const T &v) { return magnitude(v); });
-      break;
-    case Order::zero:
-      total += sum(x, n, stride, [&](const T &v) { return v != T(0) ? 1.0 : 0.0; });
-      break;
-    case Order::other:
-      total += sum(x, n, stride, [&](const T &v) { return std::pow(magnitude(v), p); });
-      break;
-    case Order::most: // NaN wins
-      for (int64_t i = 0; i < n; ++i) {
-        const double v = magnitude(x[i * stride]);
-        total = v > total || v != v ? v : total;
-      }
-      break;
-    case Order::least:
-      for (int64_t i = 0; i < n; ++i) {
-        const double v = magnitude(x[i * stride]);
-        total = v < total || v != v ? v : total;
-      }
-      break;
-    }
+        },
+        plus, 0.0);
+  case Order::one:
+    return body(magnitude, plus, 0.0);
+  case Order::zero:
+    return body([](const T &x) { return x != T(0) ? 1.0 : 0.0; }, plus, 0.0);
+  case Order::other:
+    return body([=](const T &x) { return std::pow(magnitude(x), p); }, plus, 0.0);
+  case Order::most: // NaN wins
+    return body(
+        magnitude, [](double a, double b) { return b > a || b != b ? b : a; }, 0.0);
+  case Order::least:
+    return body(
+        magnitude, [](double a, double b) { return b < a || b != b ? b : a; }, std::numeric_limits<double>::infinity());
   }
-
-  R finish() const {
-    if (order == Order::two)
-      return static_cast<R>(std::sqrt(total) * scale);
-    return static_cast<R>(order == Order::other ? std::pow(total, 1 / p) * scale : total);
-  }
-};
+}
 
 // Walks every axis of `a` from `axis` on, in runs along the last.
 template <class T, class Body> void each_run(const pg_array &a, int axis, const T *data, Body &&body) {
@@ -99,9 +57,39 @@ template <class T, class Body> void each_run(const pg_array &a, int axis, const 
   }
 }
 
+// The total over the axes of `a` from `axis` on. Sixteen partial totals, so that it vectorises, anew for every chunk,
+// for accuracy.
+template <class T>
+double total_of(const pg_array &a, int axis, const T *data, Order order, double p, double scale = 1) {
+  double total = 0;
+  visit_order<T>(order, p, scale, [&](auto part, auto combine, double start) {
+    constexpr int lanes = 16;
+    constexpr int64_t chunk = 1024;
+    total = start;
+    each_run(a, axis, data, [&](const T *x, int64_t n, int64_t stride) {
+      for (int64_t begin = 0; begin < n; begin += chunk) {
+        const int64_t end = std::min(begin + chunk, n);
+        double sums[lanes];
+        std::fill_n(sums, lanes, start);
+        int64_t i = begin;
+        if (stride == 1)
+          for (; i + lanes <= end; i += lanes)
+            for (int lane = 0; lane < lanes; ++lane)
+              sums[lane] = combine(sums[lane], part(x[i + lane]));
+        for (; i < end; ++i)
+          sums[0] = combine(sums[0], part(x[i * stride]));
+        for (const double sum : sums)
+          total = combine(total, sum);
+      }
+    });
+  });
+  return total;
+}
+
 template <class T> Array norms(const pg_array &a, int axes, double p, int32_t *collect) {
+  using R = real_t<T>;
   const int lead = a._ndim - axes;
-  Array result = array::create(dtype_of<real_t<T>>, {a._shape, static_cast<std::size_t>(lead)}, false, collect);
+  Array result = array::create(dtype_of<R>, {a._shape, static_cast<std::size_t>(lead)}, false, collect);
   const double inf = std::numeric_limits<double>::infinity();
   const Order order = p == 2      ? Order::two
                       : p == 1    ? Order::one
@@ -114,32 +102,57 @@ template <class T> Array norms(const pg_array &a, int axes, double p, int32_t *c
     inner *= a._shape[i];
   if (inner == 0 && order == Order::least && result->_size > 0)
     throw ArgumentError("norm: the smallest of no elements does not exist");
-  for (int64_t index = 0; index < result->_size; ++index) {
-    int64_t at = 0, rest = index;
+  const auto data_of = [&](int64_t index) {
+    int64_t at = 0;
     for (int axis = lead; axis-- > 0;) {
-      at += rest % a._shape[axis] * a._strides[axis];
-      rest /= a._shape[axis];
+      at += index % a._shape[axis] * a._strides[axis];
+      index /= a._shape[axis];
     }
-    const T *data = static_cast<const T *>(a._data) + at;
-    Norm<T> norm{order, p};
-    auto pass = [&](Norm<T> &n) {
-      n.start();
-      if (inner > 0)
-        each_run(a, lead, data, [&](const T *x, int64_t count, int64_t stride) { n.run(x, count, stride); });
-    };
-    pass(norm);
+    return static_cast<const T *>(a._data) + at;
+  };
+  const auto finish = [&](int64_t index, double total) {
+    double scale = 1;
     // Squares overflow and vanish where the norm does not: then once more, scaled by the largest number.
-    if (order == Order::two && (norm.total > 1e300 || (norm.total < 1e-280 && norm.total >= 0))) {
-      Norm<T> largest{Order::most, p};
-      pass(largest);
-      if (largest.total > 0 && largest.total < inf) {
-        norm.scale = static_cast<real_t<T>>(largest.total);
-        norm.total = 0;
-        pass(norm);
+    if (order == Order::two && (total > 1e300 || total < 1e-280)) {
+      const double largest = total_of(a, lead, data_of(index), Order::most, p);
+      if (largest > 0 && largest < inf) {
+        scale = largest;
+        total = total_of(a, lead, data_of(index), order, p, scale);
       }
     }
-    result.data<real_t<T>>()[index] = norm.finish();
+    result.data<R>()[index] = static_cast<R>(order == Order::two     ? std::sqrt(total) * scale
+                                             : order == Order::other ? std::pow(total, 1 / p)
+                                                                     : total);
+  };
+  const int64_t columns = lead > 0 ? a._shape[lead - 1] : 1;
+  if (axes == 1 && columns > 1 && std::abs(a._strides[lead - 1]) < std::abs(a._strides[lead])) {
+    // Neighbours in memory belong to different norms: many of them at once, row by row.
+    constexpr int64_t block = 512;
+    double totals[block];
+    const int64_t n = a._shape[lead], down = a._strides[lead], across = a._strides[lead - 1];
+    for (int64_t index = 0; index < result->_size; index += columns)
+      for (int64_t begin = 0; begin < columns; begin += block) {
+        const int64_t count = std::min(block, columns - begin);
+        const T *data = data_of(index + begin);
+        visit_order<T>(order, p, 1, [&](auto part, auto combine, double start) {
+          std::fill_n(totals, count, start);
+          for (int64_t i = 0; i < n; ++i) {
+            const T *row = data + i * down;
+            if (across == 1)
+              for (int64_t j = 0; j < count; ++j)
+                totals[j] = combine(totals[j], part(row[j]));
+            else
+              for (int64_t j = 0; j < count; ++j)
+                totals[j] = combine(totals[j], part(row[j * across]));
+          }
+        });
+        for (int64_t j = 0; j < count; ++j)
+          finish(index + begin + j, totals[j]);
+      }
+    return result;
   }
+  for (int64_t index = 0; index < result->_size; ++index)
+    finish(index, inner > 0 ? total_of(a, lead, data_of(index), order, p) : 0);
   return result;
 }
 

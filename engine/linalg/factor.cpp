@@ -3,6 +3,7 @@
 #include "linalg/linalg.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace perigee::linalg {
 namespace {
@@ -119,6 +120,10 @@ template <class T> Array cholesky(const pg_array &a, bool upper, int32_t *collec
     if (info > 0)
       throw ArgumentError(which("cholesky", ma, i) + "is not positive definite: its leading minor of order " +
                           std::to_string(info) + " is not positive");
+    // NaN and infinity pass for positive: they end up in the diagonal, where squares of them were subtracted.
+    for (int64_t row = 0; row < ma.rows; ++row)
+      if (!(std::abs(factor[row * (n + 1)]) <= std::numeric_limits<real_t<T>>::max()))
+        throw ArgumentError(which("cholesky", ma, i) + "holds NaN or infinity");
     for (int64_t row = 0; row < ma.rows; ++row) {
       if (upper)
         std::fill_n(factor + row * n, row, T{});

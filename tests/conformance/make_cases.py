@@ -738,6 +738,151 @@ case(G, "linalg.polyfit(v, w, 2), linalg.polyval(array.from{1, -2, 3}, v)", np.p
      tol="rel 1e-11")
 case(G, "array.sort(array.real(linalg.roots(array.from{1, -6, 11, -6})))", np.array([1.0, 2, 3]), tol="rel 1e-12")
 
+
+# Every dtype; complex ones conjugated where NumPy conjugates.
+own = np.random.default_rng(31)
+
+
+def drawn(shape, dtype):
+    x = np.round(own.normal(size=shape), 2)
+    if dtype.startswith("complex"):
+        x = x + 1j * np.round(own.normal(size=shape), 2)
+    return x.astype(dtype)
+
+
+def linalg_cases():  # a scope of its own
+    for dtype in ["float32", "float64", "complex64", "complex128"]:
+        single = dtype in ("float32", "complex64")
+        loose, near = ("rel 2e-5", "rel 5e-6") if single else ("rel 1e-12", "rel 1e-13")
+        f = lambda kind: f"l_{kind}_{dtype}"
+        sq = fixture(f("square"), drawn((5, 5), dtype) + 3 * np.eye(5, dtype=dtype))
+        pair = fixture(f("batch"), drawn((2, 3, 3), dtype) + 3 * np.eye(3, dtype=dtype))
+        high = fixture(f("tall"), drawn((7, 3), dtype))
+        vec = fixture(f("vector"), drawn((5,), dtype))
+        pos = fixture(f("positive"), (drawn((4, 6), dtype), )[0])
+        pos = pos @ pos.conj().T
+        herm = fixture(f("hermitian"), pos + np.eye(4, dtype=dtype))
+        S, B, Q, V, H = f("square"), f("batch"), f("tall"), f("vector"), f("hermitian")
+        case(G, f"linalg.solve({S}, {V}), linalg.solve({S}, {S}.T), linalg.solve({B}, {B})", np.linalg.solve(sq, vec),
+             np.linalg.solve(sq, sq.T), np.linalg.solve(pair, pair), tol=loose)
+        case(G, f"linalg.inv({S}), linalg.inv({B}), linalg.pinv({Q}), linalg.pinv({Q}.T)", np.linalg.inv(sq), np.linalg.inv(pair),
+             np.linalg.pinv(high), np.linalg.pinv(high.T), tol=loose)
+        d, sd = np.linalg.det(sq), np.linalg.slogdet(sq)
+        case(G, f"linalg.det({B})", np.linalg.det(pair), tol=loose)
+        if not dtype.startswith("complex"):
+            case(G, f"linalg.det({S}), linalg.slogdet({S})", float(d), float(sd[0]), float(sd[1]), tol=loose)
+        else:
+            case(G, f"linalg.det({S}), linalg.slogdet({S})", complex(d), complex(sd[0]), float(sd[1]), tol=loose)
+        case(G, f"linalg.cholesky({H}), linalg.cholesky({H}, {{upper = true}})", np.linalg.cholesky(herm),
+             np.linalg.cholesky(herm, upper=True), tol=loose)
+        case(G, f"linalg.eigvalsh({H}), linalg.svdvals({Q}), linalg.svdvals({B})", np.linalg.eigvalsh(herm),
+             np.linalg.svd(high, compute_uv=False), np.linalg.svd(pair, compute_uv=False), tol=loose)
+        case(G, f"local w, u = linalg.eigh({H}) return (u * w):matmul(array.conj(u).T)", herm, tol=loose)
+        case(G, f"local u, s, vh = linalg.svd({Q}, {{full_matrices = false}}) return (u * s):matmul(vh)", high, tol=loose)
+        case(G, f"local u, s, vh = linalg.svd({Q}.T) return u.shape[2], vh.shape[1], (u * s):matmul(vh[{{ {{1, 3}} }}])", 3, 7, high.T,
+             tol=loose)
+        case(G, f"local q, r = linalg.qr({Q}) return q:matmul(r), array.conj(q).T:matmul(q)", high, np.eye(3, dtype=dtype), tol=loose)
+        case(G, f"local q, r = linalg.qr({Q}.T, {{mode = 'complete'}}) return q:matmul(r)", high.T, tol=loose)
+        x, res, rank, sv = np.linalg.lstsq(high, drawn(7, dtype) * 0 + np.arange(7).astype(dtype), rcond=None)
+        case(G, f"linalg.lstsq({Q}, array.range(0, 6):astype('{dtype}'))", x, res.astype("float32" if single else "float64"), int(rank),
+             sv, tol=loose)
+        for o in ["nil", "1", "-1", "2", "-2", "math.huge", "-math.huge", "'fro'", "'nuc'"]:
+            q = {"nil": None, "math.huge": np.inf, "-math.huge": -np.inf, "'fro'": "fro", "'nuc'": "nuc"}.get(o)
+            q = int(o) if q is None and o != "nil" else q
+            case(G, f"linalg.norm({S}, {o}), linalg.norm({B}, {o}, {{axis = {{2, 3}}}})", float(np.linalg.norm(sq, q)),
+                 np.linalg.norm(pair, q, axis=(1, 2)), tol=loose)
+        for o in ["nil", "0", "1", "-1", "2", "0.5", "3", "-2", "math.huge", "-math.huge"]:
+            q = {"nil": None, "math.huge": np.inf, "-math.huge": -np.inf}.get(o, None)
+            q = float(o) if q is None and o != "nil" else q
+            case(G, f"linalg.norm({V}, {o}), linalg.norm({Q}, {o}, {{axis = 1}}), linalg.norm({Q}, {o}, {{axis = 2, keepdims = true}})",
+                 float(np.linalg.norm(vec, q)), np.linalg.norm(high, q, axis=0), np.linalg.norm(high, q, axis=1, keepdims=True),
+                 tol=loose)
+        number = complex if dtype.startswith("complex") else float
+        case(G, f"linalg.vdot({V}, {S}[2]), array.dot({V}, {S}[2]), linalg.inner({V}, {S}), array.dot({S}, {V})",
+             number(np.vdot(vec, sq[1])), number(np.dot(vec, sq[1])), np.inner(vec, sq), np.dot(sq, vec), tol=near)
+        case(G, f"linalg.outer({V}, {V}), linalg.kron({B}[1], {V}:reshape(1, 5)), linalg.tensordot({B}, {B}, {{ {{1, 3}}, {{1, 2}} }})",
+             np.outer(vec, vec), np.kron(pair[0], vec.reshape(1, 5)), np.tensordot(pair, pair, ((0, 2), (0, 1))), tol=near)
+        case(G, f"{S}:matmul({S}.T), {S}:matmul(array.conj({S}).T), {B}:matmul({B}), {V}:matmul({S}), {Q}.T:matmul({Q})", sq @ sq.T,
+             sq @ sq.conj().T, pair @ pair, vec @ sq, high.T @ high, tol=near)
+        case(G, f"linalg.matrix_power({S}, 3), linalg.matrix_power({B}, -2), linalg.matrix_power({S}, 0)",
+             np.linalg.matrix_power(sq, 3), np.linalg.matrix_power(pair, -2), np.linalg.matrix_power(sq, 0), tol=loose)
+        case(G, f"linalg.trace({S}), linalg.trace({S}, {{offset = -2}}), linalg.trace({B}, {{axis1 = 2, axis2 = 3}})", number(np.trace(sq)),
+             number(np.trace(sq, -2)), np.trace(pair, axis1=1, axis2=2), tol=near)
+        case(G, f"linalg.einsum('ij,j->i', {S}, {V}), linalg.einsum('bij,bjk->bik', {B}, {B}), linalg.einsum('bii->b', {B}), "
+             f"linalg.einsum('ij,ij->', {S}, {S})", sq @ vec, pair @ pair, np.einsum("bii->b", pair), number(np.sum(sq * sq)), tol=near)
+        case(G, f"linalg.cond({S}), linalg.cond({S}, 1), linalg.matrix_rank({Q}), linalg.matrix_rank({B})", float(np.linalg.cond(sq)),
+             float(np.linalg.cond(sq, 1)), 3, np.array([3, 3]), tol=loose)
+        w = np.linalg.eigvals(sq)
+        case(G, f"linalg.eigvals({S}):sum(), linalg.eigvals({S}):prod()", complex(np.sum(w)) if np.iscomplexobj(w) else float(np.sum(w)),
+             complex(np.prod(w)) if np.iscomplexobj(w) else float(np.prod(w)), tol=loose)
+    # Empty matrices.
+    z03, z30, z00 = np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((0, 0))
+    case(G, "linalg.inv(array.zeros(0, 0)), linalg.det(array.zeros(0, 0)), linalg.solve(array.zeros(0, 0), array.zeros(0, 2)), "
+         "linalg.eigvalsh(array.zeros(0, 0)), linalg.eigvals(array.zeros(0, 0)), linalg.cholesky(array.zeros(0, 0))", z00, 1.0,
+         np.zeros((0, 2)), np.zeros(0), np.zeros(0), z00)
+    case(G, "linalg.svdvals(array.zeros(0, 3)), linalg.svd(array.zeros(0, 3))", np.zeros(0), z00, np.zeros(0), np.eye(3))
+    case(G, "linalg.svd(array.zeros(3, 0), {full_matrices = false})", z30, np.zeros(0), z00)
+    case(G, "linalg.qr(array.zeros(0, 3))", *np.linalg.qr(z03))
+    case(G, "linalg.qr(array.zeros(3, 0))", *np.linalg.qr(z30))
+    case(G, "linalg.qr(array.zeros(3, 0), {mode = 'complete'})", *np.linalg.qr(z30, mode="complete"))
+    case(G, "linalg.pinv(array.zeros(0, 3)), linalg.pinv(array.zeros(3, 0)), linalg.norm(array.zeros(0)), linalg.norm(array.zeros(0, 3), 'fro')",
+         z30, z03, 0.0, 0.0)
+    case(G, "linalg.lstsq(array.zeros(0, 3), array.zeros(0))", np.zeros(3), np.zeros(0), 0, np.zeros(0))
+    case(G, "linalg.inv(array.zeros(2, 0, 0)), linalg.det(array.zeros(0, 3, 3)), linalg.inv(array.zeros(0, 3, 3))", np.zeros((2, 0, 0)),
+         np.zeros(0), np.zeros((0, 3, 3)))
+    # NaN comes out where nothing iterates.
+    case(G, "linalg.solve(array.full({2, 2}, 0 / 0), array.ones(2)), linalg.inv(array.full({2, 2}, 0 / 0)), linalg.det(array.full({2, 2}, 0 / 0)), "
+         "linalg.norm(n4), linalg.norm(n4, 1), linalg.norm(n4, {axis = 1}), linalg.norm(n4, math.huge, {axis = 2})", np.full(2, np.nan),
+         np.full((2, 2), np.nan), np.nan, np.nan, np.nan, np.linalg.norm(n4, axis=0), np.linalg.norm(n4, np.inf, axis=1), tol=R)
+    # DIFFERS: NumPy leaves NaN or raises LinAlgError("... did not converge"); here all say what is wrong.
+    for name in ["svd", "eig", "eigh", "eigvals", "eigvalsh", "svdvals", "pinv", "matrix_rank", "cond"]:
+        error(G, f"linalg.{name}(array.full({{2, 2}}, 0 / 0))", "holds NaN or infinity")
+    error(G, "linalg.cholesky(array.full({2, 2}, 0 / 0))", "holds NaN")
+    error(G, "linalg.lstsq(array.full({2, 2}, 1 / 0), array.ones(2))", "holds NaN or infinity")
+    error(G, "linalg.solve(array.ones(2, 2), array.ones(2))", "the matrix is singular: pivot 2 of 2 is 0")
+    error(G, "linalg.inv(array.zeros({2, 2}, 'complex64'))", "the matrix is singular: pivot 1 of 2 is 0")
+    case(G, "linalg.norm(array.zeros(0), math.huge)", 0.0)
+    error(G, "linalg.cond(array.zeros(0, 0))", "empty")
+    # curve_fit beside SciPy's.
+    from scipy.optimize import curve_fit
+    xs = fixture("fit_x", np.linspace(0, 4, 25))
+    ys = fixture("fit_y", np.round(2.5 * np.exp(-1.3 * xs) + 0.5 + 0.05 * own.normal(size=25), 3))
+    errors = fixture("fit_sigma", np.round(0.04 + 0.02 * own.uniform(size=25), 3))
+    model = lambda x, a, b, c: a * np.exp(-b * x) + c
+    lua = "function(x, a, b, c) return (x * -b):exp() * a + c end"
+    tight = dict(ftol=1e-14, xtol=1e-14, gtol=1e-14)
+    opts = "ftol = 1e-14, xtol = 1e-14, gtol = 1e-14"
+    p, cov = curve_fit(model, xs, ys, **tight)
+    case(G, f"return linalg.curve_fit({lua}, fit_x, fit_y, {{{opts}}})", p, cov, tol="rel 1e-5")
+    p, cov = curve_fit(model, xs, ys, sigma=errors, absolute_sigma=True, **tight)
+    case(G, f"return linalg.curve_fit({lua}, fit_x, fit_y, {{sigma = fit_sigma, absolute_sigma = true, {opts}}})", p, cov, tol="rel 1e-5")
+    p, cov = curve_fit(model, xs, ys, sigma=errors, **tight)
+    case(G, f"return linalg.curve_fit({lua}, fit_x, fit_y, {{sigma = fit_sigma, {opts}}})", p, cov, tol="rel 1e-5")
+    p, cov = curve_fit(model, xs, ys, bounds=([0, 0, 0], [3, 1, 1]), **tight)
+    case(G, f"return linalg.curve_fit({lua}, fit_x, fit_y, {{bounds = {{ {{0, 0, 0}}, {{3, 1, 1}} }}, {opts}}})", p, cov, tol="rel 1e-5")
+    p, cov = curve_fit(model, xs, ys, p0=[1, 1, 0], bounds=(-10, 10), **tight)
+    case(G, f"return linalg.curve_fit({lua}, fit_x, fit_y, {{p0 = {{1, 1, 0}}, bounds = {{-10, 10}}, {opts}}})", p, cov, tol="rel 1e-5")
+    p, cov = curve_fit(lambda x, a, b: a * np.sin(b * x), xs, np.round(1.5 * np.sin(2.1 * xs), 3), p0=[1, 2], **tight)
+    case(G, "return linalg.curve_fit(function(x, a, b) return (x * b):sin() * a end, fit_x, array.round(array.sin(fit_x * 2.1) * 1.5, 3), "
+         "{p0 = {1, 2}, " + opts + "})", p, cov, tol="rel 1e-5")
+    c, cv = np.polyfit(xs, ys, 3, cov=True)
+    case(G, "linalg.polyfit(fit_x, fit_y, 3, {cov = true})", c, cv, tol="rel 1e-10")
+    c, cv = np.polyfit(xs, ys, 2, w=1 / errors, cov="unscaled")
+    case(G, "(linalg.polyfit(fit_x, fit_y, 2, {w = 1 / fit_sigma}))", c, tol="rel 1e-10")
+    case(G, "linalg.polyval(array.from{1, 2, 3}, 2), linalg.polyval({2, 0, -1}, a), linalg.polyval(array.from{}, v), linalg.polyval({7}, v)", 11.0,
+         np.polyval([2, 0, -1], a), np.polyval([], v), np.polyval([7.0], v), tol=R)
+    case(G, "linalg.roots({2, -4, 0}), linalg.roots({0, 0, 5}), linalg.roots({1, 0, 1}):sum(), linalg.roots({1, 0, 1}):prod()", np.array([2.0, 0]),
+         np.zeros(0), 0j, 1 + 0j, tol="abs 1e-14")
+    for metric, kw in [("minkowski", {"p": 3}), ("minkowski", {"p": 1.5})]:
+        case(G, f"linalg.cdist(a, b, {{metric = 'minkowski', p = {kw['p']}}}), linalg.pdist(tall, {{metric = 'minkowski', p = {kw['p']}}})",
+             cdist(a, b, metric, **kw), pdist(tall, metric, **kw), tol="rel 1e-13")
+    from scipy.spatial.distance import squareform
+    case(G, "linalg.squareform(linalg.pdist(tall)), linalg.squareform(linalg.squareform(linalg.pdist(tall)))", squareform(pdist(tall)), pdist(tall),
+         tol=R)
+
+
+linalg_cases()
+
 # --------------------------------------------------------------------------------------------------------------- fft ----
 G = "fft"
 F = "rel 1e-14"
@@ -965,6 +1110,42 @@ case(G, "array.linspace(0, 1, 5, {endpoint = false}), array.logspace(0, 4, 5, {b
      np.linspace(0, 1, 5, endpoint=False), np.logspace(0, 4, 5, base=2), np.geomspace(-1, -1000, 4), tol="ulp 4")
 case(G, "array.linspace(3, 4, 1), array.linspace(3, 4, 0), array.logspace(1, 2, 3, 'float32'), array.geomspace(2, 3, 4, {endpoint = false})",
      np.linspace(3, 4, 1), np.linspace(3, 4, 0), np.logspace(1, 2, 3, dtype=np.float32), np.geomspace(2, 3, 4, endpoint=False), tol="ulp 4")
+
+def fft_cases():
+    G = "fft"
+    for dtype in DTYPES:
+        near = "rel 2e-6" if dtype in ("float32", "complex64") else F
+        t, u = T[dtype], U[dtype]
+        if dtype == "bool":
+            t, u = t.astype(float), u.astype(float)
+        case(G, f"fft.fft(t_{dtype}), fft.ifft(t_{dtype}), fft.fft2(t_{dtype}), fft.ifftn(t_{dtype}), fft.fft(t_{dtype}, {{axis = 1, n = 5}}), "
+             f"fft.irfft(t_{dtype}), fft.irfft2(t_{dtype}, {{s = {{2, 5}}}})", np.fft.fft(t), np.fft.ifft(t), np.fft.fft2(t), np.fft.ifftn(t),
+             np.fft.fft(t, 5, axis=0), np.fft.irfft(t), np.fft.irfft2(t, s=(2, 5), axes=(0, 1)), tol=near)
+        if not dtype.startswith("complex"):
+            case(G, f"fft.rfft(t_{dtype}), fft.rfft(u_{dtype}, {{n = 8}}), fft.rfft2(t_{dtype}), fft.rfftn(t_{dtype}, {{axes = {{2, 1}}}})",
+                 np.fft.rfft(t), np.fft.rfft(u, 8), np.fft.rfft2(t), np.fft.rfftn(t, axes=(1, 0)), tol=near)
+        case(G, f"fft.fftshift(t_{dtype}), fft.ifftshift(u_{dtype})", np.fft.fftshift(T[dtype]), np.fft.ifftshift(U[dtype]))
+    for n in [1, 2, 3, 11, 16, 17, 30, 64, 101]:
+        x = fixture(f"f_{n}", np.round(own.normal(size=n), 2))
+        z = fixture(f"fz_{n}", np.round(own.normal(size=n), 2) + 1j * np.round(own.normal(size=n), 2))
+        case(G, f"fft.fft(f_{n}), fft.ifft(f_{n}), fft.rfft(f_{n}), fft.fft(fz_{n}), fft.ifft(fz_{n}), fft.irfft(fz_{n}, {{n = {n}}})",
+             np.fft.fft(x), np.fft.ifft(x), np.fft.rfft(x), np.fft.fft(z), np.fft.ifft(z), np.fft.irfft(z, n), tol=F)
+    for s_ in [(2, 2), (5, 7), (3, 9)]:
+        o = "{s = {%d, %d}}" % s_
+        case(G, f"fft.fft2(a, {o}), fft.rfft2(a, {o}), fft.ifft2(zc, {o}), fft.irfft2(zc, {o}), fft.fft2(a.T, {o})", np.fft.fft2(a, s=s_),
+             np.fft.rfft2(a, s=s_), np.fft.ifft2(zc, s=s_), np.fft.irfft2(zc, s=s_), np.fft.fft2(a.T, s=s_), tol=F)
+    for norm in ["ortho", "forward", "backward"]:
+        case(G, f"fft.fft2(a, {{norm = '{norm}'}}), fft.irfft(fz_16, {{norm = '{norm}'}}), fft.ifftn(c3, {{norm = '{norm}', axes = {{1, 3}}}}), "
+             f"fft.irfftn(c3, {{norm = '{norm}'}})", np.fft.fft2(a, norm=norm), np.fft.irfft(z_ := fixtures["fz_16"], norm=norm),
+             np.fft.ifftn(c3, norm=norm, axes=(0, 2)), np.fft.irfftn(c3, norm=norm), tol=F)
+    case(G, "fft.fft(array.zeros(0, 3)), fft.fft2(array.zeros(2, 0, 3), {axes = {1, 3}}), fft.rfft(array.zeros(0, 3))", np.zeros((0, 3), complex),
+         np.zeros((2, 0, 3), complex), np.zeros((0, 2), complex))
+    error(G, "fft.fft(array.zeros(0))", "1 or more")
+    error(G, "fft.rfft(zc)", "complex")
+    error(G, "fft.fft(array.full({}, 1))", "0 dimensions")
+
+
+fft_cases()
 
 here = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(here, "cases.txt"), "w") as out:
