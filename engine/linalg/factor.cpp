@@ -142,6 +142,25 @@ template <class T> void qr(pg_array *q_out, pg_array *r_out, const pg_array &a, 
   Array r = like_batch(a, dtype_of<T>, {inner, ma.columns}, collect), q;
   if (q_out)
     q = like_batch(a, dtype_of<T>, {ma.rows, inner}, collect);
+  const Matrices mr(*r);
+  if (!complete && TallQr<T>::pays(m, n)) {
+    const TallQr<T> tall(m, n);
+    const Array packed = scratch<T>(ma.rows * ma.columns), columns = scratch<T>(ma.rows * ma.columns);
+    for (int64_t i = 0; i < ma.count; ++i) {
+      ma.load_columns(i, packed.data<T>());
+      tall.factor(packed.data<T>());
+      tall.copy_r(packed.data<T>(), columns.data<T>());
+      mr.store_columns(i, columns.data<T>(), n);
+      if (q_out) {
+        tall.multiply(packed.data<T>(), nullptr, columns.data<T>());
+        Matrices(*q).store_columns(i, columns.data<T>(), m);
+      }
+    }
+    *r_out = r.detach();
+    if (q_out)
+      *q_out = q.detach();
+    return;
+  }
   const int k = static_cast<int>(rank), wide = static_cast<int>(inner);
   const Array packed = scratch<T>(ma.rows * std::max(ma.columns, inner)), tau = scratch<T>(rank);
   T answers[2] = {};
@@ -177,16 +196,28 @@ void lstsq(pg_array *x_out, pg_array *residuals_out, pg_array *s_out, int32_t *r
            const pg_array &b, double rcond, int32_t *collect) {
   using R = real_t<T>;
   const Matrices ma(a), mb(b);
-  const int m = static_cast<int>(ma.rows), n = static_cast<int>(ma.columns), k = static_cast<int>(mb.columns);
+  const int n = static_cast<int>(ma.columns), k = static_cast<int>(mb.columns);
+  int m = static_cast<int>(ma.rows);
   const int64_t tall = std::max({ma.rows, ma.columns, int64_t{1}});
-  const int lda = std::max(m, 1), ldb = static_cast<int>(tall), least = std::min(m, n);
+  const int ldb = static_cast<int>(tall), least = std::min(m, n);
   const int64_t x_shape[] = {ma.columns, mb.columns}, s_shape[] = {least};
   Array x = array::create(dtype_of<T>, x_shape, false, collect),
         s = array::create(dtype_of<R>, s_shape, false, collect);
-  const Array matrix = scratch<T>(ma.rows * ma.columns), sides = scratch<T>(tall * mb.columns);
+  Array matrix = scratch<T>(ma.rows * ma.columns);
+  const Array sides = scratch<T>(tall * mb.columns);
   ma.load_columns(0, matrix.data<T>());
   mb.load_columns(0, sides.data<T>(), tall);
   require_finite("lstsq", ma, 0, matrix.data<T>());
+  if (TallQr<T>::pays(m, n) && k > 0) { // R and Q^H b in place of A and b; what is below of Q^H b is the remainder
+    const TallQr<T> qr(m, n);
+    qr.factor(matrix.data<T>());
+    qr.apply(matrix.data<T>(), true, sides.data<T>(), k);
+    Array r = scratch<T>(int64_t{n} * n);
+    qr.copy_r(matrix.data<T>(), r.data<T>());
+    matrix = std::move(r);
+    m = n;
+  }
+  const int lda = std::max(m, 1);
   int info = 0, rank_found = 0;
   if (least > 0 && k > 0) {
     const R limit = static_cast<R>(rcond);
@@ -217,7 +248,8 @@ void lstsq(pg_array *x_out, pg_array *residuals_out, pg_array *s_out, int32_t *r
     std::fill_n(sides.data<T>(), tall * mb.columns, T{});
   }
   Matrices(*x).store_columns(0, sides.data<T>(), tall);
-  const int64_t known = rank_found == n && m > n ? mb.columns : 0; // else there is no remainder, or no unique answer
+  const int64_t known =
+      rank_found == n && ma.rows > n ? mb.columns : 0; // else there is no remainder, or no unique answer
   Array residuals = array::create(dtype_of<R>, {&known, 1}, false, collect);
   for (int64_t j = 0; j < known; ++j) {
     R sum = 0;

@@ -3,6 +3,7 @@
 #include "linalg/linalg.hpp"
 
 #include <cmath>
+#include <optional>
 
 namespace perigee::linalg {
 namespace {
@@ -42,28 +43,34 @@ void svd(const char *function, pg_array *u_out, pg_array *s_out, pg_array *vh_ou
   if (least > 0 && ma.count > 0) {
     const bool upright = ma.rows > ma.columns;
     const int m = static_cast<int>(upright ? ma.rows : ma.columns), n = static_cast<int>(least);
-    // LAPACK's U is m x m or m x n, its V n x n, whichever of ours they are.
-    const int ldu = m, ldvt = n, ignored = 1;
+    // LAPACK's U is m x m or m x n, its V n x n, whichever of ours they are. Of a tall matrix R takes its place.
+    const bool reduces = job != 'A' && TallQr<T>::pays(m, n);
+    const int height = reduces ? n : m, ldvt = n, ignored = 1;
     const int64_t long_side = job == 'A' ? m : n;
-    Array turned_u, turned_vh;
+    Array turned_u, turned_vh, r, u_of_r;
     if (upright && job != 'N') {
       turned_u = scratch<T>(m * long_side);
       turned_vh = scratch<T>(least * least);
     }
     const Array matrix = scratch<T>(ma.rows * ma.columns), integers = scratch<float>(8 * least);
-    Array rwork;
-    if constexpr (is_complex_v<T>) {
-      const int64_t most = std::max(ma.rows, ma.columns);
-      rwork = scratch<R>(job == 'N' ? 7 * least : least * std::max(5 * least + 7, 2 * most + 2 * least + 1));
+    std::optional<TallQr<T>> tall_qr;
+    if (reduces) {
+      tall_qr.emplace(m, n);
+      r = scratch<T>(least * least);
+      u_of_r = scratch<T>(least * least);
     }
+    T *decomposed = reduces ? r.data<T>() : matrix.data<T>();
+    Array rwork;
+    if constexpr (is_complex_v<T>)
+      rwork = scratch<R>(job == 'N' ? 7 * least : least * std::max(5 * least + 7, 2 * int64_t{height} + 2 * least + 1));
     T answer{};
     int info = 0, size = -1;
     auto run = [&](T *left, T *right, R *values, T *work) {
       if constexpr (is_complex_v<T>)
-        Lapack<T>::gesdd(&job, &m, &n, matrix.data<T>(), &m, values, left, job == 'N' ? &ignored : &ldu, right,
+        Lapack<T>::gesdd(&job, &height, &n, decomposed, &height, values, left, job == 'N' ? &ignored : &height, right,
                          job == 'N' ? &ignored : &ldvt, work, &size, rwork.data<R>(), as_integers(integers), &info);
       else
-        Lapack<T>::gesdd(&job, &m, &n, matrix.data<T>(), &m, values, left, job == 'N' ? &ignored : &ldu, right,
+        Lapack<T>::gesdd(&job, &height, &n, decomposed, &height, values, left, job == 'N' ? &ignored : &height, right,
                          job == 'N' ? &ignored : &ldvt, work, &size, as_integers(integers), &info);
     };
     run(nullptr, nullptr, s.data<R>(), &answer);
@@ -77,10 +84,16 @@ void svd(const char *function, pg_array *u_out, pg_array *s_out, pg_array *vh_ou
         left = upright ? turned_u.data<T>() : vh.data<T>() + i * tall * ma.columns;
         right = upright ? turned_vh.data<T>() : u.data<T>() + i * ma.rows * wide;
       }
-      run(left, right, s.data<R>() + i * least, work.data<T>());
+      if (reduces) {
+        tall_qr->factor(matrix.data<T>());
+        tall_qr->copy_r(matrix.data<T>(), r.data<T>());
+      }
+      run(reduces ? u_of_r.data<T>() : left, right, s.data<R>() + i * least, work.data<T>());
       check_arguments("gesdd", info);
       if (info > 0)
         not_converged(function, ma, i, info);
+      if (reduces && job != 'N')
+        tall_qr->multiply(matrix.data<T>(), u_of_r.data<T>(), left);
       if (upright && job != 'N') {
         Matrices(*u).store_columns(i, left, m);
         Matrices(*vh).store_columns(i, right, n);

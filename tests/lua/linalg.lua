@@ -582,4 +582,177 @@ function TestLinalg:test_curve_fit()
   fails("not finite at the start", linalg.curve_fit, function(t, a) return t * (0 / 0 * a) end, x, noisy)
 end
 
+-- ------------------------------------------------------------------------------------- every dtype, identities only ----
+local dtypes = { "float32", "float64", "complex64", "complex128" }
+local is_single = { float32 = true, complex64 = true }
+local is_complex = { complex64 = true, complex128 = true }
+
+local function draw(seed, dtype, ...)
+  local a = normal(seed, ...)
+  if is_complex[dtype] then
+    a = array.complex(a, normal(seed + 1000, ...))
+  end
+  return a:astype(dtype)
+end
+
+-- Conjugate transpose of the last two axes.
+local function adjoint(a)
+  local order = {}
+  for i = 1, a.ndim do
+    order[i] = i
+  end
+  order[a.ndim - 1], order[a.ndim] = a.ndim, a.ndim - 1
+  return array.conj(a):transpose(order)
+end
+
+local function unit(n, dtype)
+  return identity(n):astype(dtype)
+end
+
+local function each_dtype(body)
+  for _, dtype in ipairs(dtypes) do
+    local real = is_single[dtype] and "float32" or "float64"
+    body(dtype, real, is_single[dtype] and 3e-5 or 1e-12)
+  end
+end
+
+local shapes = { { 1, 1 }, { 1, 5 }, { 5, 1 }, { 2, 2 }, { 7, 7 }, { 9, 4 }, { 4, 9 }, { 33, 8 }, { 8, 33 }, { 70, 17 },
+  { 131, 33 }, { 33, 131 } }
+
+function TestLinalg:test_identities_of_decompositions()
+  each_dtype(function(dtype, real, tolerance)
+    for _, shape in ipairs(shapes) do
+      local m, n = shape[1], shape[2]
+      local k, what = math.min(m, n), dtype .. " " .. m .. "x" .. n
+      for _, a in ipairs { draw(m, dtype, m, n), draw(m, dtype, n, m).T } do
+        local t = tolerance * math.max(m, n)
+        local q, r = linalg.qr(a)
+        lu.assertEquals({ q.dtype, r.dtype, q.shape, r.shape }, { dtype, dtype, { m, k }, { k, n } }, what)
+        close(q:matmul(r), a, t, "qr " .. what)
+        close(adjoint(q):matmul(q), unit(k, dtype), t, "qr " .. what)
+        for i = 2, k do
+          lu.assertTrue(not (r[{ i, { 1, i - 1 } }]:any()), "qr: R of " .. what)
+        end
+        close(linalg.qr(a, { mode = "r" }), r, 0)
+        q, r = linalg.qr(a, { mode = "complete" })
+        lu.assertEquals({ q.shape, r.shape }, { { m, m }, { m, n } }, what)
+        close(q:matmul(r), a, t, "complete qr " .. what)
+        close(adjoint(q):matmul(q), unit(m, dtype), t, "complete qr " .. what)
+
+        local u, s, vh = linalg.svd(a, { full_matrices = false })
+        lu.assertEquals({ u.dtype, s.dtype, vh.dtype, u.shape, s.shape, vh.shape },
+          { dtype, real, dtype, { m, k }, { k }, { k, n } }, what)
+        close((u * s):matmul(vh), a, t, "svd " .. what)
+        close(adjoint(u):matmul(u), unit(k, dtype), t, "svd U " .. what)
+        close(vh:matmul(adjoint(vh)), unit(k, dtype), t, "svd V " .. what)
+        close(linalg.svdvals(a), s, t, "svdvals " .. what)
+        u, s, vh = linalg.svd(a)
+        lu.assertEquals({ u.shape, vh.shape }, { { m, m }, { n, n } }, what)
+        close((u[{ {}, { 1, k } }] * s):matmul(vh[{ { 1, k } }]), a, t, "full svd " .. what)
+        close(adjoint(u):matmul(u), unit(m, dtype), t, "full svd U " .. what)
+
+        local p = linalg.pinv(a)
+        lu.assertEquals({ p.dtype, p.shape }, { dtype, { n, m } })
+        t = t * (1 + s[1] / s[k])
+        close(a:matmul(p):matmul(a), a, t, "pinv " .. what)
+        close(adjoint(a:matmul(p)), a:matmul(p), t, "pinv " .. what)
+        local b = draw(m + 1, dtype, m, 2)
+        local x, residuals, rank = linalg.lstsq(a, b)
+        lu.assertEquals({ x.dtype, residuals.dtype, rank }, { dtype, real, k })
+        close(x, p:matmul(b), t * 10, "lstsq " .. what)
+        if m > n then
+          local rest = array.abs(b - a:matmul(x))
+          close(residuals, (rest * rest):sum(1), t * 10, "residuals " .. what)
+        else
+          lu.assertEquals(residuals.size, 0)
+        end
+      end
+    end
+  end)
+end
+
+function TestLinalg:test_identities_of_square_matrices()
+  each_dtype(function(dtype, real, tolerance)
+    for _, n in ipairs { 1, 2, 3, 8, 17, 64 } do
+      local what, t = dtype .. " " .. n, tolerance * n * 4
+      local a = draw(n, dtype, n, n) + unit(n, dtype) * (2 * n)
+      local b = draw(n + 1, dtype, n, 3)
+      close(a:matmul(linalg.solve(a, b)), b, t, "solve " .. what)
+      lu.assertEquals(linalg.solve(a, b).dtype, dtype)
+      close(linalg.inv(a):matmul(a), unit(n, dtype), t, "inv " .. what)
+      lu.assertEquals(linalg.inv(a).dtype, dtype)
+
+      local w, v = linalg.eig(a)
+      lu.assertEquals({ is_single[w.dtype] or false, is_single[v.dtype] or false },
+        { is_single[dtype] or false, is_single[dtype] or false })
+      close(a:matmul(v), v * w, t * n, "eig " .. what)
+      close(linalg.norm(v, { axis = 1 }), array.ones(n), t, "eig: lengths " .. what)
+
+      local spd = a:matmul(adjoint(a)) * (1 / n) + unit(n, dtype)
+      local lower, upper = linalg.cholesky(spd), linalg.cholesky(spd, { upper = true })
+      lu.assertEquals(lower.dtype, dtype)
+      close(lower:matmul(adjoint(lower)), spd, t * n, "cholesky " .. what)
+      close(adjoint(upper):matmul(upper), spd, t * n, "cholesky " .. what)
+      w, v = linalg.eigh(spd)
+      lu.assertEquals({ w.dtype, v.dtype }, { real, dtype })
+      close((v * w):matmul(adjoint(v)), spd, t * n, "eigh " .. what)
+      close(adjoint(v):matmul(v), unit(n, dtype), t, "eigh " .. what)
+      close(linalg.eigvalsh(spd), w, t * n, "eigvalsh " .. what)
+      for i = 2, n do
+        lu.assertTrue(w[i] >= w[i - 1])
+      end
+      local sign, logarithm = linalg.slogdet(spd)
+      close(array.full({ 1 }, logarithm), array.full({ 1 }, array.log(w):sum()), t, "slogdet " .. what)
+      close(array.full({ 1 }, sign), array.ones(1):astype(dtype), t, "slogdet " .. what)
+    end
+    local batch = draw(5, dtype, 2, 3, 4, 4)
+    close(linalg.inv(batch):matmul(batch), batch * 0 + unit(4, dtype), tolerance * 1e3)
+    local w, v = linalg.eig(batch)
+    close(batch:matmul(v), v * w:reshape(2, 3, 1, 4), tolerance * 100)
+    local u, s, vh = linalg.svd(draw(6, dtype, 3, 40, 9), { full_matrices = false })
+    close((u * s:reshape(3, 1, 9)):matmul(vh), draw(6, dtype, 3, 40, 9), tolerance * 40)
+  end)
+end
+
+function TestLinalg:test_products_of_every_dtype()
+  each_dtype(function(dtype, real, tolerance)
+    local a, b = draw(1, dtype, 37, 21), draw(2, dtype, 21, 43)
+    local c = a:matmul(b)
+    lu.assertEquals(c.dtype, dtype)
+    for _, at in ipairs { { 1, 1 }, { 20, 30 }, { 37, 43 } } do
+      local x, y = a[{ { at[1], at[1] } }], b[{ {}, { at[2], at[2] } }] -- small: not in BLAS
+      close(c[{ { at[1], at[1] }, { at[2], at[2] } }], x:matmul(y), tolerance * 40)
+    end
+    close(adjoint(b):matmul(adjoint(a)), adjoint(c), tolerance * 40)
+    -- vdot takes the conjugate of its first argument, dot does not.
+    local x, y = draw(3, dtype, 50), draw(4, dtype, 50)
+    local function number(z)
+      return array.full({ 1 }, z)
+    end
+    close(number(linalg.vdot(x, y)), number(array.dot(array.conj(x), y)), tolerance * 50)
+    close(number(linalg.vdot(x, x)), number(linalg.norm(x) ^ 2):astype(dtype), tolerance * 50)
+    close(x[{ { -1, 1, -1 } }]:matmul(y:reshape(50, 1)), number(array.dot(x[{ { -1, 1, -1 } }], y)), tolerance * 50)
+    lu.assertEquals(linalg.norm(a, { axis = 1 }).dtype, real)
+  end)
+end
+
+-- Strided, reversed and transposed matrices give what their copies give.
+function TestLinalg:test_views()
+  local whole = normal(11, 24, 24)
+  for _, view in ipairs { whole[{ { 1, -1, 3 }, { 2, -1, 3 } }], whole[{ { -1, 1, -3 }, { 1, 8 } }], whole.T[{ { 3, 10 }, { 5, 12 } }] } do
+    local copy = view:copy()
+    for _, name in ipairs { "inv", "det", "eigvals", "eigvalsh", "svdvals", "pinv", "norm", "cond", "matrix_rank", "trace" } do
+      local a, b = linalg[name](view), linalg[name](copy)
+      lu.assertTrue(array.is(a) and a == b or a == b, name)
+    end
+    close(linalg.solve(view, view[1]), linalg.solve(copy, copy[1]:copy()), 0)
+    lu.assertTrue(linalg.cdist(view, view) == linalg.cdist(copy, copy))
+  end
+  for _, order in ipairs { 0, 0.5, 1, 2, 3, math.huge, -math.huge } do
+    local wide = normal(12, 700, 3)
+    close(linalg.norm(wide.T, order, { axis = 2 }), linalg.norm(wide, order, { axis = 1 }), 1e-12)
+    close(linalg.norm(wide:copy(), order, { axis = 1 }), linalg.norm(wide.T:copy(), order, { axis = 2 }), 1e-12)
+  end
+end
+
 os.exit(lu.LuaUnit.run())
