@@ -299,7 +299,8 @@ local function random_value(dtype)
   if dtype == "bool" then
     return random(0, 1) == 1
   elseif kind[dtype] == "float" then
-    return random(-40, 40) / 4
+    local special = random(0, 19)
+    return special == 0 and 0 / 0 or special == 1 and math.huge or special == 2 and -math.huge or random(-40, 40) / 4
   end
   local edge = random(0, 9)
   if edge == 0 then
