@@ -257,17 +257,18 @@ template <class T> Array unique_small(const Array &x, Range range, int32_t dtype
 template <class T> Array unique_sorted(Array x, int32_t dtype, Wanted want, int32_t *collect) {
   const int64_t n = x->_size;
   auto same = [](T p, T q) { return p == q || (is_nan(p) && is_nan(q)); };
-  Array order;
+  Array order; // positions from 1
   if (want.order()) {
-    order = vector(PG_INT64, n, collect);
-    auto *at = order.data<int64_t>();
-    for (int64_t i = 0; i < n; ++i)
-      at[i] = i;
+    pg_array flat = *x;
+    flat._ndim = 1;
+    flat._shape[0] = n;
+    flat._strides[0] = 1;
+    if (const int32_t status = pg_array_argsort(order.get(), collect, &flat, 0, 0); status != PG_OK)
+      throw Error(static_cast<pg_status>(status), pg_last_message());
     const T *from = x.data<T>();
-    std::stable_sort(at, at + n, [from](int64_t p, int64_t q) { return less(from[p], from[q]); });
     Array sorted = vector(dtype, n, collect);
     for (int64_t i = 0; i < n; ++i)
-      sorted.data<T>()[i] = from[at[i]];
+      sorted.data<T>()[i] = from[order.data<int64_t>()[i] - 1];
     x = std::move(sorted);
   } else {
     sort_adjacent(x->_dtype, x.data<T>(), n);
@@ -285,12 +286,12 @@ template <class T> Array unique_sorted(Array x, int32_t dtype, Wanted want, int3
     if (i == 0 || !same(values[i], values[i - 1])) {
       out.data<T>()[++k] = values[i];
       if (want.index)
-        index.data<int64_t>()[k] = order.data<int64_t>()[i] + 1;
+        index.data<int64_t>()[k] = order.data<int64_t>()[i];
     }
     if (want.counts)
       ++counts.data<int64_t>()[k];
     if (want.inverse)
-      inverse.data<int64_t>()[order.data<int64_t>()[i]] = k + 1;
+      inverse.data<int64_t>()[order.data<int64_t>()[i] - 1] = k + 1;
   }
   if (want.index)
     *want.index = index.detach();
