@@ -170,6 +170,7 @@ template <class T> void check_all(const vmath::Table<T> &t) {
 #undef PG_CHECK
   check<T>("pow", t.pow, [](W x, W y) { return std::pow(x, y); }, {0, 10}, {-20, 20});
   check<T>("pow near 1", t.pow, [](W x, W y) { return std::pow(x, y); }, {0.9, 1.1}, {-300, 300});
+  check<T>("high pow near 1", t.pow, [](W x, W y) { return std::pow(x, y); }, {0.97, 1.03}, {-2500, 2500});
   check<T>("atan2", t.atan2, [](W x, W y) { return std::atan2(x, y); }, {-10, 10}, {-10, 10});
   check<T>("hypot", t.hypot, [](W x, W y) { return std::hypot(x, y); }, {-10, 10}, {-10, 10});
 }
