@@ -1,8 +1,11 @@
 #include "confined.hpp"
 
+#include "core/abi.hpp"
+
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 
@@ -39,6 +42,10 @@ void InputBuffer::ensure(std::size_t capacity) {
 
 Role::Role(ControlPage &page, nlohmann::json settings, std::string script)
     : page_(page), settings_(std::move(settings)), script_(std::move(script)) {
+  // Whoever asks for a thread that the sandbox refuses ends the process: oneTBB, and OpenBLAS as soon as it is loaded.
+  const int threads = settings_.at("threads").get<int>();
+  pg_threads_set(threads);
+  setenv("OPENBLAS_NUM_THREADS", std::to_string(threads).c_str(), 1);
   std::string modules;
   if (settings_.at("modules").is_array())
     for (const auto &name : settings_["modules"])

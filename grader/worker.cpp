@@ -96,7 +96,7 @@ struct Worker::Impl {
                                {"jit", exercise.jit},
                                {"memory", exercise.limits.memory_bytes},
                                {"modules", exercise.modules},
-                               {"threads", exercise.needs.cores > 1}};
+                               {"threads", exercise.needs.cores}};
     channel = std::make_unique<Channel>(channel_options, settings, script);
     try {
       load();

@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
                      {"jit", true},
                      {"memory", 64 << 20},
                      {"modules", nlohmann::json::array()},
-                     {"threads", false}},
+                     {"threads", 1}},
                     "return { solve = function() return 1 end }");
     const auto command = [&](Command what) {
       channel.post(what);

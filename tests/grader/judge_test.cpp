@@ -96,6 +96,24 @@ TEST_CASE("judge: results are checked against expected ones") {
   CHECK(contains(check.message, "malformed"));
 }
 
+// What takes several threads elsewhere takes one here, where none can be had.
+TEST_CASE("judge: large arrays, linear algebra and Fourier transforms") {
+  Fixture f(R"(
+local pg = require "perigee"
+return {
+  inputs = function(rng, size) return { rng:uniform{shape = {size, size}} } end,
+  expected = function(inputs)
+    local a = inputs[1]
+    return { a:exp():sum(), pg.linalg.norm(pg.linalg.inv(a:matmul(a.T) + pg.array.eye(#a))), pg.fft.fft2(a):abs():max() }
+  end,
+}
+)");
+  Judge judge(f.exercise);
+  const std::vector<Key> keys = {{1, 2, 3, 4}};
+  auto inputs = judge.inputs(keys, {"large", "700", 1});
+  CHECK(judge.expected(inputs).size() == 1);
+}
+
 TEST_CASE("judge: an exercise's own check") {
   Fixture f(R"(
 return {

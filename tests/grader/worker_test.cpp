@@ -153,6 +153,48 @@ TEST_CASE("worker: arrays go in without a copy and come out") {
   CHECK(last == 2000);
 }
 
+// Their libraries load after the sandbox is locked: files, threads and memory that they ask for must be allowed.
+TEST_CASE("worker: linear algebra and Fourier transforms work in the sandbox") {
+  const std::string body = R"(
+    local array, linalg, fft = require "perigee.array", require "perigee.linalg", require "perigee.fft"
+    local n = #a
+    local matrix = linalg.outer(a, a) / n
+    for i = 1, n do
+      matrix[i][i] = matrix[i][i] + n
+    end
+    local u, s, vh = linalg.svd(matrix)
+    local w, v = linalg.eigh(matrix)
+    local long = array.concatenate { matrix:reshape(-1), matrix:reshape(-1) }
+    return {
+      solve = (matrix:matmul(linalg.solve(matrix, a)) - a):abs():max(),
+      svd = ((u * s):matmul(vh) - matrix):abs():max(),
+      eigh = ((v * w):matmul(v.T) - matrix):abs():max(),
+      fft = (fft.irfft(fft.rfft(long)) - long):abs():max(),
+      large = (array.exp(array.ones(2000000)) - math.exp(1)):abs():max(),
+      fft2 = (fft.ifft2(fft.fft2(matrix)) - matrix):abs():max(),
+    })";
+  for (const int cores : {1, 2}) {
+    Exercise e = exercise();
+    e.modules = {"array", "linalg", "fft"};
+    e.needs.cores = cores;
+    e.limits.memory_bytes = 512 << 20;
+    e.limits.call_seconds = 20;
+    Worker w = solve(body, e);
+    Vector v(300);
+    Slice slice = w.run({arguments({v.value()}), arguments({v.value()})});
+    INFO(cores << " cores: " << slice.failure);
+    REQUIRE(slice.ok());
+    for (const Bytes &result : slice.results) {
+      const Value value = parsed(result);
+      CHECK(value.fields.size() == 6);
+      for (const auto &[name, error] : value.fields) {
+        INFO(name.string);
+        CHECK(error.number < 1e-7);
+      }
+    }
+  }
+}
+
 TEST_CASE("worker: inputs grow from batch to batch") {
   Worker w = solve("return a:sum()");
   for (std::size_t n : {10, 100000, 1000, 1000000}) {
