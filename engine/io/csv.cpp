@@ -29,6 +29,8 @@ class Splitter {
   // Appends to `cuts` an end of record about every `block_` bytes, and last the end of the last whole record in
   // [begin, end); nothing if there is none.
   void split(const char *begin, const char *end, std::vector<const char *> &cuts) const {
+    if (split_regular(syntax_, begin, end, block_, cuts))
+      return;
     next_ = begin + block_;
     last_ = nullptr;
     cuts_ = &cuts;
@@ -373,7 +375,11 @@ struct CsvReader::State {
       if (wave.size() < static_cast<std::size_t>(now + 2 * padding))
         wave.resize(static_cast<std::size_t>(now + 2 * padding));
       char *const text = wave.data() + padding;
-      source.read(base + filled, text + filled, now - filled);
+      constexpr int64_t part = 128 << 10;
+      core::parallel_ranges((now - filled + part - 1) / part, 1, [&](int64_t first, int64_t behind) {
+        const int64_t from = filled + first * part, to = std::min(filled + behind * part, now);
+        source.read(base + from, text + from, to - from);
+      });
       filled = now;
       const bool last = base + filled == size;
       std::memset(text + filled, '\n', padding); // ends the last record, too
@@ -589,15 +595,25 @@ struct CsvReader::State {
         if (column.type == text_type) {
           for (const Block &block : wave)
             append_text(column, block.columns[at]);
-          continue;
-        }
-        grow(column.values, column.type, 0, rows + more, rows, bytes, collect);
-        auto *to = column.values.data<char>() + rows * static_cast<int64_t>(array::element_size(column.type));
-        for (const Block &block : wave) {
-          copy_values(block.columns[at].values.data(), column.type, to, block.rows, 1);
-          to += block.rows * static_cast<int64_t>(array::element_size(column.type));
+        } else {
+          grow(column.values, column.type, 0, rows + more, rows, bytes, collect);
         }
       }
+      core::parallel_ranges(static_cast<int64_t>(which.size()), 1 + static_cast<int64_t>(which.size()) / 64,
+                            [&](int64_t first, int64_t behind) {
+                              for (int64_t i = first; i < behind; ++i) {
+                                const auto at = static_cast<std::size_t>(which[static_cast<std::size_t>(i)]);
+                                const CsvColumn &column = columns[static_cast<std::size_t>(i)];
+                                if (plans[at].store == Store::skip || column.type == text_type)
+                                  continue;
+                                const auto size = static_cast<int64_t>(array::element_size(column.type));
+                                char *to = column.values.data<char>() + rows * size;
+                                for (const Block &block : wave) {
+                                  copy_values(block.columns[at].values.data(), column.type, to, block.rows, 1);
+                                  to += block.rows * size;
+                                }
+                              }
+                            });
       rows += more;
     };
     pass(limit, revise, take);

@@ -113,30 +113,54 @@ struct BlockColumn {
   int32_t intern(std::string_view cell, int bits) {
     if (table.empty())
       table.assign(std::size_t{1} << bits, 0);
-    uint64_t hash = cell.size() * 0x9e3779b97f4a7c15u;
-    std::size_t n = cell.size();
-    const char *p = cell.data();
-    for (; n >= 8; n -= 8, p += 8) {
-      uint64_t word;
-      std::memcpy(&word, p, 8);
-      hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-      hash ^= hash >> 32;
-    }
-    uint64_t word = 0;
-    std::memcpy(&word, p, n);
-    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-    int32_t &slot = table[hash >> (64 - bits)];
+    const std::size_t n = cell.size();
+    const char *const p = cell.data();
+    uint64_t hash = n * 0x9e3779b97f4a7c15u;
+    std::size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+      hash = mixed(hash, load<uint64_t>(p + i));
+    // The rest in overlapping words: memcpy of an unknown length would be a call.
+    uint64_t rest = 0;
+    if (n >= 8)
+      rest = load<uint64_t>(p + n - 8);
+    else if (n >= 4)
+      rest = load<uint32_t>(p) | uint64_t{load<uint32_t>(p + n - 4)} << 32;
+    else if (n > 0)
+      rest = load<uint8_t>(p) | uint64_t{load<uint8_t>(p + n / 2)} << 8 | uint64_t{load<uint8_t>(p + n - 1)} << 16;
+    int32_t &slot = table[mixed(hash, rest) >> (64 - bits)];
     if (slot != 0) {
       const auto k = static_cast<std::size_t>(slot - 1);
       const int64_t begin = k == 0 ? 0 : ends[k - 1];
-      if (static_cast<std::size_t>(ends[k] - begin) == cell.size() &&
-          (cell.empty() || std::memcmp(bytes.data() + begin, cell.data(), cell.size()) == 0))
+      if (static_cast<std::size_t>(ends[k] - begin) == n && same(bytes.data() + begin, p, n))
         return slot - 1;
     }
     bytes.insert(bytes.end(), cell.begin(), cell.end());
     ends.push_back(static_cast<int64_t>(bytes.size()));
     slot = static_cast<int32_t>(ends.size());
     return slot - 1;
+  }
+
+ private:
+  template <class T> static T load(const char *at) {
+    T value;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  static uint64_t mixed(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
+    return hash ^ hash >> 32;
+  }
+  static bool same(const char *a, const char *b, std::size_t n) {
+    if (n < 8) {
+      uint8_t different = 0;
+      for (std::size_t i = 0; i < n; ++i)
+        different |= static_cast<uint8_t>(a[i] ^ b[i]);
+      return different == 0;
+    }
+    for (std::size_t i = 0; i + 8 < n; i += 8)
+      if (load<uint64_t>(a + i) != load<uint64_t>(b + i))
+        return false;
+    return load<uint64_t>(a + n - 8) == load<uint64_t>(b + n - 8);
   }
 };
 
@@ -199,6 +223,10 @@ class BlockParser {
 /// Parses a block whose records are regular, in the same way but faster; false, with nothing of use in the block, where
 /// they are not, a cell is not what it must be, or the processor has no AVX2.
 bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block);
+/// Appends to `cuts` an end of record about every `block` bytes, and last the end of the last whole record in
+/// [begin, end); nothing if there is none. False, with nothing appended, where the text is not regular.
+bool split_regular(const Syntax &syntax, const char *begin, const char *end, int64_t block,
+                   std::vector<const char *> &cuts);
 /// Parses a block.
 inline void parse_block(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block) {
   block.problem = {};

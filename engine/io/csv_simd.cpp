@@ -36,39 +36,60 @@ PERIGEE_AVX2 inline uint64_t equal(__m256i low, __m256i high, char c) {
          static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)))) << 32;
 }
 
+// Walks through text from the beginning of a record, 64 bytes at a time.
+struct Scanner {
+  char delimiter, quote;
+  bool quotes;
+  uint64_t inside = 0;                     // all ones behind a quote that is open
+  uint64_t after_end = 1, after_close = 0; // whether the byte before was an end of a cell, or a closing quote
+
+  explicit Scanner(const Syntax &syntax)
+      : delimiter(static_cast<char>(syntax.delimiter)), quote(static_cast<char>(syntax.quote)),
+        quotes(syntax.quote >= 0) {}
+
+  // The ends of cells (`stops`) and of records (`lines`) among the 64 bytes at `at` that are `valid`. False where a
+  // quote is out of place: it opens a cell, closes it, or is doubled within.
+  PERIGEE_AVX2 bool step(const char *at, uint64_t valid, uint64_t &stops, uint64_t &lines) {
+    const auto *from = reinterpret_cast<const __m256i *>(at);
+    const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
+    lines = equal(low, high, '\n') & valid;
+    stops = lines | (equal(low, high, delimiter) & valid);
+    const uint64_t found = quotes ? equal(low, high, quote) & valid : 0;
+    if ((found | inside | after_close) != 0) {
+      const __m128i parity = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(found)), _mm_set1_epi8(-1), 0);
+      const uint64_t quoted = static_cast<uint64_t>(_mm_cvtsi128_si64(parity)) ^ inside; // the opening quote included
+      stops &= ~quoted;
+      lines &= ~quoted;
+      const uint64_t opening = found & quoted, closing = found & ~quoted;
+      const uint64_t behind_stop = stops << 1 | after_end, behind_close = closing << 1 | after_close;
+      if ((opening & ~(behind_stop | behind_close)) |
+          (behind_close & valid & ~(stops | opening | equal(low, high, '\r'))))
+        return false;
+      inside = static_cast<uint64_t>(static_cast<int64_t>(quoted) >> 63);
+      after_close = closing >> 63;
+    }
+    after_end = stops >> 63;
+    return true;
+  }
+};
+
+uint64_t first_bytes(std::size_t n) {
+  return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+}
+
 // False where a quote is out of place. `end` is behind a line feed.
 PERIGEE_AVX2 bool make_index(const char *begin, const char *end, const Syntax &syntax, Index &index) {
   const auto size = static_cast<std::size_t>(end - begin);
-  const auto delimiter = static_cast<char>(syntax.delimiter), quote = static_cast<char>(syntax.quote);
-  uint64_t inside = 0;                     // all ones behind a quote that is open
-  uint64_t after_end = 1, after_close = 0; // whether the byte before was an end of a cell, or a closing quote
+  Scanner scanner(syntax);
   std::size_t cells = 1;
   int64_t rows = 0;
   if (index.ends.size() < 1024)
     index.ends.resize(1024);
   index.ends[0] = UINT32_MAX;
   for (std::size_t at = 0; at < size; at += 64) {
-    const auto *from = reinterpret_cast<const __m256i *>(begin + at);
-    const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
-    const uint64_t valid = size - at >= 64 ? ~uint64_t{0} : (uint64_t{1} << (size - at)) - 1;
-    uint64_t lines = equal(low, high, '\n') & valid;
-    uint64_t stops = lines | (equal(low, high, delimiter) & valid);
-    const uint64_t quotes = syntax.quote >= 0 ? equal(low, high, quote) & valid : 0;
-    if ((quotes | inside | after_close) != 0) {
-      const __m128i parity =
-          _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(quotes)), _mm_set1_epi8(-1), 0);
-      const uint64_t quoted = static_cast<uint64_t>(_mm_cvtsi128_si64(parity)) ^ inside; // the opening quote included
-      stops &= ~quoted;
-      lines &= ~quoted;
-      const uint64_t opening = quotes & quoted, closing = quotes & ~quoted;
-      const uint64_t returns = equal(low, high, '\r');
-      const uint64_t behind_stop = stops << 1 | after_end, behind_close = closing << 1 | after_close;
-      if ((opening & ~(behind_stop | behind_close)) | (behind_close & valid & ~(stops | opening | returns)))
-        return false;
-      inside = static_cast<uint64_t>(static_cast<int64_t>(quoted) >> 63);
-      after_close = closing >> 63;
-    }
-    after_end = stops >> 63;
+    uint64_t stops, lines;
+    if (!scanner.step(begin + at, first_bytes(size - at), stops, lines))
+      return false;
     rows += std::popcount(lines);
     const auto count = static_cast<std::size_t>(std::popcount(stops));
     if (cells + 64 > index.ends.size())
@@ -85,7 +106,50 @@ PERIGEE_AVX2 bool make_index(const char *begin, const char *end, const Syntax &s
   }
   index.cells = cells - 1;
   index.rows = rows;
-  return inside == 0;
+  return scanner.inside == 0;
+}
+
+PERIGEE_AVX2 bool find_cuts(const Syntax &syntax, const char *begin, const char *end, int64_t block,
+                            std::vector<const char *> &cuts) {
+  const auto size = static_cast<std::size_t>(end - begin);
+  Scanner scanner(syntax);
+  std::size_t next = static_cast<std::size_t>(block) - 1, last_at = 0; // a line feed at or behind `next` is a cut
+  uint64_t last_lines = 0;
+  for (std::size_t at = 0; at < size; at += 64) {
+    uint64_t stops, lines;
+    if (!scanner.step(begin + at, first_bytes(size - at), stops, lines))
+      return false;
+    if (lines == 0)
+      continue;
+    last_at = at;
+    last_lines = lines;
+    if (at + 63 >= next) {
+      const uint64_t behind = next > at ? lines & ~first_bytes(next - at) : lines;
+      if (behind) {
+        const std::size_t cut = at + _tzcnt_u64(behind) + 1;
+        cuts.push_back(begin + cut);
+        next = cut + static_cast<std::size_t>(block) - 1;
+      }
+    }
+  }
+  if (last_lines) {
+    const char *const last = begin + last_at + 64 - _lzcnt_u64(last_lines);
+    if (cuts.empty() || cuts.back() != last)
+      cuts.push_back(last);
+  }
+  return true;
+}
+
+bool has_avx2() {
+  static const bool available = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
+  return available;
+}
+
+// Whether the scanner knows the syntax of a text.
+bool is_simple(const Syntax &syntax, const char *begin, const char *end) {
+  return !syntax.runs &&
+         (syntax.comment < 0 || !std::memchr(begin, syntax.comment, static_cast<std::size_t>(end - begin)));
 }
 
 // 32 bytes of ones behind 32 of zeros: loaded from 32 - k on, the last k bytes of a vector.
@@ -301,15 +365,16 @@ class RegularParser {
     const ColumnPlan &plan = plans_[static_cast<std::size_t>(c)];
     BlockColumn &column = block_.columns[static_cast<std::size_t>(c)];
     for (int64_t r = 0; r < index_.rows; ++r) {
-      const char *const begin = begin_of(r, c), *const end = end_of(r, c);
-      if (syntax_.trim || static_cast<unsigned char>(*begin) == syntax_.quote) {
-        if (!other(r, c))
-          return false;
-      } else {
-        block_.rows = r;
-        if (!parser_.put(begin, {begin, static_cast<std::size_t>(end - begin)}, c, plan, column))
-          return false;
+      const char *begin = begin_of(r, c), *end = end_of(r, c);
+      bool plain = !syntax_.trim;
+      if (plain && static_cast<unsigned char>(*begin) == syntax_.quote) { // a doubled quote has to be undone
+        ++begin;
+        --end;
+        plain = !std::memchr(begin, syntax_.quote, static_cast<std::size_t>(end - begin));
       }
+      block_.rows = r;
+      if (!(plain ? parser_.put(begin, {begin, static_cast<std::size_t>(end - begin)}, c, plan, column) : other(r, c)))
+        return false;
     }
     return true;
   }
@@ -324,12 +389,9 @@ class RegularParser {
 } // namespace
 
 bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block) {
-  static const bool available = isa() >= Isa::avx2 && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-                                __builtin_cpu_supports("pclmul");
   const int64_t size = block.end - block.begin;
-  if (!available || syntax.runs || block.limit != INT64_MAX || size > longest_block || plans.empty() || size == 0)
-    return false;
-  if (syntax.comment >= 0 && std::memchr(block.begin, syntax.comment, static_cast<std::size_t>(size)))
+  if (!has_avx2() || block.limit != INT64_MAX || size > longest_block || plans.empty() || size == 0 ||
+      !is_simple(syntax, block.begin, block.end))
     return false;
   thread_local Index index;
   if (!make_index(block.begin, block.end, syntax, index))
@@ -349,7 +411,21 @@ bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, B
   return RegularParser(syntax, plans, block, index).parse();
 }
 
+bool split_regular(const Syntax &syntax, const char *begin, const char *end, int64_t block,
+                   std::vector<const char *> &cuts) {
+  if (!has_avx2() || block < 64 || !is_simple(syntax, begin, end))
+    return false;
+  const std::size_t before = cuts.size();
+  if (find_cuts(syntax, begin, end, block, cuts))
+    return true;
+  cuts.resize(before);
+  return false;
+}
+
 #else
+bool split_regular(const Syntax &, const char *, const char *, int64_t, std::vector<const char *> &) {
+  return false;
+}
 bool parse_regular(const Syntax &, const std::vector<ColumnPlan> &, Block &) {
   return false;
 }

@@ -765,6 +765,13 @@ function io.parse_json(text, options)
   return read_json("parse_json", { text = text }, options)
 end
 
+local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
+  ["\t"] = "\\t" }
+for code = 0, 31 do
+  local character = string.char(code)
+  escapes[character] = escapes[character] or format("\\u%04x", code)
+end
+
 local to_json_options = { indent = true, nan = true, depth = true }
 
 local function json_writer(name, options)
@@ -775,22 +782,29 @@ local function json_writer(name, options)
     fail('%s: nan must be "null", got %s', name, kind_of(options.nan))
   end
   local nan = options.nan == "null"
-  local parts, path = {}, {}
+  local parts, count, path, quoted_keys = {}, 0, {}, {}
 
   -- An error within many calls would not find the script's line.
   local function refuse(...)
     error({ text = format(...) }, 0)
   end
   local function put(text)
-    parts[#parts + 1] = text
+    count = count + 1
+    parts[count] = text
   end
   local function place(level)
-    return "the value" .. concat(path, "", 1, level)
+    local shown = { "the value" }
+    for i = 1, level do
+      shown[i + 1] = type(path[i]) == "number" and "[" .. path[i] .. "]" or "." .. path[i]
+    end
+    return concat(shown)
   end
   local function string(text, level)
-    if not find(text, '[^ !#-%[%]-~]') then
+    if not find(text, '[%z\1-\31"\\\128-\255]') then
       return '"' .. text .. '"'
-    end
+    elseif not find(text, "[\128-\255]") then
+      return '"' .. gsub(text, '[%z\1-\31"\\]', escapes) .. '"'
+    end -- else it must be UTF-8
     local out = array_t()
     run(name .. ": " .. place(level), C.pg_io_json_string, out, collect, text, #text)
     return take_text(out)
@@ -827,17 +841,26 @@ local function json_writer(name, options)
     if keys then
       sort(keys)
       for i, key in ipairs(keys) do
-        put(i > 1 and "," or "")
+        path[level + 1] = key
+        local name = quoted_keys[key]
+        if not name then
+          name = string(key, level + 1) .. (indent > 0 and ": " or ":")
+          quoted_keys[key] = name
+        end
+        if i > 1 then
+          put(",")
+        end
         line(level + 1)
-        path[level + 1] = "." .. key
-        put(string(key, level + 1) .. (indent > 0 and ": " or ":"))
+        put(name)
         write(t[key], level + 1)
       end
     else
       for i = 1, count do
-        put(i > 1 and "," or "")
+        path[level + 1] = i
+        if i > 1 then
+          put(",")
+        end
         line(level + 1)
-        path[level + 1] = "[" .. i .. "]"
         write(t[i], level + 1)
       end
     end
