@@ -876,7 +876,19 @@ function assign_row(a, k, value)
   write(as_array(part), value)
 end
 
+local only_axis = { axis = true }
+
+-- An axis, or what {axis = ...} says in its place.
+local function axis_option(name, axis)
+  if type(axis) == "table" and next(axis) ~= nil and axis[1] == nil then
+    check_options(name, axis, only_axis)
+    return axis.axis
+  end
+  return axis
+end
+
 local function parse_axis(name, a, axis)
+  axis = axis_option(name, axis)
   if not is_integer(axis) then
     fail("%s: an axis is an integer, got %s", name, kind_of(axis))
   elseif axis == 0 or axis > a._ndim or axis < -a._ndim then
@@ -1224,7 +1236,8 @@ local kit = {
   load = load, store = store, advance = advance, check_alive = check_alive, is_released = is_released,
   read_only = read_only, resolve = resolve,
   share = share, set_size = set_size, view = view, check_spec = check_spec, scalar = scalar, write = write,
-  parse_axis = parse_axis, need_number = need_number, dtypes = dtypes, dtype_names = dtype_names, lowest = lowest,
+  parse_axis = parse_axis, axis_option = axis_option, need_number = need_number, dtypes = dtypes,
+  dtype_names = dtype_names, lowest = lowest,
   highest = highest, exact = exact, kinds = kinds, complex_t = complex_t, value_dtype = value_dtype,
 }
 array._kit = kit

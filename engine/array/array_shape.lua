@@ -2,7 +2,7 @@
 local core, kit = ...
 local fail = core.fail
 local array, methods, is, need_array, lengths, set_length = kit.array, kit.methods, kit.is, kit.need_array, kit.lengths, kit.set_length
-local check_alive, share, parse_axis = kit.check_alive, kit.share, kit.parse_axis
+local check_alive, share, parse_axis, axis_option = kit.check_alive, kit.share, kit.parse_axis, kit.axis_option
 local max, concat = math.max, table.concat
 local min, floor, unpack = math.min, math.floor, unpack
 local tonumber, type, tostring, ipairs, pairs, select = tonumber, type, tostring, ipairs, pairs, select
@@ -331,7 +331,7 @@ function methods.squeeze(a, which)
   a = need_alive("squeeze", a)
   local drop = {}
   if which ~= nil then
-    for _, axis in ipairs(list_of(which)) do
+    for _, axis in ipairs(list_of(axis_option("squeeze", which))) do
       axis = parse_axis("squeeze", a, axis)
       if a._shape[axis - 1] ~= 1 then
         fail("squeeze: axis %d has length %d, not 1", axis, tonumber(a._shape[axis - 1]))
@@ -352,8 +352,9 @@ end
 function methods.expand_dims(a, which)
   a = need_alive("expand_dims", a)
   local places, old, axes = {}, axes_of(a), {}
-  local rank = a._ndim + #list_of(which)
-  for _, axis in ipairs(list_of(which)) do
+  which = list_of(axis_option("expand_dims", which))
+  local rank = a._ndim + #which
+  for _, axis in ipairs(which) do
     if not is_integer(axis) or axis == 0 or axis > rank or axis < -rank then
       fail("expand_dims: axis %s is out of range for a result of %d dimensions", kind_of(axis), rank)
     end
@@ -439,7 +440,7 @@ function methods.flip(a, which)
       which[i] = i
     end
   end
-  for _, axis in ipairs(list_of(which)) do
+  for _, axis in ipairs(list_of(axis_option("flip", which))) do
     axis = parse_axis("flip", a, axis)
     if not done[axis] then
       done[axis] = true
@@ -606,6 +607,7 @@ end
 
 --- array.stack({a, b, ...} [, axis]): arrays of one shape along a new axis (1 unless given).
 function array.stack(list, axis)
+  axis = axis_option("stack", axis)
   local arrays = need_list("stack", list)
   local first, wide = arrays[1], {}
   for i, a in ipairs(arrays) do
@@ -771,7 +773,7 @@ function methods.roll(a, shift, axis)
     shaped._flags = 0
     return shaped
   end
-  local shifts, axes = list_of(shift), list_of(axis)
+  local shifts, axes = list_of(shift), list_of(axis_option("roll", axis))
   local out = a
   for i, x in ipairs(axes) do
     local k, s = parse_axis("roll", a, x), shifts[i] or shifts[1]

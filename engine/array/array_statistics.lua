@@ -466,6 +466,12 @@ local unique_options = { index = true, inverse = true, counts = true }
 --- occurs.
 function array.unique(a, options)
   a = need_array("unique", a)
+  for key in pairs(type(options) == "table" and options or {}) do
+    local ours = type(key) == "string" and key:match("^return_(.*)$")
+    if unique_options[ours] then
+      fail("unique: unknown option '%s'; it is called '%s' here", key, ours)
+    end
+  end
   options = parse_options("unique", options, unique_options)
   local extra, results = {}, {}
   for i, name in ipairs { "index", "inverse", "counts" } do

@@ -98,8 +98,9 @@ template <class T> using KeyOf = std::conditional_t<sizeof(T) == 8, int64_t, int
 template <class K> constexpr K turned(K bits) {
   return bits ^ (bits >> (8 * sizeof(K) - 1) & std::numeric_limits<K>::max());
 }
+// The one NaN is the ordinary one: LuaJIT takes others, negated, for something else than a number.
 template <class T> KeyOf<T> float_key(T x) {
-  return x != x ? std::numeric_limits<KeyOf<T>>::max() : turned(std::bit_cast<KeyOf<T>>(x));
+  return turned(std::bit_cast<KeyOf<T>>(x != x ? std::numeric_limits<T>::quiet_NaN() : x));
 }
 
 // Ascending, NaN last. Equal elements cannot be told apart but for complex numbers, -0 and 0: those keep their order if

@@ -52,6 +52,19 @@ function TestCreate:test_bad_shapes()
   fails("the options come last", array.zeros, 2, "int32", 3)
 end
 
+function TestCreate:test_an_axis_may_be_an_option()
+  local a = array.range(12):reshape(3, 4)
+  lu.assertEquals(array.concatenate({ a, a }, { axis = 2 }).shape, { 3, 8 })
+  lu.assertEquals(array.stack({ a, a }, { axis = -1 }).shape, { 3, 4, 2 })
+  lu.assertEquals(a:expand_dims({ axis = 2 }).shape, { 3, 1, 4 })
+  lu.assertEquals(a:reshape(1, 3, 4):squeeze({ axis = 1 }).shape, { 3, 4 })
+  lu.assertTrue(array.roll(a, 1, { axis = 2 }) == array.roll(a, 1, 2))
+  lu.assertTrue(array.flip(a, { axis = 1 }) == array.flip(a, 1))
+  lu.assertTrue(array.delete(a, 2, { axis = 1 }) == array.delete(a, 2, 1))
+  lu.assertErrorMsgContains("unknown option 'axes'", array.roll, a, 1, { axes = 1 })
+  lu.assertErrorMsgContains("unknown option 'axes'", array.concatenate, { a, a }, { axes = 1 })
+end
+
 function TestCreate:test_shapes_print_and_compare()
   local a, b = array.zeros(3, 4), array.ones(4, 3)
   lu.assertEquals(tostring(a.shape), "(3, 4)")

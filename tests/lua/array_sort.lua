@@ -112,4 +112,19 @@ function TestSorting.test_options()
   fails("unknown option 'out'", function() return a:sort_ { out = out } end)
 end
 
+-- A NaN with other bits set, negated, is no number in LuaJIT.
+function TestSorting.test_nan_stays_the_ordinary_one()
+  local nan = 0 / 0
+  for _, dtype in ipairs { "float32", "float64" } do
+    local a = array.from({ 2, nan, -1, nan }, dtype)
+    for _, x in ipairs { array.sort(a), array.sort(a, { descending = true }), array.unique(a), array.partition(a, 2),
+      array.topk(a, 4), array.sort(a, { stable = true }) } do
+      for _, y in ipairs { x, -x } do
+        lu.assertEquals(type(y[-1]), "number")
+        lu.assertTrue(y[-1] ~= y[-1])
+      end
+    end
+  end
+end
+
 os.exit(lu.LuaUnit.run())

@@ -201,7 +201,7 @@ function TestStatistics.test_unique()
   lu.assertEquals(#u, 2)
   local edges = array.from({ -128, 127, -128, 0 }, "int8")
   same(array.unique(edges), array.from({ -128, 0, 127 }, "int8"))
-  fails("unknown option 'return_index'", array.unique, array.ones(3), { return_index = true })
+  fails("unknown option 'return_index'; it is called 'index' here", array.unique, array.ones(3), { return_index = true })
   fails("counts is true or false", array.unique, array.ones(3), { counts = 1 })
 end
 
