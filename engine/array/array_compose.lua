@@ -7,7 +7,7 @@ local output, binary, ternary, weak_dtype = kit.output, kit.binary, kit.ternary,
 local kinds, value_dtype, is_integer, check_alive = kit.kinds, kit.value_dtype, kit.is_integer, kit.check_alive
 local type, abs, huge = type, math.abs, math.huge
 -- enum pg_binary_op, enum pg_ternary_op
-local ADD, SUBTRACT, MULTIPLY, DIVIDE, MINIMUM, MAXIMUM = 0, 1, 2, 3, 6, 7
+local ADD, SUBTRACT, MULTIPLY, DIVIDE, MINIMUM, MAXIMUM, EQ = 0, 1, 2, 3, 6, 7, 8
 local WHERE, CLIP, FMA = 0, 1, 2
 
 -- a as the array that an in place operation writes to.
@@ -86,8 +86,8 @@ function array.isclose(a, b, options)
   if not x and not y then
     fail("isclose: an array is expected, got %s", kind_of(a))
   end
-  x = x or scalar(1, a, value_dtype(a))
-  y = y or scalar(2, b, value_dtype(b))
+  x = x or scalar(1, a, weak_dtype("isclose", EQ, a, y._dtype))
+  y = y or scalar(2, b, weak_dtype("isclose", EQ, b, x._dtype))
   return call(C.pg_array_isclose, array_t(), x, y, rtol, atol, options.equal_nan and 1 or 0)
 end
 methods.isclose = array.isclose

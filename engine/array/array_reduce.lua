@@ -84,6 +84,13 @@ local function split_options(name, options, known)
   return options.axis, options
 end
 
+-- a:sum(1, 2) and a:sum(1, {keepdims = true}) would lose what comes second.
+local function only_one(name, more)
+  if more ~= nil then
+    fail("%s takes one argument: an axis, or options, as in a:%s{axis = 1}; got %s as well", name, name, kind_of(more))
+  end
+end
+
 -- Where a result goes: itself, another dtype of it, or `out`.
 local function deliver(name, result, options)
   if options == nil then
@@ -144,11 +151,12 @@ for i, name in ipairs(names) do
   local op = i - 1
   local has_ddof = op == VAR or op == STD or op >= NANVAR
   local known = has_ddof and known_with_ddof or known_options
-  local function apply(a, how)
+  local function apply(a, how, more)
     local x = need_array(name, a)
     if how == nil then
       return (reduce_all(name, op, x, 0))
     end
+    only_one(name, more)
     local axis, options = split_options(name, how, known)
     local ddof = options and options.ddof or 0
     if type(ddof) ~= "number" then
@@ -168,7 +176,8 @@ for i, name in ipairs(names) do
 end
 
 --- a:ptp([axis]): maximum minus minimum ("peak to peak").
-local function ptp(a, how)
+local function ptp(a, how, more)
+  only_one("ptp", more)
   local x = need_array("ptp", a)
   if x._dtype == BOOL then
     fail("ptp: a bool array has no differences; convert it first, as in a:astype(\"uint8\")")
@@ -190,8 +199,9 @@ local known_position = { axis = true, keepdims = true, out = true }
 local where = ffi.new("struct { int64_t at[1]; }")
 for i, name in ipairs { "argmin", "argmax" } do
   local largest = i - 1
-  local function apply(a, how)
+  local function apply(a, how, more)
     local x = need_array(name, a)
+    only_one(name, more)
     local axis, options = split_options(name, how, known_position)
     local keepdims = options ~= nil and options.keepdims or false
     if type(axis) == "table" then
@@ -226,8 +236,9 @@ end
 local known_scan = { axis = true, dtype = true, out = true }
 for i, name in ipairs { "cumsum", "cumprod", "cummin", "cummax" } do
   local op = i - 1
-  local function apply(a, how)
+  local function apply(a, how, more)
     local x = need_array(name, a)
+    only_one(name, more)
     local axis, options = split_options(name, how, known_scan)
     if type(axis) == "table" then
       fail("%s: one axis, or none for all elements; got a table", name)
@@ -245,8 +256,9 @@ end
 -- Without NaN, by way of a copy that has another number in its place.
 for name, number in pairs { prod = 1, cumsum = 0, cumprod = 1 } do
   local full_name = "nan" .. name
-  local function apply(a, how)
+  local function apply(a, how, more)
     local x = need_array(full_name, a)
+    only_one(full_name, more)
     check_alive(x)
     if kit.kinds[x._dtype] == "f" or kit.kinds[x._dtype] == "c" then
       x = array.where(array.isnan(x), number, x)
@@ -260,8 +272,9 @@ end
 -- infinity behind it, as it does in NumPy.)
 for _, name in ipairs { "argmin", "argmax" } do
   local full_name, extreme = "nan" .. name, name == "argmin" and "nanmin" or "nanmax"
-  local function apply(a, how)
+  local function apply(a, how, more)
     local x = need_array(full_name, a)
+    only_one(full_name, more)
     local axis = split_options(full_name, how, known_position)
     check_alive(x)
     if kit.kinds[x._dtype] ~= "f" and kit.kinds[x._dtype] ~= "c" or x._size == 0 then
@@ -280,6 +293,7 @@ kit.reduce_all, kit.split_options, kit.finish = reduce_all, split_options, finis
 
 -- ------------------------------------------------------------------------------------------------------ comparisons ----
 local result = ffi.new("int32_t[1]")
+local EQ = 8 -- enum pg_binary_op: it does not mind a number that is out of range
 local close_options = { rtol = true, atol = true, equal_nan = true }
 
 --- array.allclose(a, b [, {rtol = 1e-5, atol = 1e-8, equal_nan = false}]): whether every |a - b| <= atol + rtol |b|,
@@ -298,8 +312,8 @@ function array.allclose(a, b, options)
   if not x and not y then
     fail("allclose: an array is expected, got %s", kind_of(a))
   end
-  x = x or scalar(1, a, kit.value_dtype(a))
-  y = y or scalar(2, b, kit.value_dtype(b))
+  x = x or scalar(1, a, kit.weak_dtype("allclose", EQ, a, y._dtype))
+  y = y or scalar(2, b, kit.weak_dtype("allclose", EQ, b, x._dtype))
   check(C.pg_array_allclose(x, y, rtol, atol, options.equal_nan and 1 or 0, result))
   return result[0] ~= 0
 end

@@ -104,7 +104,7 @@ end
 
 --- The key of one of these tables that is spelt most like `name`; nil if none is like it.
 function core.nearest(name, ...)
-  local limit = #name < 3 and 0 or #name < 6 and 1 or 2
+  local limit = #name < 2 and 0 or #name < 6 and 1 or 2
   local nearest, least = nil, limit + 1
   for i = 1, select("#", ...) do
     for key in pairs((select(i, ...))) do

@@ -455,6 +455,13 @@ local elsewhere = {
   uniform_array = "uniform(low, high, {shape = s})", normal_array = "normal(mean, deviation, {shape = s})",
   integer_array = "integers(low, high, {shape = s})",
 }
+-- random.uniform()
+function random._missing(key)
+  local hint = rawget(methods, key) and key or elsewhere[key] and elsewhere[key]:match("^%w+")
+  return hint and ("; generators have it: random.generator(seed):%s(...)"):format(hint) or
+    core.did_you_mean(key, random, methods)
+end
+
 setmetatable(methods, {
   __index = function(_, name)
     if elsewhere[name] then

@@ -81,6 +81,9 @@ local function differences(class, members)
       local info = type(value) == "function" and debug.getinfo(value, "uS")
       if info and info.what ~= "C" and known[name] ~= true then
         local takes = info.isvararg and "..." or info.nparams
+        if takes ~= "..." and takes > 0 and debug.getlocal(value, takes) == "more" then
+          takes = takes - 1 -- it is there to be refused
+        end
         if takes ~= known[name] and takes ~= "..." and known[name] ~= "..." then
           wrong[#wrong + 1] = ("%s takes %s parameters, its annotation has %s"):format(full, takes, known[name])
         end

@@ -41,6 +41,11 @@ local mistakes = {
   { "a:round('x')", "the number of decimals must be an integer" },
   { "for _ in pairs(a) do end", "write for i, x in ipairs(a)" },
   { "'a' .. a .. print", "an array cannot be concatenated with a function" },
+  { "a:sum(1, {keepdims = true})", "sum takes one argument: an axis, or options, as in a:sum{axis = 1}" },
+  { "a:argmax(1, 2)", "argmax takes one argument" },
+  { "a:allclose('x')", 'allclose: an array or a number is expected, got the string "x"' },
+  { "pg.random.uniform()", "generators have it: random.generator(seed):uniform(...)" },
+  { "pg.timer.nw()", "did you mean 'now'?" },
   -- shapes, indices, values
   { "a + array.range(4)", "arrays of shape (2, 3) and (4) cannot be combined" },
   { "a:reshape(4, 2)", "6 elements cannot take the shape (4, 2)" },
