@@ -458,10 +458,34 @@ function array.bincount(a, options)
   return call(C.pg_array_bincount, array_t(), a, weights, minlength)
 end
 
-local unique_options = { index = true, inverse = true, counts = true }
+local unique_options = { index = true, inverse = true, counts = true, axis = true }
 
---- array.unique(a [, {index = false, inverse = false, counts = false}]): the distinct elements in ascending order, NaN
---- once and last; then, in this order, what was asked for: `index`, the positions (row-major, from 1) of their first
+-- The distinct slices along an axis, in the order of their elements; and always index, inverse and counts.
+local function unique_slices(a, axis)
+  axis = parse_axis("unique", a, axis)
+  local front = array.moveaxis(a, axis, 1)
+  local n, shape = length(a, axis), front.shape
+  local m = n > 0 and tonumber(a._size) / n or 0
+  local rows = methods.reshape(methods.copy(front), n, m)
+  local keys = {}
+  for k = 1, m do
+    keys[k] = view(rows, { {}, m + 1 - k }) -- the last one counts most
+  end
+  local order = m > 0 and array.lexsort(keys) or array.range(n, "int64")
+  rows = rows[order]
+  local first = array.ones(n, "bool") -- is this the first of equal slices?
+  if n > 1 then
+    write(along(first, 1, 2, n), methods.any(array.ne(along(rows, 1, 2, n), along(rows, 1, 1, n - 1)), 2))
+  end
+  local starts, inverse = array.flatnonzero(first), array.empty(n, "int64")
+  inverse[order] = methods.cumsum(first)
+  shape[1] = length(starts, 1)
+  local counts = array.diff(starts, { append = n + 1 })
+  return array.moveaxis(methods.reshape(rows[first], shape), 1, axis), order[first], inverse, counts
+end
+
+--- array.unique(a [, {axis, index = false, inverse = false, counts = false}]): the distinct elements in ascending order,
+--- NaN once and last, or with an axis the distinct slices along it, compared from their first elements on; then, in this order, what was asked for: `index`, the positions (row-major, from 1) of their first
 --- occurrences; `inverse`, for each element of a the position of its value, in a's shape; `counts`, how often each
 --- occurs.
 function array.unique(a, options)
@@ -476,6 +500,15 @@ function array.unique(a, options)
   local extra, results = {}, {}
   for i, name in ipairs { "index", "inverse", "counts" } do
     extra[i] = need_boolean("unique", name, options[name]) and array_t() or nil
+  end
+  if options.axis ~= nil then
+    check_alive(a)
+    local found = { unique_slices(a, options.axis) }
+    results[1] = found[1]
+    for i = 1, 3 do
+      results[#results + 1] = extra[i] and found[i + 1] or nil
+    end
+    return unpack(results)
   end
   results[1] = call(C.pg_array_unique, array_t(), a, extra[1], extra[2], extra[3])
   if extra[2] then

@@ -1053,6 +1053,12 @@ case(G, "array.union1d(iv, idx), array.intersect1d(iv, idx), array.setdiff1d(iv,
      np.intersect1d(iv, idx + 1), np.setdiff1d(iv, idx + 1), np.setxor1d(iv, idx + 1))
 case(G, "array.union1d(a, v), array.intersect1d(a, iv), array.setdiff1d(n4, a), array.setxor1d(t_int8, t_uint8)", np.union1d(a, v), np.intersect1d(a, iv),
      np.setdiff1d(n4, a), np.setxor1d(T["int8"], T["uint8"]))
+rows = fixture("rows", small((7, 2), "int32", 0, 2))
+for axis in [0, 1]:
+    u, first, inverse, counts = np.unique(rows, True, True, True, axis=axis)
+    case(G, f"array.unique(rows, {{axis = {axis + 1}, index = true, inverse = true, counts = true}})", u, first + 1, inverse + 1, counts)
+case(G, "array.unique(i3, {axis = 2}), array.unique(c3, {axis = -1}), array.unique(mask, {axis = 1})", np.unique(i3, axis=1), np.unique(c3, axis=-1),
+     np.unique(mask, axis=0))
 error(G, "array.convolve(v, e0)", "empty")
 error(G, "array.bincount(array.from({-1}, 'int32'))", "is -1")
 error(G, "array.bincount(v)", "integers")

@@ -201,6 +201,12 @@ function TestStatistics.test_unique()
   lu.assertEquals(#u, 2)
   local edges = array.from({ -128, 127, -128, 0 }, "int8")
   same(array.unique(edges), array.from({ -128, 0, 127 }, "int8"))
+  local rows = array.from { { 2, 1 }, { 1, 5 }, { 2, 1 }, { nan, 0 }, { nan, 0 } }
+  same(array.unique(rows, { axis = 1 }), array.from { { 1, 5 }, { 2, 1 }, { nan, 0 }, { nan, 0 } })
+  lu.assertEquals(array.unique(rows[{ { 1, 1 } }], { axis = 1 }).shape, { 1, 2 })
+  lu.assertEquals(array.unique(array.zeros(0, 2), { axis = 1 }).shape, { 0, 2 })
+  lu.assertEquals(array.unique(array.zeros(3, 0), { axis = 1 }).shape, { 1, 0 })
+  fails("axis 3 is out of range", array.unique, rows, { axis = 3 })
   fails("unknown option 'return_index'; it is called 'index' here", array.unique, array.ones(3), { return_index = true })
   fails("counts is true or false", array.unique, array.ones(3), { counts = 1 })
 end
