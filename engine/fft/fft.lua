@@ -7,6 +7,7 @@ local array = core.require("array")
 local kit = array._kit
 local array_t, call, kind_of, is_integer, check_options = kit.array_t, kit.call, kit.kind_of, kit.is_integer,
   kit.check_options
+local parse_axis = kit.parse_axis
 
 local fft = {}
 
@@ -32,14 +33,6 @@ local function need_options(name, options, known)
   end
   check_options(name, options, known)
   return options
-end
-
-local function parse_axis(name, a, axis)
-  if not is_integer(axis) or axis == 0 or axis > a._ndim or axis < -a._ndim then
-    fail("%s: axis %s is out of range for an array of %d dimension%s", name, type(axis) == "number" and tostring(axis) or
-      kind_of(axis), a._ndim, a._ndim == 1 and "" or "s")
-  end
-  return axis < 0 and axis + a._ndim + 1 or axis
 end
 
 -- The factor that a norm asks for; `inverse`: of a transform with exponent +.
@@ -78,7 +71,8 @@ local function transform(name, kind, x, axes, sizes, norm)
       end
     end
     if not is_integer(n) or n < 1 or n > 2 ^ 40 then
-      fail("%s: the length of a transform must be an integer, 1 or more; along axis %d it is %s", name, axis, kind_of(n))
+      fail("%s: the length of a transform must be an integer, 1 or more%s; along axis %d it is %s", name,
+        type(n) == "number" and n > 2 ^ 40 and ", at most 2^40" or "", axis, kind_of(n))
     end
     axes_c[i - 1], lengths_c[i - 1] = axis - 1, n
     count = count * n

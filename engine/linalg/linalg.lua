@@ -18,8 +18,11 @@ local linalg = { _matmul = library.pg_linalg_matmul }
 local FLOAT32, FLOAT64, COMPLEX64, COMPLEX128 = 4, 5, 11, 12
 
 -- ------------------------------------------------------------------------------------------------------- helpers ----
--- An array that is not released.
+-- An array that is not released; a table of numbers as an array.
 local function need(name, x)
+  if type(x) == "table" then
+    return array.from(x)
+  end
   local a = need_array(name, x)
   check_alive(a)
   return a
@@ -27,9 +30,7 @@ end
 
 -- A number, table or array as an array.
 local function need_values(name, x)
-  if type(x) == "table" then
-    return array.from(x)
-  elseif type(x) == "number" then
+  if type(x) == "number" then
     return array.full({}, x)
   end
   return need(name, x)
@@ -41,7 +42,13 @@ local function need_options(name, options, known)
   if options == nil then
     return none
   elseif type(options) ~= "table" then
-    fail("%s: options are a table, got %s", name, kind_of(options))
+    local names = {}
+    for known_name in pairs(known) do
+      names[#names + 1] = known_name
+    end
+    table.sort(names)
+    fail("%s: options are a table such as {%s = ...}, got %s; legal are: %s", name, names[1], kind_of(options),
+      concat(names, ", "))
   end
   check_options(name, options, known)
   return options

@@ -195,7 +195,13 @@ function linalg.curve_fit(f, x, y, options)
     x = array.from(x)
   end
   local data = floating(need_vector("curve_fit", "y", y))
+  if own.is_complex(data) then
+    core.unsupported("curve_fit: complex y; give real and imaginary parts one after the other")
+  end
   local m = tonumber(data._size)
+  if m > 0 and not (methods.max(array.abs(data)) < huge) then
+    fail("curve_fit: y holds NaN or infinity")
+  end
   local p, n
   if options.p0 ~= nil then
     p = numbers("p0", options.p0)
@@ -231,7 +237,7 @@ function linalg.curve_fit(f, x, y, options)
   local weights
   if options.sigma ~= nil then
     weights = floating(need_vector("curve_fit", "sigma", options.sigma))
-    if tonumber(weights._size) ~= m or not (methods.min(weights) > 0) then
+    if tonumber(weights._size) ~= m or own.is_complex(weights) or not (methods.min(weights) > 0) then
       fail("curve_fit: sigma must have a positive error for each of the %d points", m)
     end
     weights = array.divide(array.ones(m), weights)

@@ -237,6 +237,16 @@ function TestLinalg:test_solve_inv_det()
   lu.assertEquals(linalg.det(array.from { { 0, 1 }, { 1, 0 } }), -1)
 end
 
+function TestLinalg:test_tables_and_mistaken_options()
+  close(linalg.solve({ { 4, 1 }, { 1, 3 } }, { 1, 2 }), array.from { 1 / 11, 7 / 11 })
+  lu.assertEquals(linalg.det { { 1, 2 }, { 3, 4 } }, linalg.det(array.from { { 1, 2 }, { 3, 4 } }))
+  lu.assertEquals(linalg.vdot({ 1, 2 }, { 3, 4 }), 11)
+  fails("svd: options are a table such as {compute_uv = ...}, got false; legal are: compute_uv, full_matrices", linalg.svd,
+    identity(2), false)
+  fails("inv: an array is expected, got 3", linalg.inv, 3)
+  fails("curve_fit: y holds NaN or infinity", linalg.curve_fit, function(x, a) return x * a end, array.range(3), { 1, 0 / 0, 3 })
+end
+
 function TestLinalg:test_batches_of_systems()
   local a, b = normal(1, 2, 3, 4, 4), normal(2, 3, 4, 2)
   local x = linalg.solve(a, b)
