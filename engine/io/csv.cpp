@@ -185,7 +185,22 @@ struct CsvReader::State {
       if (options.header)
         where += " (" + show_text(names[static_cast<std::size_t>(column)]) + ")";
     }
-    throw FileError(where + ": " + text);
+    throw FileError(where + ": " + text +
+                    (column >= 0 && offset == body && !options.header && options.skip_rows == 0
+                         ? "; where the first line names the columns: {header = true}"
+                         : ""));
+  }
+
+  // Files that are no text are often given to the wrong function.
+  void refuse_binary() const {
+    char start[6] = {};
+    source.read(0, start, std::min<int64_t>(source.size(), sizeof start));
+    const std::string_view first(start, sizeof start);
+    if (looks_like_npy(source) || looks_like_zip(source))
+      throw FileError(source.name() + ": this is an " + (looks_like_npy(source) ? "npy" : "npz (or other zip)") +
+                      " file and no text; io.load reads it");
+    if (first.starts_with("\x1f\x8b"))
+      throw UnsupportedError(source.name() + ": text compressed by gzip; unpack it first (gunzip)");
   }
 
   void prepare() {
@@ -213,6 +228,7 @@ struct CsvReader::State {
 
   void open() {
     prepare();
+    refuse_binary();
     unsigned char mark[3] = {};
     const int64_t size = source.size();
     source.read(0, mark, std::min<int64_t>(size, 3));

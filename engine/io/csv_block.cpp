@@ -180,7 +180,10 @@ void BlockParser::parse() {
       while (is_space(*p))
         ++p;
     if (!at_end(p)) {
-      fail(start, -1, "this record has more cells than the " + std::to_string(count) + " of the first");
+      fail(start, -1,
+           count == 1 ? "this record has more than the one cell of the first; is " + delimiter_text() +
+                            " what divides cells? {delimiter = ...} says otherwise"
+                      : "this record has more cells than the " + std::to_string(count) + " of the first");
       return;
     }
     p = next_line(p);
@@ -211,6 +214,10 @@ const char *BlockParser::next_line(const char *p) const {
 
 void BlockParser::fail(const char *at, int32_t column, std::string text) {
   block_.problem = {at - block_.begin, column, std::move(text)};
+}
+
+std::string BlockParser::delimiter_text() const {
+  return syntax_.runs ? "whitespace" : show_byte(static_cast<unsigned char>(syntax_.delimiter));
 }
 
 bool BlockParser::short_record(const char *p, const char *start, int32_t cells) {
@@ -416,7 +423,10 @@ bool BlockParser::put(const char *at, std::string_view text, int32_t c, const Co
   }
   if (plan.fixed) {
     fail(at, c,
-         show_text(text) + " is not of dtype " + array::dtype_name(plan.type) + "; expected: " + legal(plan.type));
+         show_text(text) + " is not of dtype " + array::dtype_name(plan.type) + "; expected: " + legal(plan.type) +
+             (plans_.size() == 1 && s.find_first_of(";,|\t ") != s.npos
+                  ? "; is " + delimiter_text() + " what divides cells? {delimiter = ...} says otherwise"
+                  : ""));
     return false;
   }
   refute(column, text);

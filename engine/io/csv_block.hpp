@@ -204,6 +204,7 @@ class BlockParser {
   const char *next_line(const char *p) const;
   void fail(const char *at, int32_t column, std::string text);
 
+  std::string delimiter_text() const;
   bool short_record(const char *p, const char *start, int32_t cells);
 
   // The text of the cell at p, without its quotes; p moves behind it.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
+#include <filesystem>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,16 @@ std::string reason() {
 }
 
 } // namespace
+
+std::string why_not_opened(const std::string &path) {
+  const int error = errno;
+  std::string text = std::strerror(error);
+  std::error_code failed;
+  if (const auto here = std::filesystem::current_path(failed);
+      error == ENOENT && !failed && !path.empty() && path[0] != '/')
+    text += " (looked in '" + here.string() + "', the working directory)";
+  return text;
+}
 
 std::string show_byte(unsigned char c) {
   if (c == '\n')
@@ -52,7 +63,7 @@ Source::Source(const char *data, int64_t size, bool text) {
     throw FileError("a path cannot hold a zero byte");
   descriptor_ = ::open(name_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (descriptor_ < 0)
-    throw FileError("cannot open '" + name_ + "': " + reason());
+    throw FileError("cannot open '" + name_ + "': " + why_not_opened(name_));
   struct stat status {};
   const char *wrong = nullptr;
   if (::fstat(descriptor_, &status) != 0)
@@ -145,7 +156,7 @@ Output::Output(const std::string &path, bool append) : path_(path) {
     throw FileError("a path cannot hold a zero byte");
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (append ? O_APPEND : O_TRUNC), 0666);
   if (descriptor_ < 0)
-    fail("open");
+    throw FileError("cannot open '" + path_ + "' for writing: " + why_not_opened(path_));
   buffer_.reserve(1 << 18);
 }
 

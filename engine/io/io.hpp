@@ -183,6 +183,8 @@ bool looks_like_zip(const Source &source);
 /// A read-only array in the mapped file.
 array::Array map_npy(const Source &source);
 
+/// The error of an open() that failed, in words; of a file that is not there also where it was looked for.
+std::string why_not_opened(const std::string &path);
 /// "'\\x07'" and "'a'": how a byte is shown in messages.
 std::string show_byte(unsigned char c);
 /// The first bytes of a text in quotes, for messages.

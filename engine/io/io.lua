@@ -433,7 +433,7 @@ function table_meta.__tostring(t)
     local column = t.columns[name]
     shown[i] = format("  %s: %s", name, array.is(column) and column.dtype or "string")
   end
-  return format("table of %d rows and %d columns\n%s", t.rows, #t.names, concat(shown, "\n"))
+  return format("table of %d rows and %d columns%s", t.rows, #t.names, #shown > 0 and "\n" .. concat(shown, "\n") or "")
 end
 
 --- io.read_csv(path or {text = ...} [, options]): a table of columns. t.names lists their names in order, t.rows counts
@@ -601,7 +601,8 @@ local function write_csv(name, path, data, options)
       names = {}
       for key in pairs(data) do
         if type(key) ~= "string" then
-          fail("%s: columns are given by name, as in {x = a, y = b}, got the key %s", name, kind_of(key))
+          fail("%s: columns are given by name, as in {x = a, y = b}, got the key %s%s", name, kind_of(key),
+            type(data[key]) == "table" and "; array.from makes an array of a list of rows" or "")
         end
         names[#names + 1] = key
       end

@@ -17,7 +17,7 @@ TextReader::TextReader(const std::string &path, int64_t block) : path_(path), bl
     throw FileError("a path cannot hold a zero byte");
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (descriptor_ < 0)
-    throw FileError("cannot open '" + path_ + "': " + std::strerror(errno));
+    throw FileError("cannot open '" + path_ + "': " + why_not_opened(path_));
   struct stat status {};
   if (::fstat(descriptor_, &status) == 0 && S_ISDIR(status.st_mode)) {
     ::close(descriptor_);

@@ -226,6 +226,7 @@ function TestNpy:test_refuses_what_it_cannot_read()
   fails("elements of the NumPy dtype '<U2'", pio.load, data .. "text.npy")
   fails("'<f2'", pio.load, data .. "half.npy")
   fails("structured dtype", pio.load, data .. "record.npy")
+  fails("elements of the NumPy dtype '|O'", pio.load, { text = (bytes_of(data .. "version1.npy"):gsub("<f8'", "|O' ")) })
   fails("more than 8 dimensions", pio.load, data .. "rank9.npy")
   fails("unknown option 'nmap'; legal are: mmap, names", pio.load, data .. "scalar.npy", { nmap = true })
   fails("a path or {text = ...} is expected, got nil", pio.load)
@@ -377,6 +378,20 @@ function TestCsv:test_errors_name_the_place()
   fails("unknown option 'sep'", csv, "a", { sep = "," })
   fails("max_rows must be an integer, 0 or more, got -1", csv, "a", { max_rows = -1 })
   fails("read_csv: cannot open 'none.csv'", pio.read_csv, "none.csv")
+end
+
+-- What a learner gets wrong first.
+function TestCsv:test_errors_say_what_to_do()
+  fails("(looked in '", pio.read_csv, "no such file.csv")
+  fails("for writing: Is a directory", pio.write_text, "/tmp", "x")
+  fails("this is an npz (or other zip) file and no text; io.load reads it", pio.read_csv, data .. "stored.npz")
+  fails("this is an npy file and no text; io.load reads it", pio.read_matrix, data .. "scalar.npy")
+  fails("gunzip", csv, "\31\139\8\0\0\0")
+  fails("is ',' what divides cells? {delimiter = ...} says otherwise", csv, "a;b\n1,5;2\n")
+  fails("is ',' what divides cells?", pio.read_matrix, { text = "1 2\n3 4\n" })
+  fails("where the first line names the columns: {header = true}", pio.read_matrix, { text = "a,b\n3,4\n" })
+  fails("array.from makes an array of a list of rows", pio.to_csv, { { 1, 2 }, { 3, 4 } })
+  lu.assertEquals(tostring(csv("")), "table of 0 rows and 0 columns")
 end
 
 function TestCsv:test_what_is_written_reads_the_same()
