@@ -20,7 +20,7 @@ constexpr const char *names[] = {"sum", "mean",          "min",    "max",     "p
                                  "all", "count_nonzero", "nansum", "nanmean", "nanmin", "nanmax", "nanvar", "nanstd"};
 constexpr int32_t op_count = PG_REDUCE_NANSTD + 1;
 
-constexpr int64_t tile_width = 512; // results computed at a time: their partial results stay in the first-level cache
+constexpr int64_t tile_width = 4096; // results computed at a time: their partial results stay in the first-level cache
 constexpr int64_t leaf_rows = 64;   // rows of columns joined one after the other
 constexpr int64_t piece_size = 1 << 17; // elements worth a task: some 10 us
 constexpr int64_t most_pieces = 64;     // of one tile
