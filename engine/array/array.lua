@@ -14,12 +14,13 @@ local cast, istype, tonumber, type, select, ipairs, pairs = ffi.cast, ffi.istype
 local tostring, floor, format, concat, sort = tostring, math.floor, string.format, table.concat, table.sort
 local band, next, unpack, max, remove = bit.band, next, unpack, math.max, table.remove
 local sub, rawget = string.sub, rawget
+local pcall, error, setmetatable, rawequal = pcall, error, setmetatable, rawequal
 
 local array = {}   -- the module
 local methods = {} -- a:method()
 local getters = {} -- a.field
 
-local array_t, row_t, int64_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("int64_t")
+local fresh, row_t, int64_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("int64_t")
 local array_p = ffi.typeof("pg_array *")
 local double_p, float_p = ffi.typeof("double *"), ffi.typeof("float *")
 local int64_p, int32_p, uint8_p = ffi.typeof("int64_t *"), ffi.typeof("int32_t *"), ffi.typeof("uint8_t *")
@@ -54,16 +55,78 @@ local highest = { [INT8] = 2 ^ 7 - 1, [INT16] = 2 ^ 15 - 1, [INT32] = 2 ^ 31 - 1
 local exact = 2 ^ 53 -- above it a Lua number cannot hold every integer
 
 -- ------------------------------------------------------------------------------------------------- calls into C++ ----
-local collect = ffi.new("int32_t[1]")
+local collect, int32_1 = ffi.new("int32_t[1]"), ffi.typeof("int32_t[1]")
 
--- Calls f(out, collect, ...), collecting garbage when array memory has grown or is exhausted.
+-- An array struct that Lua holds owns a reference to its block. A finaliser for each would let go of it, but costs 150
+-- of the 200 ns that such an object then takes (LuaJIT keeps finalisers in a hash table and calls them one by one). So
+-- arrays stand in a table with weak values, where the collector puts nil for those it found dead, and the blocks whose
+-- references they hold stand in `owners`, at the same place.
+local owned = setmetatable({}, { __mode = "v" })
+local owners = ffi.gc(ffi.new("pg_owners"), C.pg_owners_close) -- as the state closes
+
+-- Lets go of the references of arrays that the collector has found dead.
+local function sweep()
+  for slot = 1, owners.capacity do
+    local a = owned[slot]
+    if not a and a == nil then -- only `not` asks no metamethod of an array
+      owned[slot] = false
+      C.pg_owners_drop(owners, slot)
+    end
+  end
+end
+
+-- An object without references whose finaliser runs at the end of each collection, and makes the next such object.
+local function watch()
+  ffi.gc(int32_1(), function()
+    sweep()
+    watch()
+  end)
+end
+
+local function grow()
+  local before = owners.capacity
+  local after = max(2 * before, 256)
+  for slot = before + 1, after do
+    owned[slot] = false
+  end
+  check(C.pg_owners_grow(owners, after))
+end
+
+-- Notes that the array `a`, new from C++, holds a reference that ends with it.
+local function own(a)
+  if owners.available == 0 then
+    local fine, message = pcall(grow)
+    if not fine then
+      C.pg_array_release(a)
+      error(message, 0)
+    end
+  end
+  local slot = C.pg_owners_take(owners, a)
+  a._device = slot -- arrays are on no device but the host: the field is free to find the slot again
+  owned[slot] = a  -- until now the slot holds false, which sweep() leaves alone
+end
+
+--- array_t(): an array for C++ to fill as a further result. It has a finaliser, which is slower than to be owned.
+local function array_t()
+  return (ffi.gc(fresh(), core.release_array))
+end
+
+-- Calls f(out, collect, ...), collecting garbage when array memory has grown or is exhausted. `out` is nil for a new
+-- array. Returns it.
 local function call(f, out, ...)
+  local new = not out
+  if new then
+    out = fresh()
+  end
   local status = f(out, collect, ...)
   if status == ERROR_MEMORY then
     core.collect()
     status = f(out, collect, ...)
   end
   check(status)
+  if new then
+    own(out)
+  end
   if collect[0] ~= 0 then
     collect[0] = 0
     core.collect_cycle()
@@ -72,15 +135,15 @@ local function call(f, out, ...)
 end
 
 local function is(x)
-  return istype(array_t, x) or istype(row_t, x)
+  return istype(fresh, x) or istype(row_t, x)
 end
 
 -- x as an owning array; nil if it is neither an array nor a row.
 local function as_array(x)
-  if istype(array_t, x) then
+  if istype(fresh, x) then
     return x
   elseif istype(row_t, x) then
-    return call(C.pg_array_from_row, array_t(), x)
+    return call(C.pg_array_from_row, nil, x)
   end
 end
 
@@ -210,7 +273,7 @@ local function parse_constructor(name, first, ...)
 end
 
 local function create(rank, dtype, zero)
-  return call(C.pg_array_create, array_t(), dtype, rank, lengths, zero)
+  return call(C.pg_array_create, nil, dtype, rank, lengths, zero)
 end
 
 -- ------------------------------------------------------------------------------------------------------ elements ----
@@ -354,7 +417,7 @@ local function store(data, dtype, i, v)
 end
 
 local function is_released(a)
-  return istype(array_t, a) and a._block == nil and a._data == nil
+  return istype(fresh, a) and a._block == nil and a._data == nil
 end
 
 local function check_alive(a)
@@ -489,6 +552,9 @@ local function field(a, key)
   elseif type(key) == "table" then
     return slice(a, key)
   elseif type(key) == "string" then
+    if key:find(":", 1, true) then
+      fail("a slice is a table, an entry for each axis: a[{ {first, last} }], with {} for all of an axis; got '%s'", key)
+    end
     fail("arrays have no field or method '%s'%s", key, array._missing(key, "method"))
   elseif is(key) then
     return (kit_index_get(a, key))
@@ -566,7 +632,7 @@ end
 
 -- The array behind the colon of a:at() and a:set(); a row becomes an owning view.
 local function need_self(a)
-  if istype(array_t, a) then
+  if istype(fresh, a) then
     return a
   end
   return as_array(a) or fail("an array is expected before the colon, got %s", kind_of(a))
@@ -707,7 +773,7 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------- views ----
 local function share(a)
-  return call(C.pg_array_share, array_t(), a)
+  return call(C.pg_array_share, nil, a)
 end
 
 local function set_size(v)
@@ -753,12 +819,28 @@ local function range_text(entry)
   return "{" .. concat(parts, ", ") .. "}"
 end
 
+-- Too many entries: what may have been meant.
+local function too_many(a, spec)
+  local kind, hint = type(spec[1]), ""
+  for i = 2, #spec do
+    kind = type(spec[i]) == kind and kind or "mixed"
+  end
+  if kind == "number" and #spec <= 3 then
+    hint = format("; a range of one axis is a table in it: a[{ %s }]", range_text(spec))
+  elseif kind == "number" then
+    hint = '; to choose elements, use an index array: a[array.from({1, 3}, "int64")]'
+  elseif kind == "boolean" then
+    hint = "; a mask is a bool array: a[array.from{true, false}]"
+  end
+  fail("slice: %d entries for an array of %d dimension%s%s", #spec, a._ndim, a._ndim == 1 and "" or "s", hint)
+end
+
 -- The view that a[spec] stands for.
 local function view(a, spec)
   a = need_array("slice", a)
   check_alive(a)
   if #spec > a._ndim then
-    fail("slice: %d entries for an array of %d dimensions", #spec, a._ndim)
+    too_many(a, spec)
   end
   local v = share(a)
   local start, ndim = 0, 0
@@ -768,9 +850,15 @@ local function view(a, spec)
     if entry == nil or type(entry) == "table" then
       local first, last, step = 1, n, 1
       if entry ~= nil and next(entry) ~= nil then
-        if #entry < 2 or #entry > 3 then
+        local length = #entry
+        if length < 2 or length > 3 then
           fail("slice: axis %d: a range is {} for all, {first, last} or {first, last, step}, got %s", axis + 1,
             range_text(entry))
+        end
+        local stray = next(entry, length)
+        if stray ~= nil then
+          fail("slice: axis %d: a range is {first, last} or {first, last, step}, without names; got the key %s", axis + 1,
+            tostring(stray))
         end
         step = entry[3] == nil and 1 or entry[3]
         if not is_integer(step) or step == 0 then
@@ -802,9 +890,12 @@ local function view(a, spec)
   return v
 end
 
--- Marks holes and stray keys: a[{ {1, 2}, x = 3 }] and a[{nil, {1, 2}}] are mistakes.
+-- Finds stray keys: a[{ {1, 2}, x = 3 }] and a[{nil, {1, 2}}] are mistakes.
 local function check_spec(spec)
   local n = #spec
+  if n > 0 and next(spec) == 1 and next(spec, n) == nil then
+    return -- entries are in the table's array, and nothing follows
+  end
   for key in pairs(spec) do
     if not is_integer(key) or key < 1 or key > n then
       fail("slice: entries are given in order, one an axis, {} for all of an axis; got the key %s", tostring(key))
@@ -812,7 +903,33 @@ local function check_spec(spec)
   end
 end
 
+-- a[{ {first, last} }] of a vector, the commonest slice, as a view; nil for any other and for mistakes.
+local function stretch(a, spec)
+  local range = spec[1]
+  if type(range) ~= "table" or not istype(fresh, a) or a._ndim ~= 1 then
+    return nil
+  end
+  local first, last = range[1], range[2]
+  if type(first) ~= "number" or type(last) ~= "number" or next(spec, 1) ~= nil or next(range, 2) ~= nil then
+    return nil
+  end
+  local n = tonumber(a._shape[0])
+  first, last = first < 0 and first + n + 1 or first, last < 0 and last + n + 1 or last
+  if not (first >= 1 and first <= last and last <= n and first % 1 == 0 and last % 1 == 0) then
+    return nil
+  end
+  local v = call(C.pg_array_share, nil, a)
+  v._data = advance(a._data, a._dtype, (first - 1) * a._strides[0])
+  v._shape[0] = last - first + 1
+  v._size = last - first + 1
+  return v
+end
+
 function slice(a, spec)
+  local quick = stretch(a, spec)
+  if quick then
+    return quick
+  end
   check_spec(spec)
   if has_array(spec) then
     return (kit_index_get(a, spec))
@@ -828,7 +945,7 @@ end
 -- `cells + (slot - 1)` at address (slot - 1) * 8. This LuaJIT drops a constant base when a pointer that is the sum of
 -- such a base and a variable is cast and indexed.
 local cells = { ffi.new("double[2]"), ffi.new("double[2]") }
-local scalars = { array_t(), array_t() }
+local scalars = { fresh(), fresh() }
 for i = 1, 2 do
   scalars[i]._data = cells[i]
   scalars[i]._size = 1
@@ -923,13 +1040,13 @@ function methods.astype(a, dtype, options)
       fail('astype: overflow is "error" or "wrap", got %s', kind_of(options.overflow))
     end
   end
-  return call(convert, array_t(), a, to)
+  return call(convert, nil, a, to)
 end
 
 --- a:copy(): a row-major copy.
 function methods.copy(a)
   a = need_array("copy", a)
-  return call(C.pg_array_astype, array_t(), a, a._dtype)
+  return call(C.pg_array_astype, nil, a, a._dtype)
 end
 
 --- a:fill(value): writes value into every element; returns a.
@@ -941,9 +1058,13 @@ end
 --- a:release(): gives the memory back now instead of when the garbage collector finds it; a is empty afterwards. Views
 --- of the same memory keep it.
 function methods.release(a)
-  if not istype(array_t, a) then
+  if not istype(fresh, a) then
     fail("release: an array is expected, got %s",
       istype(row_t, a) and "a row (release the array it is from)" or kind_of(a))
+  end
+  local slot = a._device
+  if slot ~= 0 and rawequal(owned[slot], a) then
+    owners.blocks[slot] = nil
   end
   C.pg_array_release(a)
 end
@@ -1116,12 +1237,13 @@ function array.geomspace(first, last, n, options)
   end))
 end
 
-local function place(path, depth)
+-- "element [i][j]": the indices before `depth` from `path`, and index.
+local function place(path, depth, index)
   local parts = {}
-  for i = 1, depth do
+  for i = 1, depth - 1 do
     parts[i] = "[" .. path[i] .. "]"
   end
-  return "element " .. concat(parts)
+  return "element " .. concat(parts) .. "[" .. index .. "]"
 end
 
 -- Fills `lengths` from the first elements at each depth; returns the rank and the first number or boolean.
@@ -1138,46 +1260,68 @@ local function table_shape(t)
   return rank, t
 end
 
+-- Stores numbers from t to p (of floats); returns how many came before something else.
+local function fill_numbers(p, t, n)
+  for i = 1, n do
+    local x = t[i]
+    if type(x) ~= "number" then
+      return i - 1
+    end
+    p[i - 1] = x
+  end
+  return n
+end
+
 local function fill_from(a, t, axis, at, path)
   local rank, n = a._ndim, tonumber(a._shape[axis])
   if type(t) ~= "table" then
-    fail("from: %s is %s where a table of %d is expected, as in the first", place(path, axis), kind_of(t), n)
+    fail("from: %s is %s where a table of %d is expected, as in the first", place(path, axis, path[axis]), kind_of(t), n)
   elseif #t ~= n then
     if axis == 0 then
       fail("from: the table changed while it was read")
     end
-    fail("from: ragged table: %s has %d %s where the first has %d", place(path, axis), #t,
+    fail("from: ragged table: %s has %d %s where the first has %d", place(path, axis, path[axis]), #t,
       #t == 1 and "entry" or "entries", n)
   end
-  for key in pairs(t) do
-    if is_integer(key) and key > n then
-      fail("from: %s has a hole: entry %d is nil, and there is an entry %d", axis == 0 and "the table" or
-        place(path, axis), n + 1, key)
-    elseif not is_integer(key) or key < 1 then
-      fail("from: %s has the key %s beside its list of %d entries", axis == 0 and "the table" or place(path, axis),
-        tostring(key), n)
+  if n == 0 or next(t) ~= 1 or next(t, n) ~= nil then -- else the entries are in the table's array, and nothing follows
+    local name = axis == 0 and "the table" or place(path, axis, path[axis])
+    for key in pairs(t) do
+      if is_integer(key) and key > n then
+        fail("from: %s has a hole: entry %d is nil, and there is an entry %d", name, n + 1, key)
+      elseif not is_integer(key) or key < 1 then
+        fail("from: %s has the key %s beside its list of %d entries", name, tostring(key), n)
+      end
     end
   end
-  local stride, dtype = tonumber(a._strides[axis]), a._dtype
-  for i = 1, n do
+  local dtype, first = a._dtype, 1
+  if axis < rank - 1 then
+    local stride = tonumber(a._strides[axis])
+    for i = 1, n do
+      path[axis + 1] = i
+      fill_from(a, t[i], axis + 1, at + (i - 1) * stride, path)
+    end
+    return
+  elseif dtype == FLOAT64 then
+    first = fill_numbers(cast(double_p, a._data) + at, t, n) + 1
+  elseif dtype == FLOAT32 then
+    first = fill_numbers(cast(float_p, a._data) + at, t, n) + 1
+  end
+  for i = first, n do
     local x = t[i]
-    path[axis + 1] = i
-    if axis < rank - 1 then
-      fill_from(a, x, axis + 1, at + (i - 1) * stride, path)
-    elseif type(x) == "number" or (type(x) == "cdata" and (istype(int64_t, x) or istype(uint64_t, x) or
+    if type(x) == "number" or (type(x) == "cdata" and (istype(int64_t, x) or istype(uint64_t, x) or
       (istype(complex_t, x) and kinds[dtype] == "c"))) then
       if dtype == BOOL and x ~= 0 and x ~= 1 then
-        fail("from: %s is %s; a bool array holds true and false", place(path, axis + 1), tostring(x))
+        fail("from: %s is %s; a bool array holds true and false", place(path, rank, i), tostring(x))
       elseif lowest[dtype] and type(x) == "number" and (x % 1 ~= 0 or x < lowest[dtype] or x > highest[dtype]) then
-        fail("from: %s is %s, which %s cannot hold", place(path, axis + 1), format("%.17g", x), dtype_names[dtype])
+        fail("from: %s is %s, which %s cannot hold", place(path, rank, i), format("%.17g", x), dtype_names[dtype])
       end
-      store(a._data, dtype, at + (i - 1) * stride, x)
+      store(a._data, dtype, at + i - 1, x)
     elseif type(x) == "boolean" and dtype == BOOL then
-      store(a._data, dtype, at + (i - 1) * stride, x)
+      store(a._data, dtype, at + i - 1, x)
     elseif type(x) == "table" then
-      fail("from: ragged table: %s is a table, where the first entries are not", place(path, axis + 1))
+      fail("from: ragged table: %s is a table, where the first entries are not", place(path, rank, i))
     else
-      fail("from: mixed table: %s is %s in an array of dtype %s", place(path, axis + 1), kind_of(x), dtype_names[dtype])
+      fail("from: mixed table: %s is %s in an array of dtype %s", place(path, rank, i), kind_of(x), dtype_names[dtype])
     end
   end
 end
@@ -1188,7 +1332,7 @@ function array.from(t, options)
   local dtype = dtype_option("from", options)
   local source = as_array(t)
   if source then
-    return call(C.pg_array_astype, array_t(), source, dtype or source._dtype)
+    return call(C.pg_array_astype, nil, source, dtype or source._dtype)
   elseif type(t) ~= "table" then
     fail("from: a table of numbers is expected, got %s", kind_of(t))
   end
@@ -1196,7 +1340,7 @@ function array.from(t, options)
   if is(first) then
     return (kit_from_arrays(t, dtype))
   end
-  local a = create(rank, dtype or value_dtype(first), 1)
+  local a = create(rank, dtype or value_dtype(first), 0)
   fill_from(a, t, 0, 0, {})
   return a
 end
@@ -1229,7 +1373,7 @@ end
 -- The other files of this module. Each is a chunk that gets the core and `kit`: what is local here and used there. Parts
 -- add to `array`, `methods`, `getters` and, for one another and for other modules (array._kit), to `kit`.
 local kit = {
-  array = array, methods = methods, getters = getters, array_t = array_t, row_t = row_t, call = call, is = is,
+  array = array, methods = methods, getters = getters, array_t = array_t, own = own, row_t = row_t, call = call, is = is,
   as_array = as_array, need_array = need_array, kind_of = kind_of, is_integer = is_integer, shape_text = shape_text,
   parse_dtype = parse_dtype, check_options = check_options, dtype_option = dtype_option, lengths = lengths,
   set_length = set_length, parse_shape = parse_shape, parse_constructor = parse_constructor, create = create,
@@ -1272,13 +1416,13 @@ local function length(a)
 end
 
 local binary = kit.binary
-local function add(a, b) return binary("add", 0, array_t(), a, b) end
-local function subtract(a, b) return binary("subtract", 1, array_t(), a, b) end
-local function multiply(a, b) return binary("multiply", 2, array_t(), a, b) end
-local function divide(a, b) return binary("divide", 3, array_t(), a, b) end
-local function power(a, b) return binary("power", 4, array_t(), a, b) end
-local function remainder(a, b) return binary("remainder", 5, array_t(), a, b) end
-local function negative(a) return call(C.pg_array_unary, array_t(), 0, as_array(a)) end
+local function add(a, b) return binary("add", 0, nil, a, b) end
+local function subtract(a, b) return binary("subtract", 1, nil, a, b) end
+local function multiply(a, b) return binary("multiply", 2, nil, a, b) end
+local function divide(a, b) return binary("divide", 3, nil, a, b) end
+local function power(a, b) return binary("power", 4, nil, a, b) end
+local function remainder(a, b) return binary("remainder", 5, nil, a, b) end
+local function negative(a) return call(C.pg_array_unary, nil, 0, as_array(a)) end
 
 -- a == b asks whether they are equal as a whole; a:eq(b) compares elements.
 local function equals(a, b)
@@ -1320,8 +1464,7 @@ local function metatable(index, newindex)
 end
 
 local array_meta = metatable(array_index, array_newindex)
-array_meta.__gc = core.release_array
-ffi.metatype(array_t, array_meta)
+ffi.metatype(fresh, array_meta)
 ffi.metatype(row_t, metatable(row_index, row_newindex))
 
 -- ---------------------------------------------------------------------------------------------------- for C++ --------
@@ -1339,8 +1482,9 @@ end
 
 --- For the engine: an array made from the pg_array at an address, whose block reference it takes over.
 function array._adopt(address)
-  local a = array_t()
-  ffi.copy(a, cast(array_p, address), ffi.sizeof(array_t))
+  local a = fresh()
+  ffi.copy(a, cast(array_p, address), ffi.sizeof(fresh))
+  own(a)
   return a
 end
 
@@ -1387,6 +1531,8 @@ function array._missing(key, how)
   end
   return near and not name and format("; did you mean '%s'?", near) or ""
 end
+
+watch()
 
 -- What `a.` and `a:` may be followed by, for the prompt's completion.
 array._getters, array._methods = getters, methods

@@ -2,7 +2,7 @@
 -- complex arrays.
 local core, kit = ...
 local ffi, fail = core.ffi, core.fail
-local array, methods, is, as_array, array_t = kit.array, kit.methods, kit.is, kit.as_array, kit.array_t
+local array, methods, is, as_array = kit.array, kit.methods, kit.is, kit.as_array
 local need_array, share, kind_of, check_alive, create = kit.need_array, kit.share, kit.kind_of, kit.check_alive,
   kit.create
 local binary, dtypes, lengths, complex_t = kit.binary, kit.dtypes, kit.lengths, kit.complex_t
@@ -78,7 +78,7 @@ end
 local function either(name, op, combine)
   return function(x, y)
     if is(x) or is(y) then
-      return binary(name, op, array_t(), x, y)
+      return binary(name, op, nil, x, y)
     end
     return combine(need_complex(x), need_complex(y))
   end
@@ -160,7 +160,7 @@ function array.complex(re, im)
       fail("complex: the parts must be real, got %s", is(x) and "an array of dtype " .. x.dtype or kind_of(x))
     end
   end
-  local sum = binary("complex", 0, array_t(), re, im) -- for its shape and dtype
+  local sum = binary("complex", 0, nil, re, im) -- for its shape and dtype
   local z = methods.astype(sum, sum._dtype == FLOAT32 and "complex64" or "complex128")
   write(part(z, 0), re)
   write(part(z, 1), im)

@@ -1,7 +1,7 @@
 -- Elementwise operations of three operands, and those made of others.
 local core, kit = ...
 local C, fail = core.C, core.fail
-local array, methods, array_t, call, as_array = kit.array, kit.methods, kit.array_t, kit.call, kit.as_array
+local array, methods, call, as_array = kit.array, kit.methods, kit.call, kit.as_array
 local need_array, kind_of, check_options, scalar = kit.need_array, kit.kind_of, kit.check_options, kit.scalar
 local output, binary, ternary, weak_dtype = kit.output, kit.binary, kit.ternary, kit.weak_dtype
 local kinds, value_dtype, is_integer, check_alive = kit.kinds, kit.value_dtype, kit.is_integer, kit.check_alive
@@ -88,7 +88,7 @@ function array.isclose(a, b, options)
   end
   x = x or scalar(1, a, weak_dtype("isclose", EQ, a, y._dtype))
   y = y or scalar(2, b, weak_dtype("isclose", EQ, b, x._dtype))
-  return call(C.pg_array_isclose, array_t(), x, y, rtol, atol, options.equal_nan and 1 or 0)
+  return call(C.pg_array_isclose, nil, x, y, rtol, atol, options.equal_nan and 1 or 0)
 end
 methods.isclose = array.isclose
 
@@ -139,7 +139,7 @@ end
 function array.modf(a)
   local x = floats("modf", need_array("modf", a))
   local whole_part = methods.trunc(x)
-  local fraction = binary("modf", SUBTRACT, array_t(), x, whole_part)
+  local fraction = binary("modf", SUBTRACT, nil, x, whole_part)
   array.where(methods.isinf(x), 0, fraction, { out = fraction })
   return methods.copysign_(fraction, x), whole_part
 end
@@ -152,7 +152,7 @@ function array.frexp(a)
   binary("frexp", ADD, e, e, 1)
   array.where(methods.isfinite(e), e, 0, { out = e }) -- of 0, NaN and infinities
   -- In two steps: 2^-e overflows for the smallest numbers.
-  local half = methods.floor(binary("frexp", MULTIPLY, array_t(), e, -0.5))
+  local half = methods.floor(binary("frexp", MULTIPLY, nil, e, -0.5))
   local m = methods.ldexp(x, half)
   return methods.ldexp_(m, methods.negative_(half + e)), methods.astype(e, "int32")
 end
@@ -189,8 +189,8 @@ function array.nan_to_num(a, options)
       methods.positive(x, options.out and { out = options.out })
   end
   local largest = x.dtype == "float32" and 3.4028234663852886e38 or 1.7976931348623157e308
-  local into = { out = call(C.pg_array_ternary, result, WHERE, methods.isnan(x),
-    scalar(1, options.nan or 0, x._dtype), x) }
+  result = call(C.pg_array_ternary, result, WHERE, methods.isnan(x), scalar(1, options.nan or 0, x._dtype), x)
+  local into = { out = result }
   array.where(methods.eq(x, huge), options.posinf or largest, result, into)
   return array.where(methods.eq(x, -huge), options.neginf or -largest, result, into)
 end

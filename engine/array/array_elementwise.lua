@@ -2,7 +2,7 @@
 local core, kit = ...
 local C = core.C
 local fail = core.fail
-local array, methods, array_t, call, is, as_array = kit.array, kit.methods, kit.array_t, kit.call, kit.is, kit.as_array
+local array, methods, call, is, as_array = kit.array, kit.methods, kit.call, kit.is, kit.as_array
 local need_array, kind_of, check_options, check_alive, scalar, dtype_names = kit.need_array, kit.kind_of, kit.check_options, kit.check_alive, kit.scalar, kit.dtype_names
 local lowest, highest, exact = kit.lowest, kit.highest, kit.exact
 local ffi = core.ffi
@@ -77,16 +77,16 @@ end
 
 local only_out = { out = true }
 
--- The array to write to: a new one, or options.out.
+-- The array to write to: nil for a new one, or options.out.
 local function output(name, options)
   if options == nil then
-    return array_t()
+    return nil
   elseif type(options) ~= "table" then
     fail("%s: options are a table such as {out = c}, got %s", name, kind_of(options))
   end
   check_options(name, options, only_out)
   if options.out == nil then
-    return array_t()
+    return nil
   end
   local out = need_array(name .. ": out", options.out)
   check_alive(out)

@@ -2,7 +2,7 @@
 local core, kit = ...
 local C, ffi = core.C, core.ffi
 local fail, check = core.fail, core.check
-local array, methods, array_t, call, is, as_array = kit.array, kit.methods, kit.array_t, kit.call, kit.is, kit.as_array
+local array, methods, call, is, as_array = kit.array, kit.methods, kit.call, kit.is, kit.as_array
 local need_array, kind_of, is_integer, check_alive = kit.need_array, kit.kind_of, kit.is_integer, kit.check_alive
 local parse_axis, parse_shape, lengths, create, view = kit.parse_axis, kit.parse_shape, kit.lengths, kit.create, kit.view
 local load, share, read_only, scalar, dtype_names = kit.load, kit.share, kit.read_only, kit.scalar, kit.dtype_names
@@ -147,22 +147,15 @@ local kept = {} -- the index arrays of the call in progress: compiled code must 
 
 local function gather(v, position, indices)
   kept[1] = indices
-  local out = call(C.pg_array_index_get, array_t(), v, position, point_to(indices))
+  local out = call(C.pg_array_index_get, nil, v, position, point_to(indices))
   kept[1] = nil
   return out
 end
 
-local collect = ffi.new("int32_t[1]")
-
 local function scatter(v, position, indices, value)
   kept[1] = indices
-  local status = C.pg_array_index_set(v, collect, position, point_to(indices), value)
+  call(C.pg_array_index_set, v, position, point_to(indices), value)
   kept[1] = nil
-  check(status)
-end
-
-local function mask_set(a, mask, value)
-  check(C.pg_array_mask_set(a, collect, mask, value))
 end
 
 local function has_array(spec)
@@ -183,7 +176,7 @@ function kit.index_get(a, key)
     check_alive(a)
     check_alive(x)
     if x._dtype == BOOL then
-      return call(C.pg_array_mask_get, array_t(), a, x)
+      return call(C.pg_array_mask_get, nil, a, x)
     elseif a._ndim == 0 then
       fail("an array of 0 dimensions has no index; read it with a:item()")
     end
@@ -201,7 +194,7 @@ function kit.index_set(a, key, value)
     check_alive(a)
     check_alive(x)
     if x._dtype == BOOL then
-      mask_set(a, x, operand(a, value))
+      call(C.pg_array_mask_set, a, x, operand(a, value))
       return
     elseif a._ndim == 0 then
       fail("an array of 0 dimensions has no index; write it with a:fill(value)")
@@ -275,12 +268,54 @@ function array.put_along_axis(a, indices, values, axis)
   scatter(a, 0, along("put_along_axis", a, indices, axis), operand(a, values))
 end
 
+-- Row-major positions as indices, an array, or of a number a number, for each axis.
+local function unravel(name, positions, shape)
+  local rank, size, sizes = parse_shape(name, shape), 1, {}
+  for i = rank, 1, -1 do
+    sizes[i] = tonumber(lengths[i - 1])
+    size = size * sizes[i]
+  end
+  local x = need_index(name, positions)
+  local out, to = {}, {}
+  for axis = 1, rank do
+    out[axis] = array.empty(x.shape, "int64")
+    to[axis] = ffi.cast("int64_t *", out[axis]._data)
+  end
+  local from = array.copy(x._dtype == INT64 and x or x:astype("int64"))
+  local data = ffi.cast("int64_t *", from._data)
+  for i = 0, tonumber(x._size) - 1 do
+    local p = tonumber(data[i])
+    if p == 0 or p > size or p < -size then
+      fail("%s: position %d is out of range for %d elements; legal are 1 to %d, and negative from the end", name, p,
+        size, size)
+    end
+    p = p < 0 and p + size or p - 1
+    for axis = rank, 1, -1 do
+      local rest = p % sizes[axis]
+      to[axis][i] = rest + 1
+      p = (p - rest) / sizes[axis]
+    end
+  end
+  if x._ndim == 0 then
+    for axis = 1, rank do
+      out[axis] = load(out[axis]._data, INT64, 0)
+    end
+  end
+  return unpack(out)
+end
+
+--- array.unravel_index(positions, shape): row-major positions in an array of this shape as indices, an array (or, of a
+--- number, a number) for each axis.
+function array.unravel_index(positions, shape)
+  return unravel("unravel_index", positions, shape)
+end
+
 --- a:put(indices, values): writes values, one or as many as there are indices, to these
 --- positions of a in row-major order.
 function methods.put(a, indices, values)
   a = need_array("put", a)
   check_alive(a)
-  local list = { array.unravel_index(need_index("put", indices), a.shape) }
+  local list = { unravel("put", array.atleast_1d(need_index("put", indices)), a.shape) }
   scatter(a, 0, list, operand(a, values))
 end
 
@@ -305,7 +340,7 @@ function methods.compress(a, mask, axis) return array.compress(mask, a, axis) en
 
 --- array.nonzero(a): where elements are true, or not 0: an int64 array of indices for each axis.
 function methods.nonzero(a)
-  local all = call(C.pg_array_nonzero, array_t(), need_array("nonzero", a))
+  local all = call(C.pg_array_nonzero, nil, need_array("nonzero", a))
   local rows = {}
   for i = 1, tonumber(all._shape[0]) do
     rows[i] = view(all, { i })
@@ -315,50 +350,13 @@ end
 
 --- array.argwhere(a): the same as one array, a row for each element that is not 0.
 function methods.argwhere(a)
-  return methods.transpose(call(C.pg_array_nonzero, array_t(), need_array("argwhere", a)))
+  return methods.transpose(call(C.pg_array_nonzero, nil, need_array("argwhere", a)))
 end
 
 --- array.flatnonzero(a): positions in row-major order of what is not 0. Of an array that is not row-major it makes a
 --- copy first.
 function methods.flatnonzero(a)
   return (methods.nonzero(flat(need_array("flatnonzero", a))))
-end
-
---- array.unravel_index(positions, shape): row-major positions in an array of this shape as indices, an array (or, of a
---- number, a number) for each axis.
-function array.unravel_index(positions, shape)
-  local rank, size, sizes = parse_shape("unravel_index", shape), 1, {}
-  for i = rank, 1, -1 do
-    sizes[i] = tonumber(lengths[i - 1])
-    size = size * sizes[i]
-  end
-  local x = need_index("unravel_index", positions)
-  local out, to = {}, {}
-  for axis = 1, rank do
-    out[axis] = array.empty(x.shape, "int64")
-    to[axis] = ffi.cast("int64_t *", out[axis]._data)
-  end
-  local from = array.copy(x._dtype == INT64 and x or x:astype("int64"))
-  local data = ffi.cast("int64_t *", from._data)
-  for i = 0, tonumber(x._size) - 1 do
-    local p = tonumber(data[i])
-    if p == 0 or p > size or p < -size then
-      fail("unravel_index: position %d is out of range for %d elements; legal are 1 to %d, and negative from the end", p,
-        size, size)
-    end
-    p = p < 0 and p + size or p - 1
-    for axis = rank, 1, -1 do
-      local rest = p % sizes[axis]
-      to[axis][i] = rest + 1
-      p = (p - rest) / sizes[axis]
-    end
-  end
-  if x._ndim == 0 then
-    for axis = 1, rank do
-      out[axis] = load(out[axis]._data, INT64, 0)
-    end
-  end
-  return unpack(out)
 end
 
 --- array.choose(which, {a, b, ...}): at each position the element of the array that `which` names, from 1, broadcast.
@@ -376,7 +374,7 @@ function methods.base(a)
   if band(a._flags, 2) == 0 then
     return nil
   end
-  return call(C.pg_array_base, array_t(), a)
+  return call(C.pg_array_base, nil, a)
 end
 
 local shared = ffi.new("int32_t[1]")

@@ -2,7 +2,7 @@
 -- are multiplied by the engine's own loops, as are floats where that module is missing.
 local core, kit = ...
 local C = core.C
-local array, methods, array_t, call, need_array, load = kit.array, kit.methods, kit.array_t, kit.call, kit.need_array, kit.load
+local array, methods, call, need_array, load = kit.array, kit.methods, kit.call, kit.need_array, kit.load
 local check_alive, fail, tonumber = kit.check_alive, core.fail, tonumber
 
 local FLOAT32, FLOAT64, COMPLEX64 = 4, 5, 11
@@ -26,7 +26,6 @@ local function matmul(a, b)
   local x, y = need_array("matmul", a), need_array("matmul", b)
   check_alive(x)
   check_alive(y)
-  local product = array_t()
   local f = C.pg_array_matmul
   if is_floating(x._dtype) or is_floating(y._dtype) then
     local ndim = y._ndim
@@ -35,7 +34,7 @@ local function matmul(a, b)
       f = blas or (blas == nil and find_blas()) or f
     end
   end
-  call(f, product, x, y)
+  local product = call(f, nil, x, y)
   if product._ndim == 0 then
     return (load(product._data, product._dtype, 0))
   end

@@ -2,7 +2,7 @@
 local core, kit = ...
 local C, ffi = core.C, core.ffi
 local fail, check = core.fail, core.check
-local array, methods, array_t, call, as_array = kit.array, kit.methods, kit.array_t, kit.call, kit.as_array
+local array, methods, call, as_array = kit.array, kit.methods, kit.call, kit.as_array
 local need_array, kind_of, check_options, check_alive, scalar, parse_axis = kit.need_array, kit.kind_of, kit.check_options, kit.check_alive, kit.scalar, kit.parse_axis
 local exact, load, parse_dtype, dtype_names = kit.exact, kit.load, kit.parse_dtype, kit.dtype_names
 local tonumber, type, ipairs, pairs, tostring = tonumber, type, ipairs, pairs, tostring
@@ -114,7 +114,7 @@ local function deliver(name, result, options)
     return out
   elseif options.dtype ~= nil then
     local dtype = parse_dtype(name, options.dtype)
-    return dtype == result._dtype and result or call(C.pg_array_astype, array_t(), result, dtype)
+    return dtype == result._dtype and result or call(C.pg_array_astype, nil, result, dtype)
   end
   return result
 end
@@ -135,7 +135,7 @@ local function convert_first(x, op, options)
     x._dtype < COMPLEX64)) then
     local dtype = parse_dtype("dtype", options.dtype)
     if dtype == FLOAT32 or dtype == FLOAT64 or dtype >= COMPLEX64 then
-      return call(C.pg_array_astype, array_t(), x, FLOAT64)
+      return call(C.pg_array_astype, nil, x, FLOAT64)
     end
   end
   return x
@@ -169,7 +169,7 @@ for i, name in ipairs(names) do
     if not keepdims and bits == lshift(1, x._ndim) - 1 and not (options and (options.dtype or options.out)) then
       return (reduce_all(name, op, x, ddof))
     end
-    local result = call(C.pg_array_reduce, array_t(), op, x, bits, keepdims and 1 or 0, ddof)
+    local result = call(C.pg_array_reduce, nil, op, x, bits, keepdims and 1 or 0, ddof)
     return (finish(name, result, options, keepdims))
   end
   array[name], methods[name] = apply, apply
@@ -187,8 +187,8 @@ local function ptp(a, how, more)
   local keepdims = options ~= nil and options.keepdims or false
   local bits = axis_bits("ptp", x, axis)
   local keep = keepdims and 1 or 0
-  local result = call(C.pg_array_reduce, array_t(), MAX, x, bits, keep, 0)
-  local low = call(C.pg_array_reduce, array_t(), MIN, x, bits, keep, 0)
+  local result = call(C.pg_array_reduce, nil, MAX, x, bits, keep, 0)
+  local low = call(C.pg_array_reduce, nil, MIN, x, bits, keep, 0)
   call(C.pg_array_binary, result, 1, result, low)
   return (finish("ptp", result, options, keepdims))
 end
@@ -225,7 +225,7 @@ for i, name in ipairs { "argmin", "argmax" } do
     end
     check_alive(x)
     local k = parse_axis(name, x, axis)
-    local result = call(C.pg_array_position, array_t(), largest, x, k - 1, keepdims and 1 or 0)
+    local result = call(C.pg_array_position, nil, largest, x, k - 1, keepdims and 1 or 0)
     return (deliver(name, result, options))
   end
   array[name], methods[name] = apply, apply
@@ -248,7 +248,7 @@ for i, name in ipairs { "cumsum", "cumprod", "cummin", "cummax" } do
       x = convert_first(x, SUM, options)
     end
     local k = axis == nil and 0 or parse_axis(name, x, axis)
-    return (deliver(name, call(C.pg_array_scan, array_t(), op, x, k - 1), options))
+    return (deliver(name, call(C.pg_array_scan, nil, op, x, k - 1), options))
   end
   array[name], methods[name] = apply, apply
 end

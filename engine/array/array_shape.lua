@@ -7,14 +7,12 @@ local max, concat = math.max, table.concat
 local min, floor, unpack = math.min, math.floor, unpack
 local tonumber, type, tostring, ipairs, pairs, select = tonumber, type, tostring, ipairs, pairs, select
 local C, ffi = core.C, core.ffi
-local array_t, call, as_array, kind_of, is_integer = kit.array_t, kit.call, kit.as_array, kit.kind_of, kit.is_integer
+local call, as_array, kind_of, is_integer = kit.call, kit.as_array, kit.kind_of, kit.is_integer
 local check_options, dtype_option, create, parse_shape = kit.check_options, kit.dtype_option, kit.create, kit.parse_shape
 local set_size, view, write, advance, scalar = kit.set_size, kit.view, kit.write, kit.advance, kit.scalar
 local dtypes, dtype_names, parse_constructor = kit.dtypes, kit.dtype_names, kit.parse_constructor
 local COLUMN_MAJOR, READONLY = 1, 1
 local BOOL, FLOAT64 = 0, 5
-
-local view_strides -- below
 
 local function is_contiguous(a, order)
   local stride = 1
@@ -31,9 +29,15 @@ local function is_contiguous(a, order)
   return true
 end
 
+-- A view of a new array that nobody else sees: it is none.
+local function own_memory(v)
+  v._flags = 0
+  return v
+end
+
 -- The strides with which a view of a has the lengths in `shape` (row-major, as many elements); nil if only a copy can.
 -- Axes of a that lie in memory like one are taken together, and each such group is cut anew.
-function view_strides(a, shape, rank)
+local function view_strides(a, shape, rank)
   local strides, axis, ndim = {}, 0, a._ndim
   if a._size == 0 or is_contiguous(a) then
     local stride = 1
@@ -87,28 +91,45 @@ function view_strides(a, shape, rank)
   return strides
 end
 
---- a:reshape(2, 3) or a:reshape({2, 3}): the same elements in another shape; one length may be -1. A view if a's
---- elements are adjacent, else a copy.
-function methods.reshape(a, ...)
-  a = need_array("reshape", a)
+local function need_order(name, order)
+  if order ~= "C" and order ~= "F" then
+    fail('%s: an order is "C" (row-major) or "F" (column-major), got %s', name, kind_of(order))
+  end
+  return order
+end
+
+local only_order = { order = true }
+local function order_option(name, options)
+  if options == nil then
+    return "C"
+  elseif type(options) == "string" then
+    return need_order(name, options)
+  elseif type(options) ~= "table" then
+    fail('%s: options are a table such as {order = "F"}, got %s', name, kind_of(options))
+  end
+  check_options(name, options, only_order)
+  return need_order(name, options.order or "C")
+end
+
+-- The same elements in row-major order in the lengths `shape`, one of which may be -1. A view where that can be.
+local function reshape(name, a, shape)
   check_alive(a)
-  local shape = type((...)) == "table" and (...) or { ... }
   local known, open = 1, nil
   for i = 1, #shape do
     if shape[i] == -1 then
       if open then
-        fail("reshape: only one length can be -1")
+        fail("%s: only one length can be -1", name)
       end
       open = i
-      lengths[math.min(i, 8) - 1] = 1
+      lengths[min(i, 8) - 1] = 1
     else
-      set_length("reshape", i, shape[i])
+      set_length(name, i, shape[i])
       known = known * shape[i]
     end
   end
   local size, rank = tonumber(a._size), #shape
   if rank > 8 then
-    fail("reshape: an array has at most 8 dimensions")
+    fail("%s: an array has at most 8 dimensions", name)
   end
   if open and known > 0 and size % known == 0 then
     lengths[open - 1] = size / known
@@ -119,7 +140,7 @@ function methods.reshape(a, ...)
     for i = 1, rank do
       parts[i] = tostring(shape[i])
     end
-    fail("reshape: %d elements cannot take the shape (%s)", size, concat(parts, ", "))
+    fail("%s: %d elements cannot take the shape (%s)", name, size, concat(parts, ", "))
   end
   local kept = {}
   for i = 1, rank do
@@ -135,9 +156,43 @@ function methods.reshape(a, ...)
     stride = stride * max(kept[i], 1)
   end
   if not strides then
-    v._flags = 0 -- the copy is nobody else's
+    own_memory(v)
   end
   return v
+end
+
+-- The same in column-major order: what row-major order makes of the axes reversed, reversed.
+local function reshape_in(order, name, a, shape)
+  if order == "C" then
+    return (reshape(name, a, shape))
+  end
+  local reversed, rank = {}, #shape
+  for i = 1, rank do
+    reversed[i] = shape[rank + 1 - i]
+  end
+  return (methods.transpose(reshape(name, methods.transpose(a), reversed)))
+end
+
+--- a:reshape(2, 3 [, options]) or a:reshape({2, 3} [, options]): the same elements in another shape; one length may be
+--- -1. A view where a's strides allow it, else a copy. They are taken and laid out in row-major order, or column-major
+--- with {order = "F"}.
+function methods.reshape(a, ...)
+  a = need_array("reshape", a)
+  local first, count = ..., select("#", ...)
+  local last, order, shape = nil, "C", first
+  if count > 0 then
+    last = select(count, ...)
+  end
+  if type(first) == "table" and first.order == nil then
+    order = order_option("reshape", (select(2, ...)))
+  else
+    shape = { ... }
+    if count > 0 and type(last) ~= "number" then
+      order = order_option("reshape", last)
+      shape[count] = nil
+    end
+  end
+  return (reshape_in(order, "reshape", a, shape))
 end
 
 --- a:transpose([axes]): a view with the axes reversed, or in the order given: a:transpose(2, 3, 1). a.T is short for
@@ -169,13 +224,6 @@ function methods.transpose(a, ...)
 end
 
 -- ----------------------------------------------------------------------------------------------------------- order ----
-local function need_order(name, order)
-  if order ~= "C" and order ~= "F" then
-    fail('%s: an order is "C" (row-major) or "F" (column-major), got %s', name, kind_of(order))
-  end
-  return order
-end
-
 -- Makes a new, row-major array column-major: its elements are still undefined or all alike.
 local function make_column_major(a)
   local stride = 1
@@ -186,25 +234,21 @@ local function make_column_major(a)
   return a
 end
 
-local only_order = { order = true }
-local function order_option(name, options)
-  if options == nil then
-    return "C"
-  elseif type(options) == "string" then
-    return need_order(name, options)
-  elseif type(options) ~= "table" then
-    fail('%s: options are a table such as {order = "F"}, got %s', name, kind_of(options))
-  end
-  check_options(name, options, only_order)
-  return need_order(name, options.order or "C")
-end
-
 --- a:copy([{order = "C"}]): a copy; its elements lie in row-major order, or column-major with {order = "F"}.
 function methods.copy(a, options)
   a = need_array("copy", a)
-  return call(C.pg_array_copy, array_t(), a, order_option("copy", options) == "F" and COLUMN_MAJOR or 0)
+  return call(C.pg_array_copy, nil, a, order_option("copy", options) == "F" and COLUMN_MAJOR or 0)
 end
 array.copy = methods.copy
+
+--- array.ascontiguousarray(a), array.asfortranarray(a): a itself if its elements lie in row-major, or column-major,
+--- order without gaps, else a copy that does.
+function array.ascontiguousarray(a)
+  return methods.is_contiguous(a) and as_array(a) or methods.copy(a)
+end
+function array.asfortranarray(a)
+  return methods.is_contiguous(a, "F") and as_array(a) or methods.copy(a, "F")
+end
 
 --- a:is_contiguous([order]): whether the elements lie in memory without gaps in row-major ("C") or column-major order
 --- ("F").
@@ -505,15 +549,16 @@ function methods.trace(a, offset)
   return methods.diagonal(a, offset):sum()
 end
 
---- a:ravel(): one axis with all elements in row-major order; a view where they lie so, else a copy. a:flatten() always
---- copies.
-function methods.ravel(a)
+--- a:ravel([{order = "C"}]): one axis with all elements in row-major order, or column-major with {order = "F"}; a view
+--- where they lie so, else a copy. a:flatten() always copies.
+function methods.ravel(a, options)
   a = need_array("ravel", a)
-  return methods.reshape(a, { a.size })
+  return (reshape_in(order_option("ravel", options), "ravel", a, { tonumber(a._size) }))
 end
-function methods.flatten(a)
+function methods.flatten(a, options)
   a = need_array("flatten", a)
-  return methods.reshape(methods.copy(a), { a.size })
+  local order = order_option("flatten", options)
+  return own_memory(reshape_in(order, "flatten", methods.copy(a, order), { tonumber(a._size) }))
 end
 
 local function at_least(name, n)
@@ -610,6 +655,12 @@ function array.stack(list, axis)
   axis = axis_option("stack", axis)
   local arrays = need_list("stack", list)
   local first, wide = arrays[1], {}
+  local rank = first._ndim + 1
+  axis = axis == nil and 1 or axis
+  if not is_integer(axis) or axis == 0 or axis > rank or axis < -rank then
+    fail("stack: axis %s is out of range for a result of %d dimensions", kind_of(axis), rank)
+  end
+  axis = axis < 0 and axis + rank + 1 or axis
   for i, a in ipairs(arrays) do
     local same = a._ndim == first._ndim
     for k = 0, same and a._ndim - 1 or -1 do
@@ -619,10 +670,9 @@ function array.stack(list, axis)
       fail("stack: entry %d has shape %s and the first %s; all must be equal", i, kit.shape_text(a._shape, a._ndim),
         kit.shape_text(first._shape, first._ndim))
     end
-    wide[i] = methods.expand_dims(a, axis == nil and 1 or axis)
+    wide[i] = methods.expand_dims(a, axis)
   end
-  local place = axis == nil and 1 or axis < 0 and axis + first._ndim + 2 or axis
-  return array.concatenate(wide, place)
+  return array.concatenate(wide, axis)
 end
 
 local function joiner(name, prepare, axis_of)
@@ -678,7 +728,7 @@ function array.array_split(a, where, axis) return split("array_split", a, where,
 function array.tile(a, times)
   a = need_alive("tile", a)
   times = list_of(times)
-  for i = 1, #times do
+  for i = 1, max(#times, 1) do
     if not is_integer(times[i]) or times[i] < 0 then
       fail("tile: a number of times is an integer, 0 or more, got %s", kind_of(times[i]))
     end
@@ -747,9 +797,7 @@ function methods.repeats(a, times, axis)
     write(out, methods.expand_dims(a, axis + 1))
     local merged = shape_of(a)
     merged[axis] = n * times
-    local result = methods.reshape(out, merged)
-    result._flags = 0
-    return result
+    return own_memory(methods.reshape(out, merged))
   end
   for i = 1, n do
     for _ = 1, counts and counts[i] or times do
@@ -769,9 +817,7 @@ function methods.roll(a, shift, axis)
       fail("roll: the shift is an integer, got %s", kind_of(shift))
     end
     local flat = methods.roll(methods.ravel(a), shift, 1)
-    local shaped = methods.reshape(flat, shape_of(a))
-    shaped._flags = 0
-    return shaped
+    return own_memory(methods.reshape(flat, shape_of(a)))
   end
   local shifts, axes = list_of(shift), list_of(axis_option("roll", axis))
   local out = a
@@ -802,7 +848,10 @@ function array.eye(n, m, k, options)
   elseif type(k) == "table" or type(k) == "string" then
     k, options = nil, k
   end
-  local a = array.zeros({ n, m == nil and n or m }, options)
+  m = m == nil and n or m
+  set_length("eye", 1, n)
+  set_length("eye", 2, m)
+  local a = array.zeros({ n, m }, options)
   local d = methods.diagonal(a, k)
   if d._size > 0 then
     write(d, a._dtype == BOOL and true or 1)
@@ -967,7 +1016,11 @@ end
 
 --- array.append(a, b [, axis]): a and then b; flattened if no axis is given.
 function array.append(a, b, axis)
-  a, b = need_alive("append", a), is(b) and need_alive("append", b) or array.full({ 1 }, b)
+  a = need_alive("append", a)
+  if b == nil or type(b) == "table" then
+    fail("append: an array or a number is expected, got %s", kind_of(b))
+  end
+  b = is(b) and need_alive("append", b) or array.full({ 1 }, b)
   if axis == nil then
     return array.concatenate { methods.ravel(a), methods.ravel(b) }
   end
@@ -1039,7 +1092,7 @@ end
 --- array.resize(a, shape): a new array of this shape, filled with a's elements in row-major order, again and again.
 function array.resize(a, shape)
   a = need_alive("resize", a)
-  local out = array.empty(shape, dtype_names[a._dtype])
+  local out = create(parse_shape("resize", shape), a._dtype, 0)
   local flat, source, done = methods.reshape(out, { out.size }), methods.ravel(a), 0
   local n, size = tonumber(out._size), tonumber(a._size)
   if n > 0 and size == 0 then

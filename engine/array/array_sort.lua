@@ -63,7 +63,7 @@ methods.sort = array.sort
 function array.argsort(a, how)
   local x = need_array("argsort", a)
   local axis, options = arguments("argsort", x, how, sort_options)
-  return (deliver("argsort", call(C.pg_array_argsort, array_t(), x, axis, options.descending and 1 or 0), options))
+  return (deliver("argsort", call(C.pg_array_argsort, nil, x, axis, options.descending and 1 or 0), options))
 end
 methods.argsort = array.argsort
 
@@ -121,9 +121,9 @@ function array.argpartition(a, kth, how)
   local rank = parse_rank("argpartition", x, axis, kth)
   local result
   if rank then
-    result = call(C.pg_array_argpartition, array_t(), x, axis, rank)
+    result = call(C.pg_array_argpartition, nil, x, axis, rank)
   else
-    result = call(C.pg_array_argsort, array_t(), x, axis, 0)
+    result = call(C.pg_array_argsort, nil, x, axis, 0)
   end
   return (deliver("argpartition", result, options))
 end
@@ -139,7 +139,7 @@ function array.topk(a, k, how)
     fail("topk: k is an integer from 0 to the length of axis %d, which is %d; got %s", axis + 1, n, kind_of(k))
   end
   local values = array_t()
-  local positions = call(C.pg_array_topk, array_t(), values, x, axis, k, options.largest == false and 0 or 1)
+  local positions = call(C.pg_array_topk, nil, values, x, axis, k, options.largest == false and 0 or 1)
   return values, positions
 end
 methods.topk = array.topk
@@ -160,9 +160,9 @@ function array.lexsort(keys)
       fail("lexsort: key %d has %d elements, the keys before it %d", i, tonumber(key._size), tonumber(order._size))
     end
     if order then
-      order = order[call(C.pg_array_argsort, array_t(), key[order], 0, 0)]
+      order = order[call(C.pg_array_argsort, nil, key[order], 0, 0)]
     else
-      order = call(C.pg_array_argsort, array_t(), key, 0, 0)
+      order = call(C.pg_array_argsort, nil, key, 0, 0)
     end
   end
   return order

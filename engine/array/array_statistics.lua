@@ -38,7 +38,7 @@ end
 
 -- a as it is if it has this dtype, else a copy that has.
 local function as_dtype(a, dtype)
-  return a._dtype == dtype and a or call(C.pg_array_astype, array_t(), a, dtype)
+  return a._dtype == dtype and a or call(C.pg_array_astype, nil, a, dtype)
 end
 
 -- float32 and complex numbers keep their dtype, all others become float64.
@@ -337,7 +337,7 @@ local function correlate(name, convolve, a, v, how)
   if not modes[mode] then
     fail('%s: mode is "full", "same" or "valid", got %s', name, kind_of(mode))
   elseif options.method == nil or options.method == "direct" then
-    return call(C.pg_array_correlate, array_t(), a, v, modes[mode], convolve and 1 or 0)
+    return call(C.pg_array_correlate, nil, a, v, modes[mode], convolve and 1 or 0)
   elseif options.method ~= "fft" then
     fail('%s: method is "direct" or "fft", got %s', name, kind_of(options.method))
   end
@@ -435,7 +435,7 @@ function array.histogram(a, bins, options)
   elseif even and not array.all(array.gt(array.diff(exact), 0)) then
     fail("histogram: %d bins are too many for the range from %.17g to %.17g: some would be empty", bins, exact[1], exact[-1])
   end
-  local counts = call(C.pg_array_histogram, array_t(), a, weights, exact, even and 1 or 0)
+  local counts = call(C.pg_array_histogram, nil, a, weights, exact, even and 1 or 0)
   if options.density then
     counts = as_dtype(counts, FLOAT64)
     return counts / array.diff(exact) / methods.sum(counts), edges
@@ -455,7 +455,7 @@ function array.bincount(a, options)
     fail("bincount: minlength must be an integer, 0 or more, got %s", kind_of(minlength))
   end
   local weights = options.weights ~= nil and need_array("bincount: weights", options.weights) or nil
-  return call(C.pg_array_bincount, array_t(), a, weights, minlength)
+  return call(C.pg_array_bincount, nil, a, weights, minlength)
 end
 
 local unique_options = { index = true, inverse = true, counts = true, axis = true }
@@ -510,7 +510,7 @@ function array.unique(a, options)
     end
     return unpack(results)
   end
-  results[1] = call(C.pg_array_unique, array_t(), a, extra[1], extra[2], extra[3])
+  results[1] = call(C.pg_array_unique, nil, a, extra[1], extra[2], extra[3])
   if extra[2] then
     extra[2] = methods.reshape(extra[2], a.shape)
   end
@@ -543,9 +543,9 @@ function array.searchsorted(a, v, options)
   end
   local right = side == "right" and 1 or 0
   if type(v) == "number" then
-    return methods.item(call(C.pg_array_searchsorted, array_t(), a, number_beside(a, v), right))
+    return methods.item(call(C.pg_array_searchsorted, nil, a, number_beside(a, v), right))
   end
-  return call(C.pg_array_searchsorted, array_t(), a, need_array("searchsorted", v), right)
+  return call(C.pg_array_searchsorted, nil, a, need_array("searchsorted", v), right)
 end
 
 local right_option = { right = true }
@@ -587,7 +587,7 @@ function array.isin(a, v, options)
       v = as_dtype(v, INT64) -- from a Lua table, or as good as integers: no need to compare as floats
     end
   end
-  return call(C.pg_array_isin, array_t(), a, v, options.invert and 1 or 0)
+  return call(C.pg_array_isin, nil, a, v, options.invert and 1 or 0)
 end
 
 -- Two arrays as vectors of the dtype they meet in.
@@ -661,7 +661,7 @@ function array.interp(x, xp, fp, options)
     left = left == nil and tonumber(as_dtype(fp, FLOAT64)[1]) or left
     right = right == nil and tonumber(as_dtype(fp, FLOAT64)[-1]) or right
   end
-  local result = call(C.pg_array_interp, array_t(), x, xp, fp, left or 0, right or 0)
+  local result = call(C.pg_array_interp, nil, x, xp, fp, left or 0, right or 0)
   return number and methods.item(result) or result
 end
 

@@ -352,19 +352,42 @@ void mask_set(const pg_array &a, const pg_array &mask, const pg_array &given, in
 
 // --------------------------------------------------------------------------------------------------- index arrays ----
 
+// An index counted from 0; out of range is what is not less than `length` as an unsigned number.
+template <class I> int64_t from_zero(I given, int64_t length) {
+  int64_t k = static_cast<int64_t>(given);
+  if constexpr (std::is_same_v<I, uint64_t>)
+    k = k < 0 ? 0 : k; // beyond 2^63: out of range like 0
+  return k + (k < 0 ? length : -1);
+}
+
 // Adds stride * (index - 1) of n indices to n offsets; false if one is out of range.
 template <class I>
 bool add_offsets(const I *index, int64_t index_stride, int64_t n, int64_t length, int64_t stride, int64_t *offsets) {
   uint64_t bad = 0;
   for (int64_t i = 0; i < n; ++i) {
-    const I given = index[i * index_stride];
-    int64_t k = static_cast<int64_t>(given);
-    if constexpr (std::is_same_v<I, uint64_t>)
-      k = k < 0 ? 0 : k; // beyond 2^63: out of range like 0
-    k += k < 0 ? length : -1;
+    const int64_t k = from_zero(index[i * index_stride], length);
     bad |= static_cast<uint64_t>(k) >= static_cast<uint64_t>(length);
     offsets[i] += k * stride;
   }
+  return bad == 0;
+}
+
+// to[i] = from[(index[i] - 1) * stride] for n indices; false if one is out of range. length > 0.
+template <class T, class I>
+bool gather(const T *from, int64_t length, int64_t stride, const I *index, int64_t index_stride, int64_t n, T *to) {
+  uint64_t bad = 0;
+  const auto run = [&](int64_t step, int64_t index_step) {
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t k = from_zero(index[i * index_step], length);
+      const bool outside = static_cast<uint64_t>(k) >= static_cast<uint64_t>(length);
+      bad |= outside;
+      to[i] = from[outside ? 0 : k * step];
+    }
+  };
+  if (stride == 1 && index_stride == 1) // the compiler makes two loops of this
+    run(1, 1);
+  else
+    run(stride, index_stride);
   return bad == 0;
 }
 
@@ -519,6 +542,26 @@ Array index_get(const pg_array &a, int position, const pg_array *const *indices,
   const MoveAt move = move_at_for(a._dtype);
   std::atomic<bool> good{true};
   const int64_t pieces = std::clamp<int64_t>(grain / std::max<int64_t>(s.block._size, 1), 1, grain);
+  if (s.indexed == 1 && s.block._size == 1 && s.length[0] > 0) { // elements, by one index array
+    visit_size(a._dtype, [&]<class T>(std::type_identity<T>) {
+      visit_integer(s.index[0]._dtype, [&]<class I>(std::type_identity<I>) {
+        core::parallel_ranges(s.count, grain, [&](int64_t begin, int64_t end) {
+          Cursor cursor(s.index[0], s.common.ndim);
+          cursor.seek(begin);
+          T *to = out.data<T>() + begin;
+          cursor.next(end - begin, [&](int64_t offset, int64_t index_stride, int64_t n) {
+            if (!gather(static_cast<const T *>(a._data), s.length[0], s.stride[0],
+                        static_cast<const I *>(s.index[0]._data) + offset, index_stride, n, to))
+              good = false;
+            to += n;
+          });
+        });
+      });
+    });
+    if (!good)
+      out_of_range(s);
+    return out;
+  }
   core::parallel_ranges(s.count, (pieces + chunk - 1) / chunk * chunk, [&](int64_t begin, int64_t end) {
     int64_t from[chunk], to[chunk];
     for (int64_t i = begin; i < end; i += chunk) {

@@ -54,12 +54,16 @@ template <class T> void fill(void *to, const uint8_t *mask, int64_t n, const voi
 
 } // namespace
 
+SelectKernels baseline_select() {
+  using Pair = std::pair<uint64_t, uint64_t>;
+  return {count,
+          {compress<uint8_t>, compress<uint16_t>, compress<uint32_t>, compress<uint64_t>, compress<Pair>},
+          {fill<uint8_t>, fill<uint16_t>, fill<uint32_t>, fill<uint64_t>, fill<Pair>}};
+}
+
 const SelectKernels &select_kernels() {
   static const SelectKernels table = [] {
-    using Pair = std::pair<uint64_t, uint64_t>;
-    SelectKernels t{count,
-                    {compress<uint8_t>, compress<uint16_t>, compress<uint32_t>, compress<uint64_t>, compress<Pair>},
-                    {fill<uint8_t>, fill<uint16_t>, fill<uint32_t>, fill<uint64_t>, fill<Pair>}};
+    SelectKernels t = baseline_select();
 #if defined(__x86_64__)
     if (isa() >= Isa::avx2)
       use_select_avx2(t);

@@ -15,7 +15,10 @@ struct SelectKernels {
   void (*fill[5])(void *to, const uint8_t *mask, int64_t n, const void *value);
 };
 
+/// The best for this machine.
 const SelectKernels &select_kernels();
+/// For any machine.
+SelectKernels baseline_select();
 
 #if defined(__x86_64__)
 /// These replace entries of the table.

@@ -1,7 +1,7 @@
 -- pg.log: a structured log of calls: JSON lines with arguments, results, times and nesting, as Eliot's (its "action" and
 -- "task_level" are these), and the tree that they make.
 local core = ...
-local C, ffi = core.C, core.ffi
+local C = core.C
 local fail = core.fail
 local io = io
 local type, pairs, ipairs, tostring, select, next, pcall, xpcall, error = type, pairs, ipairs, tostring, select, next, pcall,
@@ -58,8 +58,6 @@ local function now()
   return epoch + C.pg_timer_now()
 end
 
-local array_t
-
 -- A value as JSON, cut where it is large: arrays by dtype, shape and first elements.
 local function value_json(value, depth)
   local kind = type(value)
@@ -78,8 +76,7 @@ local function value_json(value, depth)
     end
     return text_json(value)
   elseif kind == "cdata" then
-    array_t = array_t or core.require("array")._kit.array_t
-    if ffi.istype(array_t, value) then
+    if core.require("array").is(value) then
       local ok, shape = pcall(function() return value.shape end)
       if not ok then
         return '{"array":"released"}'

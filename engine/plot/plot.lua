@@ -82,7 +82,7 @@ local function quote(text)
 end
 
 local function is_array(value)
-  return core.ffi.istype(kit.array_t, value)
+  return kit.is(value)
 end
 
 local function check_text(name, what, value)

@@ -171,7 +171,112 @@ function TestIndices.testFunctions()
   same(array.choose(index { 1, 2, 1 }, { array.range(3), -array.range(3) }), { 1, -2, 3 })
 end
 
+function TestIndices.testPutOfANumberAndFastGathers()
+  local a = numbers(2, 3)
+  a:put(3, 9)
+  a:put(-1, 8)
+  same(a, { { 1, 2, 9 }, { 4, 5, 8 } })
+  fails("put: position 7 is out of range", a.put, a, 7, 1)
+  fails("put: position 0 is out of range", a.put, a, { 1, 0 }, 1)
+  -- One index array of every dtype, strided arrays and strided indices, elements of every size.
+  for _, dtype in ipairs { "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64" } do
+    for _, of in ipairs { "uint8", "int16", "float32", "float64", "complex128" } do
+      local x = array.range(120, of)
+      local i = (array.range(99) * 37 % 60 + 1):astype(dtype)
+      local y, z = x[i], x[{ {-1, 1, -2} }][i[{ {99, 1, -2} }]]
+      for k = 1, 99, 7 do
+        lu.assertTrue(y[k] == x[i[k]])
+      end
+      for k = 1, 50, 7 do
+        lu.assertTrue(z[k] == x[122 - 2 * i[101 - 2 * k]])
+      end
+      if dtype:sub(1, 1) == "i" then
+        lu.assertTrue(x[(-i):astype(dtype)][3] == x[121 - i[3]])
+      end
+      fails("index 121 at position (2) of the index array is out of range", function() return x[array.from({ 1, 121 }, dtype)] end)
+      fails("index 0 at position (1)", function() return x[array.from({ 0 }, dtype)] end)
+    end
+  end
+  local empty = array.zeros(0)
+  lu.assertEquals(empty[index {}].size, 0)
+  fails("out of range for an axis of length 0", function() return empty[index { 1 }] end)
+  fails("out of range", function() return array.range(3)[array.full({ 1 }, 2 ^ 63, "uint64")] end)
+end
+
+-- What learners write, and what they are told.
+function TestIndices.testMistakes()
+  local a, m = array.range(10), numbers(3, 4)
+  fails("legal are 1 to 10", function() return a[0] end)
+  fails("slice: 2 entries for an array of 1 dimension; a range of one axis is a table in it: a[{ {1, 3} }]",
+    function() return a[{ 1, 3 }] end)
+  fails("to choose elements, use an index array", function() return a[{ 1, 3, 5, 7 }] end)
+  fails("a mask is a bool array: a[array.from{true, false}]", function() return a[{ true, false }] end)
+  fails("without names; got the key step", function() return a[{ { 1, 10, step = 2 } }] end)
+  fails("got the key step", function() return m[{ { 1, 2, step = 2 }, 1 }] end)
+  fails("got the key x", function() return a[{ { 1, 2 }, x = 1 }] end)
+  fails("got the key 4", function() return m[{ {}, {}, [4] = 1 }] end)
+  fails("a slice is a table", function() return a["1:3"] end)
+  fails("slice: 0 is out of range", function() return a[{ { 0, 3 } }] end)
+  fails("slice: 11 is out of range", function() return a[{ { 1, 11 } }] end)
+  fails("the step must be an integer other than 0", function() return a[{ { 1, 10, 0 } }] end)
+  fails("got {1.5, 3}", function() return a[{ { 1.5, 3 } }] end)
+  fails("got {3}", function() return a[{ { 3 } }] end)
+  fails("does not fit an array of shape (10)", function() return a[array.from { true, false }] end)
+  fails('convert it with a:astype("int64")', function() return a[array.from { 1, 2 }] end)
+  fails("no order as a whole", function() return a[a > 3] end)
+  fails("stack: axis 3 is out of range for a result of 2 dimensions", array.stack, { a, a }, 3)
+  fails("tile: a number of times is an integer", array.tile, a)
+  fails("eye: the length of axis 1", array.eye, -1)
+  fails("resize: a shape is", array.resize, a)
+  fails("append: an array or a number is expected, got nil", array.append, a)
+  for _ = 1, 200 do -- compiled, too
+    fails("got the key step", function() return a[{ { 1, 10, step = 2 } }] end)
+    fails("out of range", function() return a[{ { 2, 11 } }] end)
+  end
+end
+
+function TestIndices.testRangesOfVectors()
+  local a = array.range(10)
+  for _, dtype in ipairs { "bool", "int16", "int32", "float64", "complex128" } do
+    local x = (a % 2):astype(dtype)
+    for _, v in ipairs { x, x[{ {-1, 1, -1} }], x[{ {1, 10, 3} }] } do
+      local n = #v
+      for first = -n, n do
+        for last = -n, n do
+          local f, l = first < 0 and first + n + 1 or first, last < 0 and last + n + 1 or last
+          if f >= 1 and l >= f then
+            local part = v[{ {first, last} }]
+            lu.assertEquals(part.shape, { l - f + 1 })
+            lu.assertTrue(part[1] == v[f] and part[-1] == v[l])
+            lu.assertTrue(array.shares_memory(part, x))
+          end
+        end
+      end
+    end
+  end
+  same(a[{ {2, 1} }], {})
+  same(a[{ {11, 10} }], {})
+end
+
 TestShapes = {}
+
+function TestShapes.testOrderOfReshape()
+  local a = numbers(2, 3)
+  same(a:reshape(3, 2, { order = "F" }), { { 1, 5 }, { 4, 3 }, { 2, 6 } })
+  same(a:reshape({ 3, -1 }, "F"), { { 1, 5 }, { 4, 3 }, { 2, 6 } })
+  same(a:reshape(-1, "F"), { 1, 4, 2, 5, 3, 6 })
+  same(a:ravel("F"), { 1, 4, 2, 5, 3, 6 })
+  same(a:flatten { order = "F" }, { 1, 4, 2, 5, 3, 6 })
+  local f = a:copy("F")
+  lu.assertTrue(array.shares_memory(f, f:ravel("F")))
+  lu.assertFalse(array.shares_memory(f, f:ravel()))
+  lu.assertNil(f:flatten("F"):base())
+  lu.assertTrue(array.shares_memory(f, array.asfortranarray(f)))
+  lu.assertTrue(array.ascontiguousarray(f):is_contiguous())
+  lu.assertEquals(array.full({ 1 }, 3):reshape().shape, {})
+  fails("unknown option", a.reshape, a, { 3, 2 }, { ordr = "F" })
+  fails('"C" (row-major)', a.reshape, a, 3, 2, "f")
+end
 
 function TestShapes.testViews()
   local a = numbers(3, 4):copy()
@@ -315,6 +420,21 @@ function TestShapes.testCountAllocations()
   lu.assertEquals((array.count_allocations(function() return a[{ {2, -1} }] end)), 0)
   lu.assertEquals((array.count_allocations(function() return (a + 1) * 2 end)), 2)
   fails("a function is expected", array.count_allocations, 3)
+  -- Nested, and with an error inside.
+  local inner
+  count, bytes = array.count_allocations(function()
+    local b = a + 1
+    inner = { array.count_allocations(function() return b * 2 end) }
+    return b - 1
+  end)
+  lu.assertEquals({ count, bytes }, { 3, 24000 })
+  lu.assertEquals({ inner[1], inner[2] }, { 1, 8000 })
+  fails("oops", array.count_allocations, function()
+    local b = a + 1
+    error("oops " .. b.size)
+  end)
+  lu.assertEquals((array.count_allocations(function() return a + 1 end)), 1)
+  lu.assertEquals((array.count_allocations(function() a:add_(1) end)), 0)
 end
 
 function TestShapes.testViewsKeepMemory()

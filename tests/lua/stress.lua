@@ -106,6 +106,94 @@ function TestStress:test_views_outlive_their_arrays()
   end
 end
 
+local function fails(text, f, ...)
+  local fine, message = pcall(f, ...)
+  lu.assertFalse(fine)
+  lu.assertStrContains(tostring(message), text)
+end
+
+-- Views of views of an array that is released: each owns, in whatever order the others go.
+function TestStress:test_views_of_views()
+  for round = 1, 300 do
+    local chain = { array.full({ 40, 40 }, round) }
+    for depth = 2, 12 do
+      local v = chain[depth - 1]
+      chain[depth] = depth % 3 == 0 and v.T or depth % 3 == 1 and v[{ { 2, -1 }, { -1, 1, -1 } }] or v[{ { 1, -2 } }]
+    end
+    local order = round % 3
+    for i = 1, 11 do
+      local k = order == 0 and i or order == 1 and 12 - i or (i * 5) % 11 + 1
+      chain[k]:release()
+      chain[k]:release() -- twice is harmless
+      fails("released", function() return chain[k] + 1 end)
+      fails("released", function() return chain[k]:sum() end)
+      fails("released", function() chain[k][{ {1, 2} }] = 0 end)
+      fails("released", function() return chain[k]:base() end)
+      chain[k] = false
+      lu.assertEquals(chain[12]:min(), round)
+    end
+    if round % 50 == 0 then
+      collectgarbage()
+    end
+    local other = array.full({ 40, 40 }, -1) -- takes the memory if it is free, which it must not be
+    lu.assertEquals(chain[12]:max(), round)
+    lu.assertEquals(other:max(), -1)
+  end
+end
+
+-- Many arrays alive at once, dropped at once, again and again: memory comes back, by collection alone and by release.
+function TestStress:test_many_alive_at_once()
+  local count = math.min(100000, total)
+  local first
+  for round = 1, 6 do
+    local live = {}
+    for i = 1, count do
+      live[i] = array.full({ 4 }, i)
+    end
+    for i = 1, count, 997 do
+      lu.assertEquals(live[i][1], i)
+    end
+    if round % 2 == 0 then
+      for i = 1, count do
+        live[i]:release()
+      end
+    end
+    live = nil
+    collectgarbage()
+    collectgarbage()
+    if round == 2 then
+      first = resident()
+    end
+  end
+  lu.assertTrue(resident() - first < 64e6 + quarantine, ("resident memory grew by %.0f MB"):format((resident() - first) / 1e6))
+end
+
+-- A loop that makes views and no arrays takes no memory that would ask for a collection.
+function TestStress:test_views_alone_leave_nothing_behind()
+  local a, before = array.range(1000), nil
+  local rows = a:reshape(10, 100)
+  for i = 1, math.min(1000000, total) do
+    local v = i % 2 == 0 and a[{ { 2, -1 } }] or rows.T
+    if i == 100000 then
+      before = resident()
+    end
+    if i % 100000 == 0 then
+      lu.assertEquals(v:sum(), i % 2 == 0 and 500499 or 500500)
+    end
+  end
+  lu.assertTrue(not before or resident() - before < 64e6 + quarantine)
+end
+
+-- What a collection finds dead is given back at its end, not at some later allocation: the next array takes it.
+function TestStress:test_a_collection_gives_memory_back()
+  local a = array.ones(3000000)
+  local where = tostring(a._data)
+  a = nil
+  collectgarbage()
+  collectgarbage()
+  lu.assertTrue(quarantine > 0 or tostring(array.ones(3000000)._data) == where)
+end
+
 function TestStress:test_released_arrays_and_rows_of_them_give_errors()
   for i = 1, 3000 do
     local a = array.full({ 4, 4 }, i)
