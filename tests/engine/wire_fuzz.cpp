@@ -1,6 +1,6 @@
 // A libFuzzer target for the reader of the wire format, which reads what hostile processes write. Not built by default:
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iengine $(pkg-config --cflags luajit)
-//     tests/engine/wire_fuzz.cpp engine/core/wire.cpp -lluajit-5.1 -o wire_fuzz
+//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Iengine -Iengine/array -Iengine/include
+//     -Iengine/include/perigee $(pkg-config --cflags luajit) tests/engine/wire_fuzz.cpp engine/core/wire.cpp -lluajit-5.1 -o wire_fuzz
 // Without clang, g++ -fsanitize=address,undefined -DPERIGEE_FUZZ_ROUNDS=2000000 makes a program that mutates by itself.
 #include "core/wire.hpp"
 

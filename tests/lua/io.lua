@@ -380,6 +380,35 @@ function TestCsv:test_errors_name_the_place()
   fails("read_csv: cannot open 'none.csv'", pio.read_csv, "none.csv")
 end
 
+-- Several waves: cuts fall into quoted lines, a column turns from integers to floats, another to strings.
+function TestCsv:test_large_files_on_any_number_of_threads()
+  local lines = { "i,x,late,name" }
+  for r = 1, 60000 do
+    local name = r % 7 == 0 and '"two\n""lines"", r' .. r .. '"' or "name" .. r % 1000
+    lines[r + 1] = ("%d,%.17g,%s,%s"):format(r, 1 / r - 0.3, r == 45000 and "text" or r == 100 and "0.5" or r, name)
+  end
+  local text = table.concat(lines, "\r\n")
+  lu.assertTrue(#text > 2.2 * 2 ^ 20)
+  local threads = pg.threads()
+  local first
+  for _, count in ipairs { 1, 2, 5, "slow" } do
+    pg.threads(count == "slow" and 1 or count)
+    local t = csv(text, { max_rows = count == "slow" and 1e9 or nil })
+    first = first or t
+    lu.assertEquals(t.rows, 60000)
+    lu.assertTrue(t.i:equal(array.range(60000):astype "int64"))
+    lu.assertTrue(t.x:equal(first.x))
+    lu.assertEquals({ t.late[100], t.late[45000], t.late[60000] }, { "0.5", "text", "60000" })
+    lu.assertEquals({ t.name[7], t.name[60000] }, { 'two\n"lines", r7', "name0" })
+    for r = 1, 60000 do
+      if t.name[r] ~= first.name[r] or t.late[r] ~= first.late[r] then
+        lu.fail("row " .. r)
+      end
+    end
+  end
+  pg.threads(threads)
+end
+
 -- What a learner gets wrong first.
 function TestCsv:test_errors_say_what_to_do()
   fails("(looked in '", pio.read_csv, "no such file.csv")
