@@ -1,5 +1,5 @@
 // Every operation is compared with a plain loop over the same elements, for every dtype pair, with strided, reversed,
-// broadcast, empty and odd-sized operands; and every set of kernels with every other.
+// broadcast, empty and odd-sized operands. (Kernels of other instruction sets: kernels_test.cpp.)
 #include <catch2/catch.hpp>
 
 #include "array/dispatch.hpp"
@@ -427,89 +427,6 @@ TEST_CASE("equal and allclose", "[array]") {
   CHECK(result == 0);
   REQUIRE(pg_array_allclose(c.get(), a.get(), 1, 1, 0, &result) == PG_OK);
   CHECK(result == 0);
-}
-
-TEST_CASE("all sets of kernels give the same bits", "[array]") {
-  std::vector<const Kernels *> sets{&baseline_kernels()};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2"))
-    sets.push_back(&avx2_kernels());
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw"))
-    sets.push_back(&avx512_kernels());
-#endif
-  const int64_t n = 1003;
-  std::mt19937_64 generator(7);
-  std::vector<Array> first, second; // one of each dtype
-  for (int32_t dtype = 0; dtype < dtype_count; ++dtype)
-    for (auto *arrays : {&first, &second}) {
-      arrays->push_back(make(dtype, {n}));
-      Array &array = arrays->back();
-      auto *bytes = array.data<uint8_t>();
-      for (int64_t i = 0; i < n * static_cast<int64_t>(element_size(dtype)); ++i)
-        bytes[i] = static_cast<uint8_t>(dtype == PG_BOOL ? generator() & 1 : generator());
-      if (is_float(dtype) || is_complex(dtype)) // numbers of all sizes, infinities, NaN, zeros, besides ordinary ones
-        visit(dtype, [&]<class T>(std::type_identity<T>) {
-          for (int64_t i = 0; i < n; i += 2)
-            array.data<T>()[i] = static_cast<T>(i % 10 == 0 ? 0.0 : std::normal_distribution<double>()(generator));
-        });
-    }
-  const Array &a = first[PG_FLOAT64], &b = second[PG_FLOAT64];
-  // Equal, but for the payloads of NaN, which depend on the order of operands.
-  auto same = [](const Array &x, const Array &y) {
-    int32_t equal = 0;
-    REQUIRE(pg_array_equal(x.get(), y.get(), 1, &equal) == PG_OK);
-    for (int64_t i = 0; equal && i < x->_size; ++i)
-      if (is_float(x->_dtype) && std::signbit(get(*x, i)) != std::signbit(get(*y, i)) && !std::isnan(get(*x, i)))
-        equal = 0;
-    return equal == 1;
-  };
-  for (std::size_t s = 1; s < sets.size(); ++s) {
-    for (int32_t dtype = 0; dtype < dtype_count; ++dtype) {
-      for (int32_t op = 0; op < binary_count; ++op) {
-        if (!sets[0]->binary[op][dtype] || op == PG_POWER) // (of random exponents: endless)
-          continue;
-        const int32_t result = op >= PG_EQ && op <= PG_GE ? static_cast<int32_t>(PG_BOOL) : dtype;
-        for (const auto &[sa, sb] : {std::pair{1, 1}, {1, 0}, {0, 1}, {-1, 1}}) {
-          Array x = make(result, {n}), y = make(result, {n});
-          char *start = first[dtype].data<char>();
-          if (sa < 0)
-            start += (n - 1) * static_cast<int64_t>(element_size(dtype));
-          Loop loop{1, n, {start, second[dtype].data<void>(), x.data<void>()}, {}, {sa, sb, 1}};
-          sets[0]->binary[op][dtype](loop);
-          loop.data[2] = y.data<void>();
-          sets[s]->binary[op][dtype](loop);
-          INFO("binary " << op << " of " << dtype_name(dtype) << " by " << sets[s]->name);
-          CHECK(same(x, y));
-        }
-      }
-      for (int32_t op = 0; op < unary_count; ++op) {
-        if (!sets[0]->unary[op][dtype])
-          continue;
-        const int32_t result = op >= PG_LOGICAL_NOT && op <= PG_SIGNBIT ? static_cast<int32_t>(PG_BOOL) : dtype;
-        Array x = make(result, {n}), y = make(result, {n});
-        Loop loop{1, n, {first[dtype].data<void>(), x.data<void>(), nullptr}, {}, {1, 1, 0}};
-        sets[0]->unary[op][dtype](loop);
-        loop.data[1] = y.data<void>();
-        sets[s]->unary[op][dtype](loop);
-        INFO("unary " << op << " of " << dtype_name(dtype) << " by " << sets[s]->name);
-        CHECK(same(x, y));
-      }
-      for (int32_t to = 0; to < dtype_count; ++to) {
-        if (!sets[0]->cast[dtype][to])
-          continue;
-        Array x = make(to, {n}), y = make(to, {n});
-        const bool bad = sets[0]->cast[dtype][to](n, first[dtype].data<void>(), 1, x.data<void>(), 1);
-        INFO(dtype_name(dtype) << " to " << dtype_name(to) << " by " << sets[s]->name);
-        CHECK(sets[s]->cast[dtype][to](n, first[dtype].data<void>(), 1, y.data<void>(), 1) == bad);
-        CHECK(same(x, y));
-      }
-    }
-    double p[49], q[49];
-    sets[0]->matmul_double(7, 100, 7, a.data<double>(), b.data<double>(), p);
-    sets[s]->matmul_double(7, 100, 7, a.data<double>(), b.data<double>(), q);
-    CHECK(std::memcmp(p, q, sizeof p) == 0);
-  }
 }
 
 TEST_CASE("arrays as text", "[array]") {

@@ -17,10 +17,18 @@ using namespace perigee::array;
 
 namespace {
 
-constexpr int64_t longest = 70;
+constexpr int64_t longest = 257;
 constexpr int64_t room = 3 * longest + 16; // elements of a buffer: steps of 3, and a misaligned start
 constexpr std::size_t margin = 64;
 constexpr unsigned char sentinel = 0xa5;
+
+// All up to more than a vector of 64 bytes, and some of several vectors.
+std::vector<int64_t> all_lengths() {
+  std::vector<int64_t> lengths{127, 128, 131, 192, 200, longest};
+  for (int64_t n = 0; n <= 70; ++n)
+    lengths.push_back(n);
+  return lengths;
+}
 
 std::vector<const Kernels *> all_kernels() {
   std::vector<const Kernels *> all{&baseline_kernels()};
@@ -159,7 +167,7 @@ void check(LoopKernel kernel, LoopKernel scalar, std::vector<Elements> &inputs, 
     const Layout &out_layout = in_place ? layout[0] : layout[3];
     if (out_layout.step == 0)
       continue;
-    for (int64_t n = 0; n <= longest; ++n) {
+    for (const int64_t n : all_lengths()) {
       Elements out = in_place ? inputs[0] : Elements(result), expected = out;
       Loop loop{};
       loop.outer = 1;
@@ -249,7 +257,7 @@ TEST_CASE("conversions give what their scalar code gives", "[kernels]") {
         before = kernel;
         for (const auto &layout : layouts) {
           const Layout &in = layout[0], &out_layout = layout[3];
-          for (int64_t n = 0; n <= longest; ++n) {
+          for (const int64_t n : all_lengths()) {
             Elements out(to), expected(to);
             bool bad = false;
             for (int64_t i = 0; i < n; ++i)
@@ -266,6 +274,22 @@ TEST_CASE("conversions give what their scalar code gives", "[kernels]") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("matrix products give the same bits by all kernels", "[kernels]") {
+  Elements a(PG_FLOAT64, 5), b(PG_FLOAT64, 6);
+  for (int64_t i = 0; i < room; ++i) { // without infinities: what NaN they make depends on the order
+    put(a.at(i), double(i % 17) / 7);
+    put(b.at(i), double(i % 13) / 3);
+  }
+  auto numbers = [](Elements &e) { return reinterpret_cast<const double *>(e.at(0)); };
+  double expected[49], result[49];
+  baseline_kernels().matmul_double(7, 100, 7, numbers(a), numbers(b), expected);
+  for (const Kernels *kernels : all_kernels()) {
+    kernels->matmul_double(7, 100, 7, numbers(a), numbers(b), result);
+    INFO(kernels->name);
+    CHECK(std::memcmp(result, expected, sizeof result) == 0);
   }
 }
 
