@@ -29,7 +29,8 @@ class Splitter {
   // Appends to `cuts` an end of record about every `block_` bytes, and last the end of the last whole record in
   // [begin, end); nothing if there is none.
   void split(const char *begin, const char *end, std::vector<const char *> &cuts) const {
-    if (split_regular(syntax_, begin, end, block_, cuts))
+    if (syntax_.quote >= 0 && std::memchr(begin, syntax_.quote, static_cast<std::size_t>(end - begin)) &&
+        split_regular(syntax_, begin, end, block_, cuts)) // (without quotes, what follows is faster still)
       return;
     next_ = begin + block_;
     last_ = nullptr;

@@ -215,12 +215,29 @@ constexpr double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8
 
 // Digits as a double, exactly rounded.
 PERIGEE_AVX2 inline bool real(const Digits &d, bool minus, double &result) {
-  if (d.value <= uint64_t{1} << 53) { // it and 10^fraction are exact, so that one division rounds right (Clinger)
+  // Up to 15 digits they and 10^fraction are exact, so that one division rounds right (Clinger). So are some of 16, but
+  // whether would be anyone's guess for numbers of full precision, a branch mispredicted every other time.
+  if (d.value < 1000000000000000) {
     if (d.fraction > 22)
       return false;
     const double magnitude = static_cast<double>(static_cast<int64_t>(d.value)) / powers[d.fraction];
     result = std::bit_cast<double>(std::bit_cast<uint64_t>(magnitude) | static_cast<uint64_t>(minus) << 63);
     return true;
+  }
+  // Eisel and Lemire, where 5^fraction has 64 bits and the product decides at once; scale() knows all cases.
+  if (d.fraction <= 27) {
+    const auto zeros = static_cast<int64_t>(_lzcnt_u64(d.value));
+    const uint64_t factor = fast_float::powers::power_of_five_128[static_cast<std::size_t>(
+        2 * (-d.fraction - fast_float::powers::smallest_power_of_five))];
+    const unsigned __int128 product = static_cast<unsigned __int128>(d.value << zeros) * factor;
+    const auto high = static_cast<uint64_t>(product >> 64);
+    if ((high & 0x1ff) != 0x1ff && static_cast<uint64_t>(product) > 1) {
+      const uint64_t upper = high >> 63, rounded = (high >> (upper + 9)) + 1; // 53 bits and one for rounding
+      const int64_t exponent = (217706 * -d.fraction >> 16) + 63 + static_cast<int64_t>(upper) - zeros + 1023;
+      const uint64_t bits = (static_cast<uint64_t>(exponent - 1) << 52) + (rounded >> 1);
+      result = std::bit_cast<double>(bits | static_cast<uint64_t>(minus) << 63);
+      return true;
+    }
   }
   return scale(d.value, -d.fraction, minus, result);
 }
