@@ -190,6 +190,41 @@ TEST_CASE("sums are accurate: a million times 0.1, contiguous, strided and by co
   CHECK(single == static_cast<float>(2.0 * n * static_cast<double>(0.1f))); // added up in float64, rounded once
 }
 
+TEST_CASE("sums and running sums keep the documented bounds of error", "[reduce]") {
+  int32_t collect = 0;
+  std::mt19937_64 generator(11);
+  for (int64_t n : {3, 100, 1025, 40000, 300007}) {
+    Array a = make(PG_FLOAT64, {n, 3});
+    for (int64_t i = 0; i < 3 * n; ++i) // of many sizes and both signs
+      a.data<double>()[i] =
+          std::ldexp(std::normal_distribution<double>()(generator), static_cast<int>(generator() % 30));
+    pg_array column = *a; // elements that are not adjacent
+    column._ndim = 1;
+    column._size = n;
+    const Array line = contiguous(column);
+    Array by_columns, running;
+    double adjacent, strided;
+    int32_t dtype;
+    REQUIRE(pg_array_reduce(by_columns.get(), &collect, PG_REDUCE_SUM, a.get(), 1, 0, 0) == PG_OK);
+    REQUIRE(pg_array_reduce_all(PG_REDUCE_SUM, line.get(), 0, &adjacent, &dtype) == PG_OK);
+    REQUIRE(pg_array_reduce_all(PG_REDUCE_SUM, &column, 0, &strided, &dtype) == PG_OK);
+    REQUIRE(pg_array_scan(running.get(), &collect, PG_SCAN_SUM, line.get(), 0) == PG_OK);
+    long double exact = 0, size = 0;
+    const long double unit = std::ldexp(1.0L, -53);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      exact += line.data<double>()[i];
+      size += std::abs(line.data<double>()[i]);
+      wrong += std::abs(running.data<double>()[i] - exact) > (n / 131072 + 16384 + 8) * unit * size;
+    }
+    CHECK(wrong == 0);
+    const long double bound = (40 + std::log2(static_cast<double>(n))) * unit * size;
+    CHECK(std::abs(adjacent - exact) <= bound);
+    CHECK(std::abs(by_columns.data<double>()[0] - exact) <= bound);
+    CHECK(adjacent == strided);
+  }
+}
+
 TEST_CASE("reductions of nothing", "[reduce]") {
   double value;
   int32_t dtype, collect = 0;
