@@ -277,7 +277,9 @@ for _, name in ipairs { "argmin", "argmax" } do
     only_one(full_name, more)
     local axis = split_options(full_name, how, known_position)
     check_alive(x)
-    if kit.kinds[x._dtype] ~= "f" and kit.kinds[x._dtype] ~= "c" or x._size == 0 then
+    if x._size == 0 then
+      fail("%s of no elements does not exist", full_name)
+    elseif kit.kinds[x._dtype] ~= "f" and kit.kinds[x._dtype] ~= "c" then
       return (array[name](x, how))
     end
     local best = array[extreme](x, { axis = axis, keepdims = true })

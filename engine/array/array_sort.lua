@@ -78,6 +78,8 @@ local function parse_rank(name, a, axis, kth)
     return #kth == 1 and parse_rank(name, a, axis, kth[1]) or nil
   elseif not is_integer(kth) then
     fail("%s: kth is an integer or a table of integers, got %s", name, kind_of(kth))
+  elseif n == 0 then
+    fail("%s: axis %d is empty: there is no element of rank %d", name, axis + 1, kth)
   elseif kth == 0 or kth > n or kth < -n then
     fail("%s: kth is %d, but axis %d has the length %d; legal are 1 to %d, and -%d to -1 from the end", name, kth,
       axis + 1, n, n, n)

@@ -135,6 +135,7 @@ function TestReductions.test_without_nan()
   lu.assertEquals(a:nanmedian(2)[2], 0.5)
   lu.assertEquals(a:nanquantile(0.5, 1)[1], 2)
   lu.assertEquals(array.from({ 3, 1 }, "int32"):nanargmin(), 2)
+  fails("nanargmin of no elements", function() return array.zeros(0):nanargmin() end)
   fails("nothing but NaN", function() return array.from { nan }:nanargmin() end)
 end
 

@@ -79,6 +79,7 @@ function TestSorting.test_ranks()
   a:partition_(10)
   lu.assertEquals(a[10], t[10])
   fails("kth is 9, but axis 1 has the length 3; legal are 1 to 3", function() return array.zeros(3):partition(9) end)
+  fails("axis 1 is empty", function() return array.zeros(0):partition(1) end)
   fails("kth is an integer", function() return array.zeros(3):partition() end)
   fails("k is an integer from 0 to the length of axis 1, which is 3; got 4", function() return array.zeros(3):topk(4) end)
 end
