@@ -406,7 +406,7 @@ struct CsvReader::State {
       if (last && (cuts.empty() || cuts.back() != end))
         cuts.push_back(end); // a quote that stays open: the parser reports it
       if (cuts.empty()) {
-        wanted = filled + wave_bytes; // a record longer than the wave
+        wanted = 2 * filled + wave_bytes; // a record longer than the wave
         continue;
       }
       const std::size_t count = cuts.size();
@@ -443,7 +443,7 @@ struct CsvReader::State {
       std::memmove(text, text + used, static_cast<std::size_t>(filled - used));
       base += used;
       filled -= used;
-      wanted = wave_bytes;
+      wanted = filled + wave_bytes;
     }
   }
 

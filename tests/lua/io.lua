@@ -409,6 +409,19 @@ function TestCsv:test_large_files_on_any_number_of_threads()
   pg.threads(threads)
 end
 
+function TestCsv:test_records_larger_than_a_wave()
+  local parts, sizes = { "n,t" }, { 3, 2600000, 10, 1100000, 4000000, 5, 2, 9000000, 7, 1048576, 1 }
+  for i, size in ipairs(sizes) do
+    parts[i + 1] = i .. ',"' .. ("x,\n"):rep(math.floor(size / 3)) .. '"'
+  end
+  local t = csv(table.concat(parts, "\n"))
+  lu.assertEquals(t.rows, #sizes)
+  for i, size in ipairs(sizes) do
+    lu.assertEquals(t.n[i], i)
+    lu.assertEquals(t.t[i] == pio.null and 0 or #t.t[i], 3 * math.floor(size / 3))
+  end
+end
+
 -- What a learner gets wrong first.
 function TestCsv:test_errors_say_what_to_do()
   fails("(looked in '", pio.read_csv, "no such file.csv")
