@@ -693,4 +693,4 @@ function TestText:test_writing()
   end)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true) -- closes what tests left open
