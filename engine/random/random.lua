@@ -455,6 +455,8 @@ local elsewhere = {
   uniform_array = "uniform(low, high, {shape = s})", normal_array = "normal(mean, deviation, {shape = s})",
   integer_array = "integers(low, high, {shape = s})",
 }
+random._methods = methods -- for tests/lua/annotations.lua
+
 -- random.uniform()
 function random._missing(key)
   local hint = rawget(methods, key) and key or elsewhere[key] and elsewhere[key]:match("^%w+")
