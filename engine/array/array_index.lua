@@ -218,7 +218,7 @@ function methods.take(a, indices, axis)
   check_alive(a)
   local x = need_index("take", indices)
   if axis == nil then
-    a, axis = flat(a), 1
+    a, axis = a._ndim == 1 and a or flat(a), 1
   end
   axis = parse_axis("take", a, axis)
   local list = {}

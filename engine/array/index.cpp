@@ -372,23 +372,22 @@ bool add_offsets(const I *index, int64_t index_stride, int64_t n, int64_t length
   return bad == 0;
 }
 
-// to[i] = from[(index[i] - 1) * stride] for n indices; false if one is out of range. length > 0.
+// to[i] = from[(index[i] - 1) * stride] for n indices; false if one is out of range.
 template <class T, class I>
 bool gather(const T *from, int64_t length, int64_t stride, const I *index, int64_t index_stride, int64_t n, T *to) {
-  uint64_t bad = 0;
   const auto run = [&](int64_t step, int64_t index_step) {
     for (int64_t i = 0; i < n; ++i) {
-      const int64_t k = from_zero(index[i * index_step], length);
-      const bool outside = static_cast<uint64_t>(k) >= static_cast<uint64_t>(length);
-      bad |= outside;
-      to[i] = from[outside ? 0 : k * step];
+      int64_t k = static_cast<int64_t>(index[i * index_step]) - 1;
+      if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(length)) [[unlikely]] { // a branch: selection is slower
+        k = from_zero(index[i * index_step], length);
+        if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(length))
+          return false;
+      }
+      to[i] = from[k * step];
     }
+    return true;
   };
-  if (stride == 1 && index_stride == 1) // the compiler makes two loops of this
-    run(1, 1);
-  else
-    run(stride, index_stride);
-  return bad == 0;
+  return stride == 1 && index_stride == 1 ? run(1, 1) : run(stride, index_stride); // the compiler makes two loops of it
 }
 
 template <class Visitor> void visit_integer(int32_t dtype, Visitor &&visitor) {
