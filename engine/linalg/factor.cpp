@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 namespace perigee::linalg {
 namespace {
@@ -196,8 +197,8 @@ void lstsq(pg_array *x_out, pg_array *residuals_out, pg_array *s_out, int32_t *r
            const pg_array &b, double rcond, int32_t *collect) {
   using R = real_t<T>;
   const Matrices ma(a), mb(b);
-  const int n = static_cast<int>(ma.columns), k = static_cast<int>(mb.columns);
-  int m = static_cast<int>(ma.rows);
+  const int k = static_cast<int>(mb.columns);
+  int m = static_cast<int>(ma.rows), n = static_cast<int>(ma.columns);
   const int64_t tall = std::max({ma.rows, ma.columns, int64_t{1}});
   const int ldb = static_cast<int>(tall), least = std::min(m, n);
   const int64_t x_shape[] = {ma.columns, mb.columns}, s_shape[] = {least};
@@ -216,6 +217,28 @@ void lstsq(pg_array *x_out, pg_array *residuals_out, pg_array *s_out, int32_t *r
     qr.copy_r(matrix.data<T>(), r.data<T>());
     matrix = std::move(r);
     m = n;
+  }
+  // And of a wide matrix, A = R^H Q^H: R^H y = b, and x = Q y is the shortest.
+  std::optional<TallQr<T>> wide;
+  Array vectors;
+  if (TallQr<T>::pays(n, m) && k > 0) {
+    wide.emplace(n, m);
+    vectors = scratch<T>(ma.rows * ma.columns);
+    ma.load_rows(0, vectors.data<T>());
+    if constexpr (is_complex_v<T>)
+      for (int64_t i = 0; i < ma.rows * ma.columns; ++i)
+        vectors.data<T>()[i] = std::conj(vectors.data<T>()[i]);
+    wide->factor(vectors.data<T>());
+    Array r = scratch<T>(int64_t{m} * m);
+    wide->copy_r(vectors.data<T>(), r.data<T>());
+    matrix = scratch<T>(int64_t{m} * m);
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < m; ++j)
+        if constexpr (is_complex_v<T>)
+          matrix.data<T>()[i + j * m] = std::conj(r.data<T>()[j + i * m]);
+        else
+          matrix.data<T>()[i + j * m] = r.data<T>()[j + i * m];
+    n = m;
   }
   const int lda = std::max(m, 1);
   int info = 0, rank_found = 0;
@@ -247,9 +270,15 @@ void lstsq(pg_array *x_out, pg_array *residuals_out, pg_array *s_out, int32_t *r
   } else {
     std::fill_n(sides.data<T>(), tall * mb.columns, T{});
   }
+  if (wide) {
+    for (int64_t j = 0; j < k; ++j)
+      std::fill_n(sides.data<T>() + j * tall + n, ma.columns - n, T{});
+    wide->apply(vectors.data<T>(), false, sides.data<T>(), k);
+  }
   Matrices(*x).store_columns(0, sides.data<T>(), tall);
-  const int64_t known =
-      rank_found == n && ma.rows > n ? mb.columns : 0; // else there is no remainder, or no unique answer
+  const int64_t known = rank_found == ma.columns && ma.rows > ma.columns
+                            ? mb.columns
+                            : 0; // else there is no remainder, or no unique answer
   Array residuals = array::create(dtype_of<R>, {&known, 1}, false, collect);
   for (int64_t j = 0; j < known; ++j) {
     R sum = 0;

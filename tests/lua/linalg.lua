@@ -185,6 +185,17 @@ function TestLinalg:test_norms()
   lu.assertAlmostEquals(linalg.norm(array.from { 3e200, 4e200 }) / 5e200, 1, 1e-14)
   lu.assertAlmostEquals(linalg.norm(array.from { 3e-200, 4e-200 }) / 5e-200, 1, 1e-14)
   lu.assertEquals(linalg.norm(array.zeros(3)), 0)
+  for _, size in ipairs { 1e-30, 1e-12, 1, 1e12, 1e30 } do -- squares of float32 vanish and overflow
+    local single = (normal(5, 40, 50) * size):astype("float32")
+    lu.assertAlmostEquals(linalg.norm(single) / linalg.norm(single:astype("float64")), 1, 2e-7)
+    lu.assertAlmostEquals(linalg.norm(single:astype("complex64")) / linalg.norm(single), 1, 2e-7)
+  end
+  for _, at in ipairs { 1, 7, 16, 17, 40 } do -- NaN wins wherever it is
+    local spoilt = array.range(40)
+    spoilt[at] = 0 / 0
+    lu.assertTrue(linalg.norm(spoilt, math.huge) ~= linalg.norm(spoilt, math.huge))
+    lu.assertTrue(linalg.norm(spoilt, -math.huge) ~= linalg.norm(spoilt, -math.huge))
+  end
   local m = array.from { { 1, -2 }, { 3, 4 } }
   lu.assertAlmostEquals(linalg.norm(m), math.sqrt(30), 1e-12)
   lu.assertAlmostEquals(linalg.norm(m, "fro"), math.sqrt(30), 1e-12)
