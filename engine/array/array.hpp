@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
@@ -107,5 +108,20 @@ Array share(const pg_array &a);
 Array copy(const pg_array &a, int32_t dtype = -1, int32_t *collect = nullptr);
 /// a itself, shared, if it is row-major; else a row-major copy.
 Array contiguous(const pg_array &a);
+
+// Tells those who watch operations what the running one does: bytes of all arrays, and `flops` for each element of the
+// largest.
+inline void describe_operation(const char *name, double flops, std::initializer_list<const pg_array *> arrays) {
+  if (pg_operations_watched <= 0)
+    return;
+  double bytes = 0, elements = 0;
+  const pg_array *typed = *arrays.begin();
+  for (const pg_array *a : arrays) {
+    const auto size = static_cast<double>(a->_size);
+    bytes += size * static_cast<double>(element_size(a->_dtype));
+    elements = size > elements ? size : elements;
+  }
+  pg_operation_describe(name, dtype_name(typed->_dtype), bytes, flops * elements);
+}
 
 } // namespace perigee::array

@@ -594,10 +594,22 @@ Array copy(const pg_array &a, int32_t dtype, int32_t *collect) {
 using namespace perigee;
 using namespace perigee::array;
 
+// Per element, for those who watch operations. Functions as exp count as 20: a polynomial of degree 10 or so.
+static double flops_of_unary(int32_t op) {
+  return (op >= PG_CBRT && op <= PG_LGAMMA) || op == PG_ANGLE ? 20 : 1;
+}
+
+static double flops_of_binary(int32_t op) {
+  return op == PG_POWER || op == PG_ATAN2 || op == PG_HYPOT || op == PG_LOGADDEXP || op == PG_LOGADDEXP2 ? 20 : 1;
+}
+
 extern "C" {
 
 int32_t pg_array_astype(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype) {
-  return guard([&] { *out = copy(*a, dtype, collect).detach(); });
+  return guard([&] {
+    *out = copy(*a, dtype, collect).detach();
+    describe_operation("astype", 0, {out, a});
+  });
 }
 
 int32_t pg_array_astype_wrap(pg_array *out, int32_t *collect, const pg_array *a, int32_t dtype) {
@@ -624,21 +636,31 @@ int32_t pg_array_assign(const pg_array *a, const pg_array *b) {
     Array copied;
     if (clashes(*a, *b))
       b = (copied = copy(*b)).get();
+    describe_operation("assign", 0, {a, b});
     if (perigee::array::convert(*a, *b))
       does_not_fit(b->_dtype, a->_dtype);
   });
 }
 
 int32_t pg_array_binary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b) {
-  return guard([&] { perigee::array::binary(out, collect, op, *a, *b); });
+  return guard([&] {
+    perigee::array::binary(out, collect, op, *a, *b);
+    describe_operation(binary_names[op], flops_of_binary(op), {out, a, b});
+  });
 }
 
 int32_t pg_array_unary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a) {
-  return guard([&] { perigee::array::unary(out, collect, op, *a); });
+  return guard([&] {
+    perigee::array::unary(out, collect, op, *a);
+    describe_operation(unary_names[op], flops_of_unary(op), {out, a});
+  });
 }
 
 int32_t pg_array_ternary(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, const pg_array *b,
                          const pg_array *c) {
-  return guard([&] { perigee::array::ternary(out, collect, op, {a, b, c}); });
+  return guard([&] {
+    perigee::array::ternary(out, collect, op, {a, b, c});
+    describe_operation(ternary_names[op], 1, {out, a, b, c});
+  });
 }
 }

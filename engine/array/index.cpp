@@ -697,21 +697,33 @@ using namespace perigee::array;
 extern "C" {
 
 int32_t pg_array_mask_get(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *mask) {
-  return guard([&] { *out = mask_get(*a, *mask, collect).detach(); });
+  return guard([&] {
+    *out = mask_get(*a, *mask, collect).detach();
+    describe_operation("mask get", 0, {a, mask, out});
+  });
 }
 
 int32_t pg_array_mask_set(const pg_array *a, int32_t *collect, const pg_array *mask, const pg_array *values) {
-  return guard([&] { mask_set(*a, *mask, *values, collect); });
+  return guard([&] {
+    mask_set(*a, *mask, *values, collect);
+    describe_operation("mask set", 0, {a, mask, values});
+  });
 }
 
 int32_t pg_array_index_get(pg_array *out, int32_t *collect, const pg_array *a, int32_t position,
                            const pg_array *const *indices) {
-  return guard([&] { *out = index_get(*a, position, indices, collect).detach(); });
+  return guard([&] {
+    *out = index_get(*a, position, indices, collect).detach();
+    describe_operation("index get", 0, {out, out});
+  });
 }
 
 int32_t pg_array_index_set(const pg_array *a, int32_t *collect, int32_t position, const pg_array *const *indices,
                            const pg_array *values) {
-  return guard([&] { index_set(*a, position, indices, *values, collect); });
+  return guard([&] {
+    index_set(*a, position, indices, *values, collect);
+    describe_operation("index set", 0, {values, values});
+  });
 }
 
 int32_t pg_array_nonzero(pg_array *out, int32_t *collect, const pg_array *a) {

@@ -224,6 +224,7 @@ int32_t pg_array_copy(pg_array *out, int32_t *collect, const pg_array *a, int32_
       }
     }
     move_elements(*result, *a);
+    describe_operation("copy", 0, {a, result.get()});
     *out = result.detach();
   });
 }

@@ -90,6 +90,9 @@ int32_t pg_array_matmul(pg_array *out, int32_t *collect, const pg_array *a, cons
       multiply(dtype, p.m, p.k, p.n, left.data<std::byte>() + ao * bytes, right.data<std::byte>() + bo * bytes,
                product.data<std::byte>() + i * p.m * p.n * bytes);
     });
+    pg_operation_describe("matmul", dtype_name(dtype),
+                          static_cast<double>((left->_size + right->_size + product->_size) * bytes),
+                          2.0 * static_cast<double>(product->_size) * static_cast<double>(p.k));
     *out = product.detach();
   });
 }

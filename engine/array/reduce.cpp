@@ -769,6 +769,11 @@ Array reduce(int32_t op, const pg_array &a, uint32_t axes, bool keepdims, double
 using namespace perigee;
 using namespace perigee::array;
 
+// Per element, for those who watch operations: a variance subtracts, multiplies and adds after the mean.
+static double flops_of(int32_t op) {
+  return op == PG_REDUCE_VAR || op == PG_REDUCE_STD || op == PG_REDUCE_NANVAR || op == PG_REDUCE_NANSTD ? 4 : 1;
+}
+
 extern "C" {
 
 int64_t pg_array_element_size(int32_t dtype) {
@@ -777,11 +782,17 @@ int64_t pg_array_element_size(int32_t dtype) {
 
 int32_t pg_array_reduce(pg_array *out, int32_t *collect, int32_t op, const pg_array *a, int32_t axes, int32_t keepdims,
                         double ddof) {
-  return guard([&] { *out = reduce(op, *a, static_cast<uint32_t>(axes), keepdims != 0, ddof, collect).detach(); });
+  return guard([&] {
+    *out = reduce(op, *a, static_cast<uint32_t>(axes), keepdims != 0, ddof, collect).detach();
+    describe_operation(names[op], flops_of(op), {a, out});
+  });
 }
 
 int32_t pg_array_reduce_all(int32_t op, const pg_array *a, double ddof, void *element, int32_t *dtype) {
-  return guard([&] { reduce_all(op, *a, ddof, element, *dtype); });
+  return guard([&] {
+    reduce_all(op, *a, ddof, element, *dtype);
+    describe_operation(names[op], flops_of(op), {a});
+  });
 }
 
 int32_t pg_array_position(pg_array *out, int32_t *collect, int32_t largest, const pg_array *a, int32_t axis,
@@ -789,6 +800,7 @@ int32_t pg_array_position(pg_array *out, int32_t *collect, int32_t largest, cons
   return guard([&] {
     require_axis(*a, axis);
     *out = positions(largest != 0, *a, axis, keepdims != 0, collect).detach();
+    describe_operation(largest ? "argmax" : "argmin", 1, {a, out});
   });
 }
 
@@ -796,6 +808,7 @@ int32_t pg_array_position_all(int32_t largest, const pg_array *a, int64_t *posit
   return guard([&] {
     require_alive(*a);
     *position = position_all(largest != 0, *a) + 1;
+    describe_operation(largest ? "argmax" : "argmin", 1, {a});
   });
 }
 }

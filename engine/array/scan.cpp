@@ -155,6 +155,8 @@ int32_t pg_array_scan(pg_array *out, int32_t *collect, int32_t op, const pg_arra
         else
           scan<PG_SCAN_MAX, T, T>(*a, *result, axis);
       });
+    constexpr const char *names[] = {"cumsum", "cumprod", "cummin", "cummax"};
+    describe_operation(names[op], 1, {a, result.get()});
     *out = result.detach();
   });
 }

@@ -232,6 +232,7 @@ int32_t pg_array_sort(const pg_array *a, int32_t axis, int32_t descending, int32
         line.store();
       });
     });
+    describe_operation("sort", 0, {a, a});
   });
 }
 
@@ -245,6 +246,7 @@ int32_t pg_array_argsort(pg_array *out, int32_t *collect, const pg_array *a, int
                      reinterpret_cast<int64_t *>(to), result->_strides[axis], descending != 0);
       });
     });
+    describe_operation("argsort", 0, {a, result.get()});
     *out = result.detach();
   });
 }

@@ -21,14 +21,16 @@ int run(const RunOptions &options);
 
 struct ProfileOptions {
   RunOptions script;
-  bool sample = false, lines = false, jit = false, memory = false; // none: calls
-  std::vector<std::string> functions;              // for lines: only these
+  bool sample = false, lines = false, jit = false, memory = false, ops = false, timeline = false; // none: calls
+  std::vector<std::string> functions; // for lines: only these
   std::string sort = "own", out, format;
 };
 
 int profile(const ProfileOptions &options);
 // Prints the calls of a log that pg.log wrote as a tree.
 int log_tree(const std::string &file);
+// Prints what this machine can do, or what a script's operations made of it.
+int roofline(bool fresh);
 int repl(bool trusted);
 // What this machine offers to Perigee and what it lacks, with reasons.
 int doctor(bool json);

@@ -100,10 +100,23 @@ int dispatch(int argc, char **argv) {
   auto *jit = command->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why")
                   ->excludes(sample)
                   ->excludes(lines);
-  command->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held")
+  auto *memory = command->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held")
+                     ->excludes(sample)
+                     ->excludes(lines)
+                     ->excludes(jit);
+  auto *ops = command
+                  ->add_flag("--ops", profile.ops,
+                             "Say what each array operation took and moved, and how near the machine's limits it was")
+                  ->excludes(sample)
+                  ->excludes(lines)
+                  ->excludes(jit)
+                  ->excludes(memory);
+  command->add_flag("--timeline", profile.timeline, "Record operations and spans; -o x.json opens in ui.perfetto.dev")
       ->excludes(sample)
       ->excludes(lines)
-      ->excludes(jit);
+      ->excludes(jit)
+      ->excludes(memory)
+      ->excludes(ops);
   command->add_option("--function", profile.functions, "With --lines: only this function (repeatable)")
       ->type_name("NAME")
       ->allow_extra_args(false);
@@ -122,6 +135,13 @@ int dispatch(int argc, char **argv) {
                   "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
                   "  perigee profile --lines --function step walk.lua 1000");
   command->callback([&] { action = [&] { return cli::profile(profile); }; });
+
+  bool fresh = false;
+  command = app.add_subcommand("roofline", "Say what this machine can do: bandwidth of each cache, arithmetic");
+  command->add_flag("--fresh", fresh, "Measure again (the result is kept in ~/.cache/perigee)");
+  command->footer(
+      "perigee profile --ops FILE compares a script's operations with it; -o x.svg draws them under the roof.");
+  command->callback([&] { action = [&] { return cli::roofline(fresh); }; });
 
   std::string log_file;
   command = app.add_subcommand("log", "Read what pg.log has written");

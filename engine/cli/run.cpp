@@ -97,6 +97,20 @@ int log_tree(const std::string &file) {
   return with_vm({}, [&](pg_vm *vm) { return pg_vm_with_state(vm, command, const_cast<std::string *>(&file)); });
 }
 
+int roofline(bool fresh) {
+  auto command = [](void *state, void *user) {
+    auto *L = static_cast<lua_State *>(state);
+    lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+    lua_getfield(L, -1, "require");
+    lua_pushliteral(L, "profiler");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "_roofline");
+    lua_pushboolean(L, *static_cast<bool *>(user));
+    lua_call(L, 1, 0);
+  };
+  return with_vm({}, [&](pg_vm *vm) { return pg_vm_with_state(vm, command, &fresh); });
+}
+
 int profile(const ProfileOptions &options) {
   // Known before the script has run for minutes: what cannot be read or written.
   for (const auto &[path, mode] : {std::pair(&options.script.file, "r"), std::pair(&options.out, "a")})
@@ -128,8 +142,7 @@ int profile(const ProfileOptions &options) {
     set("mode", options.sample   ? "sample"
                 : options.lines  ? "lines"
                 : options.jit    ? "jit"
-                : options.memory ? "memory"
-                                 : "trace");
+                : options.memory ? "memory" : options.ops ? "ops" : options.timeline ? "timeline" : "trace");
     set("sort", options.sort);
     set("out", options.out);
     set("format", options.format);

@@ -20,6 +20,16 @@ void pg_memory_collected(int64_t heap);
 int32_t pg_threads_get(void);
 void pg_threads_set(int32_t count);
 
+/* Watching operations: every function of the engine reports its call to whoever watches on the thread (profiler.ops, the
+   timeline). Above 0 while anybody watches on any thread: nothing else is called otherwise. */
+extern int32_t pg_operations_watched;
+/* A call begins, of the function with this name; calls inside it are part of it. */
+void pg_operation_begin(const char *function);
+/* What the call that runs does: a name ("add"), the dtype's name, bytes read and written, floating-point operations. The
+   first description counts. Texts must live for ever. */
+void pg_operation_describe(const char *name, const char *dtype, double bytes, double flops);
+void pg_operation_end(void);
+
 /* What a plugin, libperigee-<module>.so, returns from `const struct pg_plugin *pg_<module>_plugin(void)`. */
 struct pg_plugin {
   int32_t abi;         /* 1 */

@@ -37,8 +37,26 @@ struct FileError : Error {
 // Keeps `message` for pg_last_message on this thread and returns `status`.
 pg_status set_last_error(pg_status status, const char *message) noexcept;
 
+// Reports an ABI function to those who watch operations (operations.hpp).
+class Reported {
+public:
+  explicit Reported(const char *function) : watched_(pg_operations_watched > 0) {
+    if (watched_)
+      pg_operation_begin(function);
+  }
+  ~Reported() {
+    if (watched_)
+      pg_operation_end();
+  }
+  Reported(const Reported &) = delete;
+
+private:
+  bool watched_;
+};
+
 // Runs the body of an ABI function: nothing throws through the C ABI.
-template <class Body> pg_status guard(Body &&body) noexcept {
+template <class Body> pg_status guard(Body &&body, const char *function = __builtin_FUNCTION()) noexcept {
+  const Reported reported(function);
   try {
     std::forward<Body>(body)();
     return PG_OK;

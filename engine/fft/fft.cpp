@@ -4,6 +4,7 @@
 #include "core/threads.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <complex>
 #include <cstring>
 #include <fftw3.h>
@@ -507,6 +508,13 @@ int32_t pg_fft_transform(pg_array *out, int32_t *collect, const pg_array *a, int
     *out = (single ? fft::transform<float>(*a, collect, kind, count, axes, lengths, static_cast<float>(scale))
                    : fft::transform<double>(*a, collect, kind, count, axes, lengths, scale))
                .detach();
+    if (pg_operations_watched > 0) { // 5 n log2 n operations, half of that for real ones (FFTW's convention)
+      double steps = 0;
+      for (int32_t i = 0; i < count; ++i)
+        steps += std::log2(std::max(1.0, static_cast<double>(lengths[i])));
+      const bool real = !array::is_complex(a->_dtype) || !array::is_complex(out->_dtype);
+      array::describe_operation("fft", (real ? 2.5 : 5) * steps, {out, a});
+    }
   });
 }
 

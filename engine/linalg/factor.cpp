@@ -312,6 +312,7 @@ int32_t pg_linalg_solve(pg_array *out, int32_t *collect, const pg_array *a, cons
                           std::to_string(b->_shape[b->_ndim - 2]));
     use_thread_budget();
     visit(a->_dtype, [&]<class T>(std::type_identity<T>) { *out = solve<T>(*a, *b, collect).detach(); });
+    describe("solve", *a, 2.0 / 3);
   });
 }
 
@@ -321,6 +322,7 @@ int32_t pg_linalg_inv(pg_array *out, int32_t *collect, const pg_array *a) {
     use_thread_budget();
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = invert<T>(*w, collect).detach(); });
+    describe("inv", *a, 2);
   });
 }
 
@@ -336,6 +338,7 @@ int32_t pg_linalg_det(pg_array *out, int32_t *collect, pg_array *logarithm, cons
         *logarithm = log.detach();
       *out = result.detach();
     });
+    describe("det", *a, 2.0 / 3);
   });
 }
 
@@ -345,6 +348,7 @@ int32_t pg_linalg_cholesky(pg_array *out, int32_t *collect, const pg_array *a, i
     use_thread_budget();
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = cholesky<T>(*w, upper != 0, collect).detach(); });
+    describe("cholesky", *a, 1.0 / 3);
   });
 }
 
@@ -354,6 +358,7 @@ int32_t pg_linalg_qr(pg_array *r, int32_t *collect, pg_array *q, const pg_array 
     use_thread_budget();
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { qr<T>(q, r, *w, complete != 0, collect); });
+    describe("qr", *a, 2);
   });
 }
 
@@ -367,6 +372,7 @@ int32_t pg_linalg_lstsq(pg_array *x, int32_t *collect, pg_array *residuals, pg_a
                           std::to_string(a->_shape[0]) + " rows, got " + std::to_string(b->_shape[0]));
     use_thread_budget();
     visit(a->_dtype, [&]<class T>(std::type_identity<T>) { lstsq<T>(x, residuals, s, rank, *a, *b, rcond, collect); });
+    describe("lstsq", *a, 2);
   });
 }
 }

@@ -153,6 +153,10 @@ extern "C" int32_t pg_linalg_matmul(pg_array *out, int32_t *collect, const pg_ar
         multiply(p, static_cast<const T *>(a->_data), static_cast<const T *>(b->_data), product.template data<T>());
       });
     }
+    pg_operation_describe(
+        "matmul", array::dtype_name(dtype),
+        static_cast<double>((a->_size + b->_size + product->_size)) * static_cast<double>(array::element_size(dtype)),
+        (array::is_complex(dtype) ? 8.0 : 2.0) * static_cast<double>(product->_size) * static_cast<double>(p.k));
     *out = product.detach();
   });
 }

@@ -267,6 +267,7 @@ int32_t pg_linalg_svd(pg_array *s, int32_t *collect, pg_array *u, pg_array *vh, 
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) {
       svd<T>("svd", u, s, vh, *w, !u ? 'N' : full ? 'A' : 'S', collect);
     });
+    describe("svd", *a, 6);
   });
 }
 
@@ -276,6 +277,7 @@ int32_t pg_linalg_pinv(pg_array *out, int32_t *collect, const pg_array *a, doubl
     use_thread_budget();
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = pinv<T>(*w, rcond, collect).detach(); });
+    describe("pinv", *a, 8);
   });
 }
 
@@ -285,6 +287,7 @@ int32_t pg_linalg_eigh(pg_array *w, int32_t *collect, pg_array *v, const pg_arra
     use_thread_budget();
     const Array work = in_work_type(*a, collect);
     visit(work->_dtype, [&]<class T>(std::type_identity<T>) { eigh<T>(w, v, *work, upper != 0, collect); });
+    describe("eigh", *a, 9);
   });
 }
 
@@ -294,6 +297,7 @@ int32_t pg_linalg_eig(pg_array *w, int32_t *collect, pg_array *v, const pg_array
     use_thread_budget();
     const Array work = in_work_type(*a, collect);
     visit(work->_dtype, [&]<class T>(std::type_identity<T>) { eig<T>(w, v, *work, collect); });
+    describe("eig", *a, 25);
   });
 }
 }

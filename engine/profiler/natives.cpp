@@ -2,6 +2,7 @@
 #include "core/status.hpp"
 #include "profiler/allocations.hpp"
 #include "profiler/profiler.hpp"
+#include "profiler/recorder.hpp"
 #include "profiler/sampler.hpp"
 #include "profiler/tracer.hpp"
 
@@ -39,6 +40,11 @@ template <class Body> int protect(lua_State *L, Body &&body) {
   lua_pushnil(L);
   lua_pushlstring(L, message.data(), message.size());
   return 2;
+}
+
+void text(lua_State *L, const char *name, const char *value) {
+  lua_pushstring(L, value);
+  lua_setfield(L, -2, name);
 }
 
 void set(lua_State *L, const char *name, double value) {
@@ -287,13 +293,96 @@ int memory_stop(lua_State *L) {
   return 1;
 }
 
+// ------------------------------------------------------------------------------------------------------ recorder -----
+constexpr const char *recorder_type = "perigee.recorder";
+
+Recorder *&recorder_at(lua_State *L) {
+  return *static_cast<Recorder **>(luaL_checkudata(L, 1, recorder_type));
+}
+
+int recorder_gc(lua_State *L) {
+  Recorder *&recorder = recorder_at(L);
+  delete recorder;
+  recorder = nullptr;
+  return 0;
+}
+
+// record_start(most_events) -> recorder, or nil and why not. 0 events: sums of operations only.
+int record_start(lua_State *L) {
+  auto **recorder = static_cast<Recorder **>(lua_newuserdata(L, sizeof(Recorder *)));
+  *recorder = nullptr;
+  luaL_newmetatable(L, recorder_type);
+  lua_pushcfunction(L, recorder_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return protect(L, [&] {
+    *recorder = new Recorder(size_t(lua_tonumber(L, 1)));
+    return 1;
+  });
+}
+
+// record_stop(recorder) -> {operations = {{name, dtype, count, seconds, bytes, flops, longest}...}, count (of
+// events), dropped}
+int record_stop(lua_State *L) {
+  Recorder *recorder = recorder_at(L);
+  if (!recorder)
+    return 0;
+  recorder->stop();
+  lua_newtable(L);
+  lua_createtable(L, int(recorder->sums.size()), 0);
+  int i = 0;
+  for (const auto &[key, sum] : recorder->sums) {
+    lua_createtable(L, 0, 8);
+    text(L, "call", key.function);
+    text(L, "name", key.name);
+    text(L, "dtype", key.dtype);
+    set(L, "count", double(sum.count));
+    set(L, "seconds", double(sum.nanoseconds) * 1e-9);
+    set(L, "bytes", sum.bytes);
+    set(L, "flops", sum.flops);
+    set(L, "longest", double(sum.longest) * 1e-9);
+    lua_rawseti(L, -2, ++i);
+  }
+  lua_setfield(L, -2, "operations");
+  set(L, "dropped", double(recorder->dropped));
+  set(L, "count", double(recorder->events.size()));
+  return 1;
+}
+
+// record_events(recorder) -> {{name, category, phase, begin, seconds}...}, after record_stop.
+int record_events(lua_State *L) {
+  Recorder *recorder = recorder_at(L);
+  if (!recorder)
+    return 0;
+  lua_createtable(L, int(recorder->events.size()), 0);
+  int i = 0;
+  for (const auto &event : recorder->events) {
+    lua_createtable(L, 0, 5);
+    text(L, "name", event.name);
+    text(L, "category", event.category);
+    lua_pushlstring(L, &event.phase, 1);
+    lua_setfield(L, -2, "phase");
+    set(L, "begin", double(event.begin) * 1e-9);
+    set(L, "seconds", double(event.end - event.begin) * 1e-9);
+    lua_rawseti(L, -2, ++i);
+  }
+  return 1;
+}
+
 } // namespace
 
 void open(lua_State *L) {
-  const luaL_Reg functions[] = {{"sample_start", sample_start}, {"sample_flushed", sample_flushed},
-                                {"sample_stop", sample_stop},   {"trace_start", trace_start},
-                                {"trace_stop", trace_stop},     {"memory_start", memory_start},
-                                {"memory_stop", memory_stop},   {nullptr, nullptr}};
+  const luaL_Reg functions[] = {{"sample_start", sample_start},
+                                {"sample_flushed", sample_flushed},
+                                {"sample_stop", sample_stop},
+                                {"trace_start", trace_start},
+                                {"trace_stop", trace_stop},
+                                {"memory_start", memory_start},
+                                {"memory_stop", memory_stop},
+                                {"record_start", record_start},
+                                {"record_stop", record_stop},
+                                {"record_events", record_events},
+                                {nullptr, nullptr}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {
     lua_pushcfunction(L, f->func);

@@ -13,3 +13,17 @@ int32_t pg_profiler_counters_start(void);
 /* Stops. values[i] is the count, estimated where the processor had to share its counters, or NaN where there is no such
    counter here; pg_last_message then says why. */
 int32_t pg_profiler_counters_stop(double *values);
+
+/* The timeline of the calling thread: whether one is being recorded; a span of a script begins or ends (the innermost);
+   an instant. Nothing happens while none is recorded. */
+int32_t pg_profiler_recording(void);
+int32_t pg_profiler_span_begin(const char *name);
+int32_t pg_profiler_span_end(void);
+int32_t pg_profiler_mark(const char *name);
+
+/* What this machine can do, on `threads` threads: bytes a second read from a buffer of `bytes` for each thread, over and over
+   for about `seconds`; and floating-point operations a second (multiply-adds in registers, float64 or float32). */
+int32_t pg_profiler_bandwidth(double *bytes_per_second, double bytes, int32_t threads, double seconds);
+int32_t pg_profiler_peak(double *flops_per_second, int32_t single, int32_t threads, double seconds);
+/* Sizes in bytes of the data caches of levels 1 to 4, 0 where there is none or it is not known. */
+void pg_profiler_caches(double *sizes);

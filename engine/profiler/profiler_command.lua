@@ -3,10 +3,10 @@ local core, kit = ...
 local profiler = kit.profiler
 local format = string.format
 
-local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation", memory = "memory" }
+local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation", memory = "memory", ops = "operations", timeline = "timeline" }
 
 -- Runs a script under a profile, and prints the profile or writes it to a file. `options`: {file, mode = "trace" |
--- "sample" | "lines" | "jit" | "memory", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
+-- "sample" | "lines" | "jit" | "memory" | "ops" | "timeline", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
 -- the script is raised again when the profile up to there is out.
 function profiler._command(options, ...)
   local text, reason = core.read_script(options.file)
@@ -34,7 +34,7 @@ function profiler._command(options, ...)
   if profile then
     profile.title = format("%s: %s", options.file, titles[options.mode])
     if options.out then
-      kit.write(profile, options.out, options.format)
+      profile:write(options.out, options.format)
       core.write(format("wrote %s\n", options.out))
     else
       core.write(profile:text { sort = options.sort } .. "\n")

@@ -160,8 +160,8 @@ function Memory:text()
   end
   for _, row in ipairs(self.lines) do
     if row.array_count >= 10 and row.array_held == 0 and row.array_bytes >= 65536 * row.array_count then
-      say("\n%s made %d arrays that nothing needs any more (%s of temporaries): operations in place (add_, mul_) or with " ..
-        "{out = ...} make none.", kit.place(row.fn, row.line), row.array_count, bytes(row.array_bytes))
+      say("\n%s made %d arrays that nothing needs any more (%s of temporaries):\noperations in place (add_, mul_) or " ..
+        "with {out = ...} make none.", kit.place(row.fn, row.line), row.array_count, bytes(row.array_bytes))
       break
     end
   end

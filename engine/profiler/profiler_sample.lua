@@ -361,8 +361,8 @@ function Profile:text()
   say("Sampled %d times in %s of CPU time (%s elapsed), JIT compiler on.", self.count, kit.seconds(self.seconds),
     kit.seconds(self.wall))
   if self.count < enough then
-    say("Only %d samples: shares are rough. Let it run longer (more work, or the work several times) or use the exact " ..
-      "profiles, `--lines` or the function profile.", self.count)
+    say("Only %d samples: shares are rough. Let it run longer (more work, or the work several times),\nor use an exact " ..
+      "profile: of calls or of lines.", self.count)
   end
   if self.whole_process then
     say("The timer here is the process's: where other threads run, samples are spread over their time too.")

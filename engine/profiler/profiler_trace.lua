@@ -68,12 +68,12 @@ local function function_index(raw)
   local natives_by_address
   return functions, function(frame)
     local source = raw.sources[frame.source]
-    local address = string.match(source, "^=%[C%](.+)$")
+    local address, called = string.match(source, "^=%[C%](%S+) (.*)$")
     local at = index_of(source, frame.defined, frame.name and raw.sources[frame.name])
     if address then
       natives_by_address = natives_by_address or native_names()
       local fn = functions[at]
-      fn.name, fn.file, fn.native = natives_by_address[address] or "a C function", "C", true
+      fn.name, fn.file, fn.native = natives_by_address[address] or (called ~= "" and called or "a C function"), "C", true
     end
     return at
   end
@@ -116,12 +116,27 @@ function profiler.trace(fn, ...)
     events = raw.events, event_cost = event_costs[false] * 1e-9, stacks = {} }, Calls)
   -- Nodes of the profiler itself are left out: what is below them is moved up.
   local shown, calls, edges = {}, {}, {}
+  local function frames_of(path)
+    local frames = {}
+    for depth, index in ipairs(path) do
+      frames[depth] = { fn = index, line = functions[index].line }
+    end
+    return frames
+  end
   local function skipped(frame)
     return raw.sources[frame.source] == "@perigee:profiler" or raw.sources[frame.source] == "@perigee:profiler_trace"
   end
   for i, node in ipairs(raw.nodes) do
-    if i > 1 and not skipped(node) then
-      local path = shown[node.parent] or {}
+    local path = shown[node.parent] or {}
+    local outer = path[#path] and functions[path[#path]]
+    if i > 1 and outer and outer.engine and kit.is_engine(raw.sources[node.source]) then
+      -- What the engine calls inside is the engine's: its time is that of the function that the script called.
+      local sum = raw.calls[i] or { own = 0 }
+      shown[i] = path
+      calls[path[#path]].own = calls[path[#path]].own + sum.own
+      table.insert(profile.stacks, { frames = frames_of(path), seconds = math.max(0, sum.own), count = 0,
+        activity = "interpreted" })
+    elseif i > 1 and not skipped(node) then
       shown[i] = { unpack(path) }
       local fn_index = index_of(node)
       table.insert(shown[i], fn_index)
@@ -143,11 +158,7 @@ function profiler.trace(fn, ...)
         edges[key] = edge
         edge.calls, edge.total = edge.calls + sum.calls, edge.total + sum.cumulative
       end
-      local frames = {}
-      for depth, index in ipairs(shown[i]) do
-        frames[depth] = { fn = index, line = functions[index].line }
-      end
-      table.insert(profile.stacks, { frames = frames, seconds = math.max(0, sum.own), count = sum.calls,
+      table.insert(profile.stacks, { frames = frames_of(shown[i]), seconds = math.max(0, sum.own), count = sum.calls,
         activity = "interpreted" })
     elseif i > 1 then
       shown[i] = shown[node.parent] or {}

@@ -4,6 +4,8 @@
 
 #include "profiler/profiler.hpp"
 
+#include <array>
+
 namespace perigee::profiler {
 
 // Which functions a line profile shows; all lines of a function, or every function of a chunk (defined = -1).
@@ -74,6 +76,7 @@ class Tracer {
   Frame function_of(lua_State *L, lua_Debug *event, bool &native, bool &own);
   bool wanted(const Frame &function) const;
   void enter(lua_State *L, std::vector<Activation> &stack, lua_Debug *event, int64_t now);
+  LineSum *line_sum(const Frame &line);
   static void leave_line(Activation &top, int64_t now);
   void leave(std::vector<Activation> &stack, int64_t now);
   int32_t node_for(const std::vector<Activation> &stack, const Frame &function);
@@ -92,6 +95,11 @@ class Tracer {
     Frame function;
     bool native, own;
   };
+  struct Recent {
+    Frame line;
+    LineSum *sum = nullptr;
+  };
+  std::array<Recent, 256> recent_;
   std::unordered_map<const void *, Known> native_; // C functions, which are never collected while they can be called
 };
 

@@ -586,6 +586,7 @@ int32_t pg_random_fill(pg_random *generator, pg_array *out, int32_t distribution
   return guard([&] {
     with<false>(*generator, distribution, a, b, Fill{*generator, *out});
     take(*generator, out->_size);
+    array::describe_operation("random fill", 0, {out});
   });
 }
 
@@ -593,6 +594,7 @@ int32_t pg_random_integers(pg_random *generator, pg_array *out, int64_t low, int
   return guard([&] {
     Fill{*generator, *out}(Integers{low, high});
     take(*generator, out->_size);
+    array::describe_operation("random integers", 0, {out});
   });
 }
 

@@ -101,7 +101,7 @@ TEST_CASE("sort, argsort, partition and topk equal a stable sort", "[sort]") {
               for (int64_t i = 0; i < n; ++i)
                 own[static_cast<std::size_t>(data + i * step - memory.data<V>())] = true;
               V sentinel;
-              std::memset(&sentinel, 1, sizeof sentinel);
+              std::memset(static_cast<void *>(&sentinel), 1, sizeof sentinel);
               for (int64_t i = 0; i < length; ++i)
                 if (!own[static_cast<std::size_t>(i)] && std::memcmp(memory.data<V>() + i, &sentinel, sizeof(V)) != 0)
                   return false;

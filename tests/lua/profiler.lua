@@ -596,6 +596,115 @@ function TestCounters:test_they_count_or_say_why_not()
   lu.assertErrorMsgContains("boom", profiler.counters, function() error("boom") end)
 end
 
+TestOperations = {}
+
+local function operation(profile, name)
+  for _, row in ipairs(profile.operations) do
+    if row.operation == name then
+      return row
+    end
+  end
+end
+
+function TestOperations:test_calls_bytes_and_operations_are_counted()
+  local a, m = array.ones(1000), array.ones(50, 60)
+  array.matmul(m, m:transpose())
+  local profile, seven = profiler.ops(function()
+    for _ = 1, 10 do
+      local b = a + a
+    end
+    array.ones(10):add_(1)
+    a:exp({ out = a })
+    local p = array.matmul(m, m:transpose())
+    local s = a:sum()
+    a:fill(1)
+    return 7
+  end)
+  lu.assertEquals(seven, 7)
+  local add = operation(profile, "add") -- add_(1) moves less, so it is a row of its own
+  lu.assertEquals(add.count, 10)
+  lu.assertEquals(add.dtype, "float64")
+  lu.assertEquals(add.flops, 10000)
+  lu.assertEquals(add.bytes, 240000)
+  lu.assertEquals(operation(profile, "exp").flops, 20000)
+  lu.assertEquals(operation(profile, "matmul").flops, 2 * 50 * 50 * 60)
+  lu.assertEquals(operation(profile, "sum").bytes, 8000)
+  lu.assertTrue(add.seconds > 0 and add.seconds >= add.longest and profile.seconds <= profile.wall)
+  lu.assertStrContains(profile:text(), "matmul")
+end
+
+function TestOperations:test_what_is_not_watched_is_not_counted()
+  local a = array.ones(10)
+  local profile = profiler.ops(function() end)
+  local b = a + a
+  lu.assertEquals(profile.count, 0)
+  lu.assertStrContains(profile:text(), "0 operations")
+  pcall(profiler.ops, error)
+  lu.assertEquals(profiler.ops(function() return a + a end).count, 1)
+end
+
+function TestOperations:test_the_roof()
+  local roof = profiler.roofline()
+  lu.assertTrue(#roof.levels >= 1)
+  lu.assertEquals(roof.levels[#roof.levels].name, "memory")
+  lu.assertTrue(roof.levels[1].bandwidth > 1e8 and roof.peak > 1e8 and roof.peak_single > 1e8)
+  lu.assertEquals(profiler.roofline().peak, roof.peak) -- measured once
+  lu.assertStrContains(roof:text(), "memory is the limit")
+  local a = array.ones(2000000)
+  local profile = profiler.ops(function()
+    for _ = 1, 5 do
+      a:add_(1)
+    end
+  end)
+  local bound = profile:bound(operation(profile, "add"))
+  lu.assertEquals(bound.bound, "memory")
+  lu.assertAlmostEquals(bound.intensity, 1 / 16, 0.03)
+  lu.assertTrue(bound.share > 0)
+  local tiny = profiler.ops(function()
+    local b = array.ones(2) + 1
+  end)
+  lu.assertNotNil(tiny:bound(operation(tiny, "add")).text)
+  lu.assertErrorMsgContains("there is no option", profiler.roofline, { again = true })
+end
+
+TestTimeline = {}
+
+function TestTimeline:test_spans_nest_and_operations_are_in_them()
+  local a = array.ones(1000)
+  local timeline, x, y = profiler.timeline(function()
+    profiler.span("outer", function()
+      profiler.span("in \"quotes\"", function() return a + a end)
+      profiler.mark("now")
+    end)
+    lu.assertErrorMsgContains("boom", profiler.span, "bad", error, "boom")
+    return 1, 2
+  end)
+  lu.assertEquals({ x, y }, { 1, 2 })
+  local by_name = {}
+  for _, event in ipairs(timeline.events) do
+    by_name[event.name] = event
+  end
+  local outer, inner, add = by_name.outer, by_name['in "quotes"'], by_name.add
+  lu.assertTrue(outer.begin <= inner.begin and inner.begin <= add.begin)
+  lu.assertTrue(add.begin + add.seconds <= inner.begin + inner.seconds)
+  lu.assertTrue(inner.begin + inner.seconds <= outer.begin + outer.seconds)
+  lu.assertEquals(by_name.now.phase, "i")
+  lu.assertNotNil(by_name.bad)
+  local path = os.tmpname() .. ".json"
+  timeline:write(path)
+  local trace = pg.io.read_json(path)
+  os.remove(path)
+  lu.assertEquals(#trace.traceEvents, #timeline.events + 2)
+  lu.assertStrContains(tostring(timeline), "outer")
+  lu.assertErrorMsgContains(".json or .txt", timeline.write, timeline, "x.svg")
+end
+
+function TestTimeline:test_without_a_timeline_spans_are_calls()
+  lu.assertEquals({ profiler.span("x", function(...) return ... end, 1, 2) }, { 1, 2 })
+  profiler.mark("nothing")
+  lu.assertErrorMsgContains("the name must be a string", profiler.span, print)
+end
+
 TestExport = {}
 
 local function written(profile, name, kind)
@@ -687,7 +796,7 @@ print(...)
 
 function TestCommand:test_each_kind()
   for options, expected in pairs { [""] = "Traced", ["--sample"] = "Sampled", ["--lines"] = "for i = 1, n do",
-    ["--jit"] = "loop compiled", ["--memory"] = "Allocated, by line", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
+    ["--jit"] = "loop compiled", ["--memory"] = "Allocated, by line", ["--ops"] = "operations of the engine", ["--timeline"] = "events in", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
     local text = profile_of(busy, options, " ä b.lua")
     lu.assertStrContains(text, expected)
     lu.assertStrContains(text, "one\ttwo")

@@ -1,0 +1,57 @@
+#include "core/operations.hpp"
+
+#include <atomic>
+#include <ctime>
+
+int32_t pg_operations_watched = 0;
+
+namespace perigee::core {
+namespace {
+
+thread_local OperationWatcher *watcher = nullptr;
+thread_local Operation running{};
+thread_local int depth = 0;
+
+int64_t now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
+
+} // namespace
+
+void watch_operations(OperationWatcher *who) {
+  if ((who != nullptr) != (watcher != nullptr))
+    std::atomic_ref(pg_operations_watched).fetch_add(who ? 1 : -1);
+  watcher = who;
+  depth = 0;
+}
+
+} // namespace perigee::core
+
+using namespace perigee::core;
+
+extern "C" {
+
+void pg_operation_begin(const char *function) {
+  if (!watcher || depth++ > 0)
+    return;
+  running = {function, "", "", 0, 0, now(), 0};
+}
+
+void pg_operation_describe(const char *name, const char *dtype, double bytes, double flops) {
+  if (watcher && depth > 0 && !running.name[0]) {
+    running.name = name;
+    running.dtype = dtype;
+    running.bytes = bytes;
+    running.flops = flops;
+  }
+}
+
+void pg_operation_end(void) {
+  if (!watcher || depth == 0 || --depth > 0)
+    return;
+  running.end = now();
+  watcher->on_operation(running);
+}
+}

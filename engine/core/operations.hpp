@@ -1,0 +1,28 @@
+// Who watches the engine's operations on a thread. The functions of the C ABI report through guard() (status.hpp).
+#pragma once
+
+#include "core/abi.hpp"
+
+#include <cstdint>
+
+namespace perigee::core {
+
+struct Operation {
+  const char *function; // of the C ABI
+  const char *name;     // what it did, "" where it does not say
+  const char *dtype;
+  double bytes, flops;
+  int64_t begin, end; // nanoseconds of CLOCK_MONOTONIC
+};
+
+struct OperationWatcher {
+  virtual void on_operation(const Operation &operation) noexcept = 0;
+
+ protected:
+  ~OperationWatcher() = default;
+};
+
+// Watches the calling thread's operations from now on; NULL ends it.
+void watch_operations(OperationWatcher *watcher);
+
+} // namespace perigee::core
