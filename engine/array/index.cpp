@@ -377,7 +377,8 @@ template <class T, class I>
 bool gather(const T *from, int64_t length, int64_t stride, const I *index, int64_t index_stride, int64_t n, T *to) {
   const auto run = [&](int64_t step, int64_t index_step) {
     for (int64_t i = 0; i < n; ++i) {
-      int64_t k = static_cast<int64_t>(index[i * index_step]) - 1;
+      // (as unsigned numbers: the least one, less 1, wraps)
+      auto k = static_cast<int64_t>(static_cast<uint64_t>(index[i * index_step]) - 1);
       if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(length)) [[unlikely]] { // a branch: selection is slower
         k = from_zero(index[i * index_step], length);
         if (static_cast<uint64_t>(k) >= static_cast<uint64_t>(length))
