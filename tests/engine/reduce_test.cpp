@@ -1,5 +1,6 @@
 // Reductions against plain loops over the same elements, for every operation, dtype, set of axes and layout; and every
 // set of kernels against the baseline's, bit for bit.
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "array/reduce.hpp"
@@ -114,12 +115,13 @@ std::vector<char> elements(int32_t dtype, int64_t n, int seed, int special) {
 }
 
 bool same_bits(int32_t dtype, const char *x, const char *y) {
-  double a, b;
-  float c, d;
-  std::memcpy(&a, x, sizeof a);
-  std::memcpy(&b, y, sizeof b);
-  std::memcpy(&c, x, sizeof c);
-  std::memcpy(&d, y, sizeof d);
+  double a = 0, b = 0;
+  float c = 0, d = 0;
+  const auto bytes = static_cast<std::size_t>(element_size(dtype));
+  std::memcpy(&a, x, std::min(bytes, sizeof a));
+  std::memcpy(&b, y, std::min(bytes, sizeof b));
+  std::memcpy(&c, x, std::min(bytes, sizeof c));
+  std::memcpy(&d, y, std::min(bytes, sizeof d));
   if (dtype == PG_FLOAT64 && a != a) // which NaN depends on the order of operands
     return b != b;
   if (dtype == PG_FLOAT32 && c != c)
