@@ -298,6 +298,8 @@ local function shape_of(a)
   return shape
 end
 
+kit.shape_of = shape_of
+
 -- A view with axes (tables of {length, stride}) in place of a's.
 local function with_axes(a, axes, start)
   if #axes > 8 then

@@ -1,7 +1,6 @@
 #include "core/operations.hpp"
 
 #include <atomic>
-#include <ctime>
 
 int32_t pg_operations_watched = 0;
 
@@ -11,12 +10,6 @@ namespace {
 thread_local OperationWatcher *watcher = nullptr;
 thread_local Operation running{};
 thread_local int depth = 0;
-
-int64_t now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
-}
 
 } // namespace
 
@@ -36,7 +29,7 @@ extern "C" {
 void pg_operation_begin(const char *function) {
   if (!watcher || depth++ > 0)
     return;
-  running = {function, "", "", 0, 0, now(), 0};
+  running = {function, "", "", 0, 0, monotonic_nanoseconds(), 0};
 }
 
 void pg_operation_describe(const char *name, const char *dtype, double bytes, double flops) {
@@ -51,7 +44,7 @@ void pg_operation_describe(const char *name, const char *dtype, double bytes, do
 void pg_operation_end(void) {
   if (!watcher || depth == 0 || --depth > 0)
     return;
-  running.end = now();
+  running.end = monotonic_nanoseconds();
   watcher->on_operation(running);
 }
 }

@@ -4,8 +4,15 @@
 #include "core/abi.hpp"
 
 #include <cstdint>
+#include <ctime>
 
 namespace perigee::core {
+
+inline int64_t monotonic_nanoseconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
+}
 
 struct Operation {
   const char *function; // of the C ABI

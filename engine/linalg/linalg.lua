@@ -11,6 +11,7 @@ local methods, array_t, call, need_array, load = kit.methods, kit.array_t, kit.c
 local kind_of, is_integer, check_options, check_alive = kit.kind_of, kit.is_integer, kit.check_options, kit.check_alive
 local parse_axis, share, set_size, dtype_names, shape_text = kit.parse_axis, kit.share, kit.set_size, kit.dtype_names,
   kit.shape_text
+local shape_of = kit.shape_of
 local transpose, reshape = methods.transpose, methods.reshape
 
 local linalg = { _matmul = library.pg_linalg_matmul }
@@ -100,14 +101,6 @@ end
 -- Unit roundoff of results: what tolerances are multiples of.
 local function epsilon(a)
   return (a._dtype == FLOAT32 or a._dtype == COMPLEX64) and 2 ^ -23 or 2 ^ -52
-end
-
-local function shape_of(a)
-  local shape = {}
-  for i = 1, a._ndim do
-    shape[i] = tonumber(a._shape[i - 1])
-  end
-  return shape
 end
 
 -- A view with another shape and strides (tables); `a` where both are as they were.

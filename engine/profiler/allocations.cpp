@@ -3,8 +3,6 @@
 #include "core/status.hpp"
 #include "timer/timer.hpp"
 
-#include <cstring>
-
 namespace perigee::profiler {
 namespace {
 
@@ -16,7 +14,7 @@ void hook(lua_State *L, lua_Debug *event) {
 }
 
 bool is_script(const lua_Debug &info) {
-  return info.what[0] != 'C' && std::strncmp(info.source, "@perigee:", 9) != 0;
+  return info.what[0] != 'C' && !is_engine(info.source);
 }
 
 constexpr size_t most_points = 400; // of the curve: when there are more, every second one is dropped

@@ -42,6 +42,28 @@ template <class Body> int protect(lua_State *L, Body &&body) {
   return 2;
 }
 
+// A C++ object that Lua holds: a userdata with a pointer, which its finaliser deletes.
+template <class T> constexpr const char *handle_type = nullptr;
+
+template <class T> T *&handle_at(lua_State *L) {
+  return *static_cast<T **>(luaL_checkudata(L, 1, handle_type<T>));
+}
+
+template <class T> T **new_handle(lua_State *L) {
+  auto **handle = static_cast<T **>(lua_newuserdata(L, sizeof(T *)));
+  *handle = nullptr;
+  luaL_newmetatable(L, handle_type<T>);
+  lua_pushcfunction(L, [](lua_State *state) {
+    T *&object = handle_at<T>(state);
+    delete object;
+    object = nullptr;
+    return 0;
+  });
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  return handle;
+}
+
 void text(lua_State *L, const char *name, const char *value) {
   lua_pushstring(L, value);
   lua_setfield(L, -2, name);
@@ -77,30 +99,14 @@ void push_tree(lua_State *L, const StackTree &tree) {
 }
 
 // ------------------------------------------------------------------------------------------------------- sampler -----
-constexpr const char *sampler_type = "perigee.sampler";
-
-Sampler *&sampler_at(lua_State *L) {
-  return *static_cast<Sampler **>(luaL_checkudata(L, 1, sampler_type));
-}
-
-int sampler_gc(lua_State *L) {
-  Sampler *&sampler = sampler_at(L);
-  delete sampler;
-  sampler = nullptr;
-  return 0;
-}
+template <> constexpr const char *handle_type<Sampler> = "perigee.sampler";
 
 // sample_start(period, state, hookmask) -> sampler, or nil and why not. The addresses are numbers, or nil.
 int sample_start(lua_State *L) {
   const double period = luaL_checknumber(L, 1);
   Sampler::VmState vm{reinterpret_cast<const volatile int32_t *>(uintptr_t(luaL_optnumber(L, 2, 0))),
                       reinterpret_cast<volatile uint8_t *>(uintptr_t(luaL_optnumber(L, 3, 0)))};
-  auto **sampler = static_cast<Sampler **>(lua_newuserdata(L, sizeof(Sampler *)));
-  *sampler = nullptr;
-  luaL_newmetatable(L, sampler_type);
-  lua_pushcfunction(L, sampler_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  auto **sampler = new_handle<Sampler>(L);
   return protect(L, [&] {
     *sampler = new Sampler(L, period, vm);
     return 1;
@@ -109,14 +115,14 @@ int sample_start(lua_State *L) {
 
 // sample_flushed(sampler): all traces were dropped.
 int sample_flushed(lua_State *L) {
-  if (Sampler *sampler = sampler_at(L))
+  if (Sampler *sampler = handle_at<Sampler>(L))
     ++sampler->generation;
   return 0;
 }
 
 // sample_stop(sampler) -> {nodes, sources, samples, lost, seconds, whole_process}
 int sample_stop(lua_State *L) {
-  Sampler *sampler = sampler_at(L);
+  Sampler *sampler = handle_at<Sampler>(L);
   if (!sampler)
     return 0;
   sampler->stop();
@@ -143,27 +149,11 @@ int sample_stop(lua_State *L) {
 }
 
 // -------------------------------------------------------------------------------------------------------- tracer -----
-constexpr const char *tracer_type = "perigee.tracer";
-
-Tracer *&tracer_at(lua_State *L) {
-  return *static_cast<Tracer **>(luaL_checkudata(L, 1, tracer_type));
-}
-
-int tracer_gc(lua_State *L) {
-  Tracer *&tracer = tracer_at(L);
-  delete tracer;
-  tracer = nullptr;
-  return 0;
-}
+template <> constexpr const char *handle_type<Tracer> = "perigee.tracer";
 
 // trace_start(lines, event_cost, {{source, defined}...}) -> tracer, or nil and why not.
 int trace_start(lua_State *L) {
-  auto **tracer = static_cast<Tracer **>(lua_newuserdata(L, sizeof(Tracer *)));
-  *tracer = nullptr;
-  luaL_newmetatable(L, tracer_type);
-  lua_pushcfunction(L, tracer_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  auto **tracer = new_handle<Tracer>(L);
   return protect(L, [&] {
     std::vector<LineTarget> targets;
     for (int i = 1; i <= int(lua_objlen(L, 3)); ++i) {
@@ -181,7 +171,7 @@ int trace_start(lua_State *L) {
 // trace_stop(tracer) -> {nodes, sources, calls = {{calls, own, cumulative}...} as nodes, lines = {{source, defined,
 // line, hits, seconds}...}, events, hooks, elapsed}; times in seconds.
 int trace_stop(lua_State *L) {
-  Tracer *tracer = tracer_at(L);
+  Tracer *tracer = handle_at<Tracer>(L);
   if (!tracer)
     return 0;
   tracer->stop();
@@ -216,27 +206,11 @@ int trace_stop(lua_State *L) {
 }
 
 // --------------------------------------------------------------------------------------------------- allocations -----
-constexpr const char *allocations_type = "perigee.allocations";
-
-AllocationTracer *&allocations_at(lua_State *L) {
-  return *static_cast<AllocationTracer **>(luaL_checkudata(L, 1, allocations_type));
-}
-
-int allocations_gc(lua_State *L) {
-  AllocationTracer *&tracer = allocations_at(L);
-  delete tracer;
-  tracer = nullptr;
-  return 0;
-}
+template <> constexpr const char *handle_type<AllocationTracer> = "perigee.allocations";
 
 // memory_start() -> tracer, or nil and why not.
 int memory_start(lua_State *L) {
-  auto **tracer = static_cast<AllocationTracer **>(lua_newuserdata(L, sizeof(AllocationTracer *)));
-  *tracer = nullptr;
-  luaL_newmetatable(L, allocations_type);
-  lua_pushcfunction(L, allocations_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  auto **tracer = new_handle<AllocationTracer>(L);
   return protect(L, [&] {
     *tracer = new AllocationTracer(L);
     return 1;
@@ -246,7 +220,7 @@ int memory_start(lua_State *L) {
 // memory_stop(tracer) -> {lines = {{source, defined, line, lua_count, ...}...}, curve = {{seconds, lua, arrays}...},
 // peak, peak_lua, peak_arrays, peak_line (index into lines), lua, arrays, resident (the process's most, in bytes)}
 int memory_stop(lua_State *L) {
-  AllocationTracer *tracer = allocations_at(L);
+  AllocationTracer *tracer = handle_at<AllocationTracer>(L);
   if (!tracer)
     return 0;
   tracer->stop();
@@ -294,27 +268,11 @@ int memory_stop(lua_State *L) {
 }
 
 // ------------------------------------------------------------------------------------------------------ recorder -----
-constexpr const char *recorder_type = "perigee.recorder";
-
-Recorder *&recorder_at(lua_State *L) {
-  return *static_cast<Recorder **>(luaL_checkudata(L, 1, recorder_type));
-}
-
-int recorder_gc(lua_State *L) {
-  Recorder *&recorder = recorder_at(L);
-  delete recorder;
-  recorder = nullptr;
-  return 0;
-}
+template <> constexpr const char *handle_type<Recorder> = "perigee.recorder";
 
 // record_start(most_events) -> recorder, or nil and why not. 0 events: sums of operations only.
 int record_start(lua_State *L) {
-  auto **recorder = static_cast<Recorder **>(lua_newuserdata(L, sizeof(Recorder *)));
-  *recorder = nullptr;
-  luaL_newmetatable(L, recorder_type);
-  lua_pushcfunction(L, recorder_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
+  auto **recorder = new_handle<Recorder>(L);
   return protect(L, [&] {
     *recorder = new Recorder(size_t(lua_tonumber(L, 1)));
     return 1;
@@ -324,7 +282,7 @@ int record_start(lua_State *L) {
 // record_stop(recorder) -> {operations = {{name, dtype, count, seconds, bytes, flops, longest}...}, count (of
 // events), dropped}
 int record_stop(lua_State *L) {
-  Recorder *recorder = recorder_at(L);
+  Recorder *recorder = handle_at<Recorder>(L);
   if (!recorder)
     return 0;
   recorder->stop();
@@ -351,7 +309,7 @@ int record_stop(lua_State *L) {
 
 // record_events(recorder) -> {{name, category, phase, begin, seconds}...}, after record_stop.
 int record_events(lua_State *L) {
-  Recorder *recorder = recorder_at(L);
+  Recorder *recorder = handle_at<Recorder>(L);
   if (!recorder)
     return 0;
   lua_createtable(L, int(recorder->events.size()), 0);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <lua.hpp>
 #include <string>
 #include <unordered_map>
@@ -12,6 +13,11 @@ namespace perigee::profiler {
 
 // Pushes a table of the functions that profiler.lua uses.
 void open(lua_State *L);
+
+// Whether a chunk is a module of the engine: those are named "@perigee:<module>".
+inline bool is_engine(const char *source) {
+  return std::strncmp(source, "@perigee:", 9) == 0;
+}
 
 // One frame of a Lua stack, as lua_getinfo tells it. `source` is an index into StackTree::sources.
 struct Frame {

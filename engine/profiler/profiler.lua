@@ -1,7 +1,6 @@
 -- pg.profiler: where the time of a script goes. The base: running what is profiled, naming functions, tables for the
 -- terminal. Each kind of profile is a part, profiler_<kind>.lua.
 local core = ...
-local ffi = core.ffi
 local format, match, find, gsub, sub, rep = string.format, string.match, string.find, string.gsub, string.sub, string.rep
 local concat, sort, floor, max, min = table.concat, table.sort, math.floor, math.max, math.min
 
@@ -121,6 +120,31 @@ function kit.finish(profile, results)
     error(results[2].value, 0)
   end
   return profile, unpack(results, 2, results.n)
+end
+
+-- A profile's stacks as a tree: nodes {fn, seconds, own, children, activities = {name = seconds of its own}}.
+function kit.tree(profile)
+  local function new(fn)
+    return { fn = fn, seconds = 0, own = 0, children = {}, by = {}, activities = {} }
+  end
+  local root = new()
+  for _, stack in ipairs(profile.stacks) do
+    local node = root
+    node.seconds = node.seconds + stack.seconds
+    for _, frame in ipairs(stack.frames) do
+      local child = node.by[frame.fn]
+      if not child then
+        child = new(profile.functions[frame.fn])
+        node.by[frame.fn] = child
+        table.insert(node.children, child)
+      end
+      child.seconds = child.seconds + stack.seconds
+      node = child
+    end
+    node.own = node.own + stack.seconds
+    node.activities[stack.activity] = (node.activities[stack.activity] or 0) + stack.seconds
+  end
+  return root
 end
 
 -- ------------------------------------------------------------------------------------------------ for the terminal ---

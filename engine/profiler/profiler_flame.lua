@@ -10,28 +10,6 @@ local function escape(text)
   return (gsub(gsub(text, "[&<>\"']", entities), "[%z\1-\8\11-\31]", "?"))
 end
 
--- The calls as a tree of {fn, seconds, own = {activity = seconds}, children}.
-local function tree_of(profile)
-  local root = { seconds = 0, own = 0, order = {}, by = {}, activities = {} }
-  for _, stack in ipairs(profile.stacks) do
-    local node = root
-    node.seconds = node.seconds + stack.seconds
-    for _, frame in ipairs(stack.frames) do
-      local child = node.by[frame.fn]
-      if not child then
-        child = { fn = profile.functions[frame.fn], seconds = 0, own = 0, order = {}, by = {}, activities = {} }
-        node.by[frame.fn] = child
-        table.insert(node.order, child)
-      end
-      child.seconds = child.seconds + stack.seconds
-      node = child
-    end
-    node.own = node.own + stack.seconds
-    node.activities[stack.activity] = (node.activities[stack.activity] or 0) + stack.seconds
-  end
-  return root
-end
-
 -- Colours: what most of a function's own time was. Chosen for contrast with black text, and apart for the colour-blind.
 local colours = { interpreted = "#f2a65a", compiled = "#7fc97f", library = "#d9c27e", engine = "#80b1d3",
   collector = "#fb8072", compiler = "#bebada", system = "#c0c0c0", none = "#e8e2d6" }
@@ -112,7 +90,7 @@ local script = [==[
 local deepest = 250
 
 function exports.svg(profile)
-  local root = tree_of(profile)
+  local root = kit.tree(profile)
   local total = root.seconds
   local cells, depth_used, cut = {}, 0, false
   local function cell(name, place, x, w, depth, fill, detail)
@@ -127,8 +105,8 @@ function exports.svg(profile)
       row_height - 1, fill, px + 3, y + 13, escape(label))
   end
   local function walk(node, x, depth)
-    sort(node.order, function(a, b) return a.fn.name < b.fn.name end)
-    for _, child in ipairs(node.order) do
+    sort(node.children, function(a, b) return a.fn.name < b.fn.name end)
+    for _, child in ipairs(node.children) do
       local w = child.seconds / total
       if w * width >= 0.2 then
         if depth > deepest then

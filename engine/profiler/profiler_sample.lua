@@ -306,24 +306,9 @@ function Profile:by_activity()
   return sums
 end
 
--- The calls as a tree: nodes {fn, seconds, own, children}.
+-- The calls as a tree, largest first.
 function Profile:tree()
-  local root = { seconds = 0, own = 0, children = {}, by = {} }
-  for _, stack in ipairs(self.stacks) do
-    local node = root
-    node.seconds = node.seconds + stack.seconds
-    for _, frame in ipairs(stack.frames) do
-      local child = node.by[frame.fn]
-      if not child then
-        child = { fn = self.functions[frame.fn], seconds = 0, own = 0, children = {}, by = {} }
-        node.by[frame.fn] = child
-        table.insert(node.children, child)
-      end
-      child.seconds = child.seconds + stack.seconds
-      node = child
-    end
-    node.own = node.own + stack.seconds
-  end
+  local root = kit.tree(self)
   local function order(node)
     sort(node.children, function(a, b) return a.seconds > b.seconds end)
     for _, child in ipairs(node.children) do

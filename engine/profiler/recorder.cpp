@@ -11,8 +11,6 @@ extern "C" {
 }
 #pragma GCC visibility pop
 
-#include <ctime>
-
 namespace perigee::profiler {
 namespace {
 
@@ -23,12 +21,6 @@ struct Open { // a span of a script
   int64_t begin;
 };
 thread_local std::vector<Open> spans;
-
-int64_t now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
-}
 
 } // namespace
 
@@ -54,7 +46,7 @@ void Recorder::stop() {
   core::watch_operations(nullptr);
   if (recorder == this) {
     recorder = nullptr;
-    const int64_t end = now();
+    const int64_t end = core::monotonic_nanoseconds();
     for (; !spans.empty(); spans.pop_back()) // an error left them open
       add({spans.back().name, "span", spans.back().begin, end, 'X'});
   }
@@ -102,18 +94,18 @@ int32_t pg_profiler_recording(void) {
 }
 
 int32_t pg_profiler_span_begin(const char *name) {
-  return quietly([&] { spans.push_back({recorder->keep(name), now()}); });
+  return quietly([&] { spans.push_back({recorder->keep(name), core::monotonic_nanoseconds()}); });
 }
 
 int32_t pg_profiler_span_end(void) {
   return quietly([&] {
     if (!spans.empty()) {
-      recorder->add({spans.back().name, "span", spans.back().begin, now(), 'X'});
+      recorder->add({spans.back().name, "span", spans.back().begin, core::monotonic_nanoseconds(), 'X'});
       spans.pop_back();
     }
   });
 }
 
 int32_t pg_profiler_mark(const char *name) {
-  return quietly([&] { recorder->add({recorder->keep(name), "mark", now(), 0, 'i'}); });
+  return quietly([&] { recorder->add({recorder->keep(name), "mark", core::monotonic_nanoseconds(), 0, 'i'}); });
 }

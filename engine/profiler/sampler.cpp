@@ -149,10 +149,6 @@ bool just_left_kernel(const void *address) {
 #endif
 }
 
-bool is_engine(const char *source) {
-  return std::strncmp(source, "@perigee:", 9) == 0;
-}
-
 // How the function at `level` was called, as in "exp" of `a:exp()`.
 const char *caller_name(lua_State *L, int level) {
   lua_Debug info;

@@ -1,12 +1,12 @@
 #include "profiler/tracer.hpp"
 
+#include "core/operations.hpp"
 #include "core/status.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -16,11 +16,7 @@
 namespace perigee::profiler {
 namespace {
 
-int64_t monotonic() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return int64_t(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
-}
+using core::monotonic_nanoseconds;
 
 #if defined(__x86_64__)
 // The time stamp counter, where it runs at a constant rate: 10 ns a reading against 25, and a hook reads the clock
@@ -33,10 +29,10 @@ struct Counter {
     unsigned a, b, c, d;
     if (!__get_cpuid(0x80000007, &a, &b, &c, &d) || !(d & 1u << 8))
       return;
-    const int64_t start = monotonic();
+    const int64_t start = monotonic_nanoseconds();
     const uint64_t ticks = __rdtsc();
     int64_t end;
-    while ((end = monotonic()) - start < 2'000'000) {
+    while ((end = monotonic_nanoseconds()) - start < 2'000'000) {
     }
     nanoseconds_per_tick = double(end - start) / double(__rdtsc() - ticks);
     usable = nanoseconds_per_tick > 0.05 && nanoseconds_per_tick < 20;
@@ -45,11 +41,11 @@ struct Counter {
 
 int64_t now_nanoseconds() {
   static const Counter counter;
-  return counter.usable ? int64_t(double(__rdtsc()) * counter.nanoseconds_per_tick) : monotonic();
+  return counter.usable ? int64_t(double(__rdtsc()) * counter.nanoseconds_per_tick) : monotonic_nanoseconds();
 }
 #else
 int64_t now_nanoseconds() {
-  return monotonic();
+  return monotonic_nanoseconds();
 }
 #endif
 
@@ -59,10 +55,6 @@ thread_local Tracer *tracer = nullptr;
 void hook(lua_State *L, lua_Debug *event) {
   if (tracer)
     tracer->on_hook(L, event);
-}
-
-bool is_engine(const char *source) {
-  return std::strncmp(source, "@perigee:", 9) == 0;
 }
 
 constexpr size_t deep = 200; // from here on, recursion is folded into the node that it started from
