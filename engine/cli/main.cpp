@@ -93,30 +93,14 @@ int dispatch(int argc, char **argv) {
   command->add_option("file", profile.script.file, "The script; what follows it is the script's")
       ->required()
       ->type_name("FILE [ARGUMENTS...]");
-  auto *sample =
-      command->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
-  auto *lines = command->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off")
-                    ->excludes(sample);
-  auto *jit = command->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why")
-                  ->excludes(sample)
-                  ->excludes(lines);
-  auto *memory = command->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held")
-                     ->excludes(sample)
-                     ->excludes(lines)
-                     ->excludes(jit);
-  auto *ops = command
-                  ->add_flag("--ops", profile.ops,
-                             "Say what each array operation took and moved, and how near the machine's limits it was")
-                  ->excludes(sample)
-                  ->excludes(lines)
-                  ->excludes(jit)
-                  ->excludes(memory);
-  command->add_flag("--timeline", profile.timeline, "Record operations and spans; -o x.json opens in ui.perfetto.dev")
-      ->excludes(sample)
-      ->excludes(lines)
-      ->excludes(jit)
-      ->excludes(memory)
-      ->excludes(ops);
+  CLI::App *kinds = command->add_option_group("Kinds", "Instead of calls, one of");
+  kinds->require_option(0, 1);
+  kinds->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
+  kinds->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off");
+  kinds->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why");
+  kinds->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held");
+  kinds->add_flag("--ops", profile.ops, "Say what each array operation took and what limited it");
+  kinds->add_flag("--timeline", profile.timeline, "Record operations and spans; -o x.json is for ui.perfetto.dev");
   command->add_option("--function", profile.functions, "With --lines: only this function (repeatable)")
       ->type_name("NAME")
       ->allow_extra_args(false);
@@ -125,8 +109,8 @@ int dispatch(int argc, char **argv) {
       ->check(CLI::IsMember({"own", "cumulative", "calls"}));
   command
       ->add_option("-o,--out", profile.out,
-                   "Write to a file instead: .svg (flame graph), .html, .callgrind, "
-                   ".folded, .speedscope.json or .txt")
+                   "Write to a file instead: .svg, .html, .callgrind, .folded, "
+                   ".speedscope.json, .txt")
       ->type_name("FILE");
   command->add_option("--format", profile.format, "The file's format, where its name does not say it")
       ->type_name("FORMAT");
