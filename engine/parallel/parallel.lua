@@ -1,0 +1,15 @@
+-- What scripts see of parallel work on one machine: workers, and what they share. The parts of the module are chunks that
+-- get the core and `kit`: what is local in one and used in others.
+local core = ...
+local ipairs = ipairs
+
+local parallel = {} -- the module
+
+local kit = { parallel = parallel }
+parallel._kit = kit
+
+for _, name in ipairs { "parallel_sync" } do
+  core.part(name, kit)
+end
+
+return parallel
