@@ -241,7 +241,7 @@ local loaded = {}  -- name -> module table
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
 local module_names = { array = true, bench = true, collections = true, fft = true, io = true, linalg = true, log = true,
-  parallel = true, plot = true, profiler = true, random = true, timer = true }
+  parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]
