@@ -55,33 +55,15 @@ local highest = { [INT8] = 2 ^ 7 - 1, [INT16] = 2 ^ 15 - 1, [INT32] = 2 ^ 31 - 1
 local exact = 2 ^ 53 -- above it a Lua number cannot hold every integer
 
 -- ------------------------------------------------------------------------------------------------- calls into C++ ----
-local collect, int32_1 = ffi.new("int32_t[1]"), ffi.typeof("int32_t[1]")
+local collect, natives = ffi.new("int32_t[1]"), core.natives.array
 
 -- An array struct that Lua holds owns a reference to its block. A finaliser for each would let go of it, but costs 150
 -- of the 200 ns that such an object then takes (LuaJIT keeps finalisers in a hash table and calls them one by one). So
 -- arrays stand in a table with weak values, where the collector puts nil for those it found dead, and the blocks whose
--- references they hold stand in `owners`, at the same place.
+-- references they hold stand in `owners`, at the same place. natives.watch (array_lua.cpp) lets go of the references of
+-- those places after each collection.
 local owned = setmetatable({}, { __mode = "v" })
 local owners = ffi.gc(ffi.new("pg_owners"), C.pg_owners_close) -- as the state closes
-
--- Lets go of the references of arrays that the collector has found dead.
-local function sweep()
-  for slot = 1, owners.capacity do
-    local a = owned[slot]
-    if not a and a == nil then -- only `not` asks no metamethod of an array
-      owned[slot] = false
-      C.pg_owners_drop(owners, slot)
-    end
-  end
-end
-
--- An object without references whose finaliser runs at the end of each collection, and makes the next such object.
-local function watch()
-  ffi.gc(int32_1(), function()
-    sweep()
-    watch()
-  end)
-end
 
 local function grow()
   local before = owners.capacity
@@ -103,12 +85,12 @@ local function own(a)
   end
   local slot = C.pg_owners_take(owners, a)
   a._device = slot -- arrays are on no device but the host: the field is free to find the slot again
-  owned[slot] = a  -- until now the slot holds false, which sweep() leaves alone
+  owned[slot] = a  -- until now the slot holds false, which is no dead array
 end
 
 --- array_t(): an array for C++ to fill as a further result. It has a finaliser, which is slower than to be owned.
 local function array_t()
-  return (ffi.gc(fresh(), core.release_array))
+  return (ffi.gc(fresh(), natives.release))
 end
 
 -- Calls f(out, collect, ...), collecting garbage when array memory has grown or is exhausted. `out` is nil for a new
@@ -1532,7 +1514,7 @@ function array._missing(key, how)
   return near and not name and format("; did you mean '%s'?", near) or ""
 end
 
-watch()
+natives.watch(owned, owners)
 
 -- What `a.` and `a:` may be followed by, for the prompt's completion.
 array._getters, array._methods = getters, methods

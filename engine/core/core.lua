@@ -14,7 +14,7 @@ for _, header in ipairs(boot.headers) do
 end
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
-local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, natives = { profiler = boot.profiler }, source = boot.source,
+local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, natives = { array = boot.array, profiler = boot.profiler }, source = boot.source,
   read_script = boot.read_script, write = boot.write }
 
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
@@ -216,9 +216,6 @@ function core.collect_cycle()
   collectgarbage("step", 1e6)
   C.pg_memory_collected(collectgarbage("count") * 1024)
 end
-
---- The finaliser of arrays (their cdata): a C function, since a call through the FFI by the collector takes 0.2 us more.
-core.release_array = boot.release_array
 
 -- ------------------------------------------------------------------------------------------------------ loading ------
 -- Loads text (never bytecode) under a unique chunk name, which is how functions are found again for compilation.

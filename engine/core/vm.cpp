@@ -1,5 +1,6 @@
 #include "core/vm.hpp"
 #include "array/array.hpp"
+#include "array/array_lua.hpp"
 #include "core/embedded.hpp"
 #include "core/status.hpp"
 #include "profiler/profiler.hpp"
@@ -216,11 +217,8 @@ struct VmInternals {
     closure("source", source);
     closure("read_script", read_file);
     closure("find_plugin", find_plugin);
-    lua_pushcfunction(L, [](lua_State *state) {
-      pg_array_release(static_cast<pg_array *>(const_cast<void *>(lua_topointer(state, 1))));
-      return 0;
-    });
-    lua_setfield(L, -2, "release_array");
+    array::open(L);
+    lua_setfield(L, -2, "array");
     push_text_or_reason(L, library_path);
     lua_setfield(L, -2, "library");
     lua_pushliteral(L, PERIGEE_VERSION);
