@@ -504,14 +504,18 @@ struct CsvReader::State {
     return std::min(most, std::max(known, static_cast<int64_t>(guess) + 64));
   }
 
+  // The same within what was asked for, and no less than `needed`.
+  int64_t most_rows(int64_t needed, int64_t bytes) const {
+    const int64_t expected = expected_rows(needed, bytes);
+    return options.max_rows < 0 ? expected : std::max(needed, std::min(expected, options.max_rows));
+  }
+
   // Room for `needed` rows in an array of (rows) or (rows, k), keeping the `kept` first.
   void grow(array::Array &a, int32_t dtype, int64_t k, int64_t needed, int64_t kept, int64_t bytes,
             int32_t *collect) const {
     if (a->_block && a->_shape[0] >= needed)
       return;
-    int64_t shape[2] = {expected_rows(needed, bytes), k};
-    if (options.max_rows >= 0)
-      shape[0] = std::max(needed, std::min(shape[0], options.max_rows));
+    const int64_t shape[2] = {most_rows(needed, bytes), k};
     array::Array larger = array::create(dtype, {shape, k > 0 ? std::size_t{2} : std::size_t{1}}, false, collect);
     if (kept > 0)
       std::memcpy(larger->_data, a->_data,
@@ -610,6 +614,9 @@ struct CsvReader::State {
         if (plans[at].store == Store::skip)
           continue;
         if (column.type == text_type) {
+          // At once for all rows that there may be: to grow bit by bit would copy them again and again.
+          if (const int64_t needed = rows + more; needed > static_cast<int64_t>(column.codes.capacity()))
+            column.codes.reserve(static_cast<std::size_t>(most_rows(needed, bytes)));
           for (const Block &block : wave)
             append_text(column, block.columns[at]);
         } else {

@@ -374,7 +374,7 @@ bool BlockParser::put(const char *at, std::string_view text, int32_t c, const Co
   if (syntax_.missing(text))
     return absent(at, c);
   if (plan.store == Store::text) {
-    column.codes.push_back(column.intern(text, table_bits_));
+    column.codes.push_back(intern(text, column));
     return true;
   }
   const std::string_view s = stripped(text);

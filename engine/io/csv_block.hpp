@@ -134,10 +134,15 @@ struct BlockColumn {
       if (static_cast<std::size_t>(ends[k] - begin) == n && same(bytes.data() + begin, p, n))
         return slot - 1;
     }
+    const int32_t number = add(cell);
+    slot = number + 1;
+    return number;
+  }
+  // The same for a text that is not looked for.
+  int32_t add(std::string_view cell) {
     bytes.insert(bytes.end(), cell.begin(), cell.end());
     ends.push_back(static_cast<int64_t>(bytes.size()));
-    slot = static_cast<int32_t>(ends.size());
-    return slot - 1;
+    return static_cast<int32_t>(ends.size()) - 1;
   }
 
  private:
@@ -192,8 +197,8 @@ class BlockParser {
   /// Reads the cell at p into row block.rows of column c and moves p to the delimiter or end after it. False: there is
   /// a problem.
   bool cell(const char *&p, int32_t c);
-  /// Stores the text of a cell that begins at `at`.
-  bool put(const char *at, std::string_view text, int32_t c, const ColumnPlan &plan, BlockColumn &column);
+  /// The number of a text among those of a column.
+  int32_t intern(std::string_view text, BlockColumn &column) { return column.intern(text, table_bits_); }
 
  private:
   bool is_comment(char c) const { return static_cast<unsigned char>(c) == syntax_.comment; }
@@ -210,6 +215,8 @@ class BlockParser {
   // The text of the cell at p, without its quotes; p moves behind it.
   bool cut(const char *&p, std::string_view &text);
 
+  // Stores the text of a cell that begins at `at`.
+  bool put(const char *at, std::string_view text, int32_t c, const ColumnPlan &plan, BlockColumn &column);
   void refute(BlockColumn &column, std::string_view text);
 
   bool absent(const char *at, int32_t c);

@@ -270,6 +270,53 @@ template <class T>
   return false;
 }
 
+// The cells of one column that a block had so far, as they stand in the text, and the numbers of their texts (-1:
+// missing). Cells that collide push each other out and get several numbers.
+class Cells {
+ public:
+  static constexpr std::size_t longest = 32;
+
+  Cells() : entries_(std::size_t{1} << bits) {}
+  void forget() {
+    if (++now_ == 0) { // after 2^32 columns
+      entries_.assign(entries_.size(), {});
+      now_ = 1;
+    }
+  }
+  // The number of the cell of n bytes at `at`; `make` gives it where the cell is new. Reads 32 bytes.
+  template <class Make> PERIGEE_AVX2 int32_t code(const char *at, std::size_t n, Make &&make) {
+    const __m256i key = _mm256_andnot_si256(last(static_cast<int64_t>(longest - n)),
+                                            _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at)));
+    const auto word = [&]<int i>(std::integral_constant<int, i>)
+                          PERIGEE_AVX2 { return static_cast<uint64_t>(_mm256_extract_epi64(key, i)); };
+    // A sum of products, which do not wait for one another.
+    uint64_t hash = word(std::integral_constant<int, 0>{}) * 0x9e3779b97f4a7c15u +
+                    word(std::integral_constant<int, 1>{}) * 0xff51afd7ed558ccdu +
+                    word(std::integral_constant<int, 2>{}) * 0xc4ceb9fe1a85ec53u +
+                    word(std::integral_constant<int, 3>{}) * 0xd6e8feb86659fd93u + n;
+    hash = (hash ^ hash >> 32) * 0x9fb21c651e98df25u;
+    Entry &entry = entries_[hash >> (64 - bits)];
+    const __m256i same = _mm256_cmpeq_epi8(key, _mm256_load_si256(reinterpret_cast<const __m256i *>(entry.key)));
+    if (entry.moment == now_ && entry.size == n && _mm256_movemask_epi8(same) == -1)
+      return entry.code;
+    entry.code = make();
+    entry.moment = now_;
+    entry.size = static_cast<uint32_t>(n);
+    _mm256_store_si256(reinterpret_cast<__m256i *>(entry.key), key);
+    return entry.code;
+  }
+
+ private:
+  static constexpr int bits = 10;
+  struct alignas(64) Entry {
+    char key[longest] = {}; // zeros behind its end
+    uint32_t size = 0, moment = 0;
+    int32_t code = 0;
+  };
+  std::vector<Entry> entries_;
+  uint32_t now_ = 0; // entries of other moments are of other columns
+};
+
 class RegularParser {
  public:
   RegularParser(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block, const Index &index)
@@ -328,7 +375,7 @@ class RegularParser {
     return parser_.cell(p, c) && p == end_of(row, c);
   }
 
-  template <class T> PERIGEE_AVX2 bool numbers(int32_t c) {
+  template <class T> [[gnu::noinline]] PERIGEE_AVX2 bool numbers(int32_t c) {
     const ColumnPlan &plan = plans_[static_cast<std::size_t>(c)];
     BlockColumn &column = block_.columns[static_cast<std::size_t>(c)];
     const auto rows = static_cast<std::size_t>(index_.rows), count = plans_.size();
@@ -378,22 +425,46 @@ class RegularParser {
     return true;
   }
 
-  bool texts(int32_t c) {
-    const ColumnPlan &plan = plans_[static_cast<std::size_t>(c)];
+  [[gnu::noinline]] PERIGEE_AVX2 bool texts(int32_t c) {
     BlockColumn &column = block_.columns[static_cast<std::size_t>(c)];
-    for (int64_t r = 0; r < index_.rows; ++r) {
-      const char *begin = begin_of(r, c), *end = end_of(r, c);
-      bool plain = !syntax_.trim;
-      if (plain && static_cast<unsigned char>(*begin) == syntax_.quote) { // a doubled quote has to be undone
-        ++begin;
-        --end;
-        plain = !std::memchr(begin, syntax_.quote, static_cast<std::size_t>(end - begin));
-      }
-      block_.rows = r;
-      if (!(plain ? parser_.put(begin, {begin, static_cast<std::size_t>(end - begin)}, c, plan, column) : other(r, c)))
-        return false;
+    const auto rows = static_cast<std::size_t>(index_.rows);
+    if (syntax_.trim) {
+      for (std::size_t r = 0; r < rows; ++r)
+        if (!other(static_cast<int64_t>(r), c))
+          return false;
+      return true;
+    }
+    thread_local Cells of_this_thread;
+    Cells &cells = of_this_thread; // (asked for once: it is a call)
+    cells.forget();
+    column.codes.resize(rows);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const char *begin = begin_of(static_cast<int64_t>(r), c), *end = end_of(static_cast<int64_t>(r), c);
+      const int64_t quoted = static_cast<unsigned char>(*begin) == syntax_.quote;
+      begin += quoted;
+      const auto n = static_cast<std::size_t>(end - begin - quoted);
+      column.codes[r] = n <= Cells::longest ? cells.code(begin, n,
+                                                         [&] {
+                                                           return text({begin, n}, column);
+                                                         })
+                                            : text({begin, n}, column);
     }
     return true;
+  }
+  // The number of a cell's text, which still has its doubled quotes: none but quoted cells have any in a regular block.
+  [[gnu::noinline]] int32_t text(std::string_view cell, BlockColumn &column) {
+    const char quote = static_cast<char>(syntax_.quote);
+    if (syntax_.quote >= 0 && cell.find(quote) != cell.npos) {
+      unquoted_.clear();
+      for (std::size_t i = 0; i < cell.size(); ++i) {
+        i += cell[i] == quote; // of two the second
+        unquoted_ += cell[i];
+      }
+      cell = unquoted_;
+    }
+    if (syntax_.missing(cell))
+      return -1;
+    return cell.size() > Cells::longest ? parser_.intern(cell, column) : column.add(cell);
   }
 
   const Syntax &syntax_;
@@ -401,6 +472,7 @@ class RegularParser {
   Block &block_;
   const Index &index_;
   BlockParser parser_;
+  std::string unquoted_;
 };
 
 } // namespace

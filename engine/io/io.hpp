@@ -36,6 +36,7 @@ template <class T> class Pool {
 
   T *data() const { return data_; }
   std::size_t size() const { return size_; }
+  std::size_t capacity() const { return capacity_; }
   T &operator[](std::size_t i) const { return data_[i]; }
   T &back() const { return data_[size_ - 1]; }
   void clear() { size_ = 0; }

@@ -581,6 +581,47 @@ function TestCsv:test_both_parsers_agree()
   end
 end
 
+-- Texts of every length around those that are kept by value, repeated near and far, plain, quoted and with quotes.
+function TestCsv:test_texts_come_back()
+  local state = 99
+  local function random(n)
+    state = (state * 16807) % 2147483647
+    return state % n + 1
+  end
+  local letters = { "a", "b", "é", " ", '"', ",", "\n", "\r\n", "\0", "x" }
+  local words = {}
+  for i = 1, 3000 do
+    local parts = {}
+    for k = 1, random(i % 50 + 1) - 1 do
+      parts[k] = letters[i % 3 == 0 and random(#letters) or random(4)]
+    end
+    words[i] = table.concat(parts)
+  end
+  words[1], words[2], words[3], words[4] = "", "NA", ('"'):rep(40), "nan"
+  local lines, expected = { "few,many,last" }, { {}, {}, {} }
+  for r = 1, 20000 do
+    local line = {}
+    for c = 1, 3 do
+      local word = words[c == 1 and random(7) or random(#words)]
+      local must = word:find '[",\r\n]'
+      line[c] = (must or r % 3 == 0) and '"' .. word:gsub('"', '""') .. '"' or word
+      expected[c][r] = (word == "" or word == "NA" or word == "nan") and pio.null or word
+    end
+    lines[r + 1] = table.concat(line, ",")
+  end
+  for _, ends in ipairs { "\n", "\r\n" } do
+    local t = csv(table.concat(lines, ends), { dtype = "string" })
+    lu.assertEquals(t.rows, 20000)
+    for c = 1, 3 do
+      for r = 1, t.rows do
+        if t[c][r] ~= expected[c][r] then
+          lu.fail(string.format("row %d, column %d: %q, not %q", r, c, tostring(t[c][r]), tostring(expected[c][r])))
+        end
+      end
+    end
+  end
+end
+
 TestJson = {}
 
 function TestJson:test_both_ways()
