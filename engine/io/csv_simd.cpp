@@ -36,6 +36,15 @@ PERIGEE_AVX2 inline uint64_t equal(__m256i low, __m256i high, char c) {
          static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, wanted)))) << 32;
 }
 
+// Where certain bytes are among 64.
+struct Found {
+  uint64_t lines, delimiters, quotes;
+};
+
+inline uint64_t first_bytes(std::size_t n) {
+  return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+}
+
 // Walks through text from the beginning of a record, 64 bytes at a time.
 struct Scanner {
   char delimiter, quote;
@@ -49,21 +58,21 @@ struct Scanner {
 
   // The ends of cells (`stops`) and of records (`lines`) among the 64 bytes at `at` that are `valid`. False where a
   // quote is out of place: it opens a cell, closes it, or is doubled within.
-  PERIGEE_AVX2 bool step(const char *at, uint64_t valid, uint64_t &stops, uint64_t &lines) {
-    const auto *from = reinterpret_cast<const __m256i *>(at);
-    const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
-    lines = equal(low, high, '\n') & valid;
-    stops = lines | (equal(low, high, delimiter) & valid);
-    const uint64_t found = quotes ? equal(low, high, quote) & valid : 0;
-    if ((found | inside | after_close) != 0) {
-      const __m128i parity = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(found)), _mm_set1_epi8(-1), 0);
+  PERIGEE_AVX2 bool step(const char *at, const Found &found, uint64_t valid, uint64_t &stops, uint64_t &lines) {
+    lines = found.lines & valid;
+    stops = lines | (found.delimiters & valid);
+    const uint64_t all = quotes ? found.quotes & valid : 0;
+    if ((all | inside | after_close) != 0) {
+      const __m128i parity = _mm_clmulepi64_si128(_mm_set_epi64x(0, static_cast<int64_t>(all)), _mm_set1_epi8(-1), 0);
       const uint64_t quoted = static_cast<uint64_t>(_mm_cvtsi128_si64(parity)) ^ inside; // the opening quote included
       stops &= ~quoted;
       lines &= ~quoted;
-      const uint64_t opening = found & quoted, closing = found & ~quoted;
+      const uint64_t opening = all & quoted, closing = all & ~quoted;
       const uint64_t behind_stop = stops << 1 | after_end, behind_close = closing << 1 | after_close;
-      if ((opening & ~(behind_stop | behind_close)) |
-          (behind_close & valid & ~(stops | opening | equal(low, high, '\r'))))
+      const auto *from = reinterpret_cast<const __m256i *>(at);
+      const uint64_t other = behind_close & valid & ~(stops | opening); // only CR may be there
+      if ((opening & ~(behind_stop | behind_close)) ||
+          (other && other & ~equal(_mm256_loadu_si256(from), _mm256_loadu_si256(from + 1), '\r')))
         return false;
       inside = static_cast<uint64_t>(static_cast<int64_t>(quoted) >> 63);
       after_close = closing >> 63;
@@ -73,77 +82,65 @@ struct Scanner {
   }
 };
 
-uint64_t first_bytes(std::size_t n) {
-  return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+#define PERIGEE_TARGET PERIGEE_AVX2
+namespace avx2 {
+PERIGEE_AVX2 inline Found find(const char *at, const Scanner &scanner) {
+  const auto *from = reinterpret_cast<const __m256i *>(at);
+  const __m256i low = _mm256_loadu_si256(from), high = _mm256_loadu_si256(from + 1);
+  return {equal(low, high, '\n'), equal(low, high, scanner.delimiter), equal(low, high, scanner.quote)};
 }
-
-// False where a quote is out of place. `end` is behind a line feed.
-PERIGEE_AVX2 bool make_index(const char *begin, const char *end, const Syntax &syntax, Index &index) {
-  const auto size = static_cast<std::size_t>(end - begin);
-  Scanner scanner(syntax);
-  std::size_t cells = 1;
-  int64_t rows = 0;
-  if (index.ends.size() < 1024)
-    index.ends.resize(1024);
-  index.ends[0] = UINT32_MAX;
-  for (std::size_t at = 0; at < size; at += 64) {
-    uint64_t stops, lines;
-    if (!scanner.step(begin + at, first_bytes(size - at), stops, lines))
-      return false;
-    rows += std::popcount(lines);
-    const auto count = static_cast<std::size_t>(std::popcount(stops));
-    if (cells + 64 > index.ends.size())
-      index.ends.resize(index.ends.size() * 2);
-    uint32_t *to = index.ends.data() + cells;
-    const auto base = static_cast<uint32_t>(at);
-    // Eight at a time, more than there are: what is too much is overwritten.
-    for (std::size_t k = 0; k < count; k += 8)
-      for (int i = 0; i < 8; ++i) {
-        to[k + static_cast<std::size_t>(i)] = base + static_cast<uint32_t>(_tzcnt_u64(stops));
-        stops = _blsr_u64(stops);
-      }
-    cells += count;
-  }
-  index.cells = cells - 1;
-  index.rows = rows;
-  return scanner.inside == 0;
-}
-
-PERIGEE_AVX2 bool find_cuts(const Syntax &syntax, const char *begin, const char *end, int64_t block,
-                            std::vector<const char *> &cuts) {
-  const auto size = static_cast<std::size_t>(end - begin);
-  Scanner scanner(syntax);
-  std::size_t next = static_cast<std::size_t>(block) - 1, last_at = 0; // a line feed at or behind `next` is a cut
-  uint64_t last_lines = 0;
-  for (std::size_t at = 0; at < size; at += 64) {
-    uint64_t stops, lines;
-    if (!scanner.step(begin + at, first_bytes(size - at), stops, lines))
-      return false;
-    if (lines == 0)
-      continue;
-    last_at = at;
-    last_lines = lines;
-    if (at + 63 >= next) {
-      const uint64_t behind = next > at ? lines & ~first_bytes(next - at) : lines;
-      if (behind) {
-        const std::size_t cut = at + _tzcnt_u64(behind) + 1;
-        cuts.push_back(begin + cut);
-        next = cut + static_cast<std::size_t>(block) - 1;
-      }
+// `base` plus the positions of ones; writes up to 7 more than there are, which are overwritten.
+PERIGEE_AVX2 inline void put_positions(uint32_t *to, uint32_t base, uint64_t ones, std::size_t count) {
+  for (std::size_t k = 0; k < count; k += 8)
+    for (int i = 0; i < 8; ++i) {
+      to[k + static_cast<std::size_t>(i)] = base + static_cast<uint32_t>(_tzcnt_u64(ones));
+      ones = _blsr_u64(ones);
     }
-  }
-  if (last_lines) {
-    const char *const last = begin + last_at + 64 - _lzcnt_u64(last_lines);
-    if (cuts.empty() || cuts.back() != last)
-      cuts.push_back(last);
-  }
-  return true;
 }
+#include "io/csv_scan.inc"
+} // namespace avx2
+#undef PERIGEE_TARGET
 
-bool has_avx2() {
-  static const bool available = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
-  return available;
+#define PERIGEE_AVX512                                                                                                 \
+  __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,pclmul,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi2")))
+#define PERIGEE_TARGET PERIGEE_AVX512
+namespace avx512 {
+PERIGEE_AVX512 inline Found find(const char *at, const Scanner &scanner) {
+  const __m512i bytes = _mm512_loadu_si512(at);
+  return {_mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8('\n')),
+          _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(scanner.delimiter)),
+          _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(scanner.quote))};
+}
+alignas(64) constexpr auto places = [] {
+  std::array<uint8_t, 64> bytes{};
+  for (std::size_t i = 0; i < 64; ++i)
+    bytes[i] = static_cast<uint8_t>(i);
+  return bytes;
+}();
+// Likewise; up to 15 more.
+PERIGEE_AVX512 inline void put_positions(uint32_t *to, uint32_t base, uint64_t ones, std::size_t count) {
+  const __m512i all = _mm512_maskz_compress_epi8(ones, _mm512_load_si512(places.data()));
+  const __m512i from = _mm512_set1_epi32(static_cast<int>(base));
+  _mm512_storeu_si512(to, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_castsi512_si128(all))));
+  if (count > 16) [[unlikely]] {
+    _mm512_storeu_si512(to + 16, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(all, 1))));
+    _mm512_storeu_si512(to + 32, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(all, 2))));
+    _mm512_storeu_si512(to + 48, _mm512_add_epi32(from, _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(all, 3))));
+  }
+}
+#include "io/csv_scan.inc"
+} // namespace avx512
+#undef PERIGEE_TARGET
+
+// The instruction set of these functions; isa() does not know all that they need.
+Isa scan_isa() {
+  static const Isa chosen = [] {
+    if (isa() == Isa::baseline || !__builtin_cpu_supports("bmi") || !__builtin_cpu_supports("bmi2") ||
+        !__builtin_cpu_supports("pclmul"))
+      return Isa::baseline;
+    return isa() == Isa::avx512 && __builtin_cpu_supports("avx512vbmi2") ? Isa::avx512 : Isa::avx2;
+  }();
+  return chosen;
 }
 
 // Whether the scanner knows the syntax of a text.
@@ -479,11 +476,11 @@ class RegularParser {
 
 bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, Block &block) {
   const int64_t size = block.end - block.begin;
-  if (!has_avx2() || block.limit != INT64_MAX || size > longest_block || plans.empty() || size == 0 ||
+  if (scan_isa() == Isa::baseline || block.limit != INT64_MAX || size > longest_block || plans.empty() || size == 0 ||
       !is_simple(syntax, block.begin, block.end))
     return false;
   thread_local Index index;
-  if (!make_index(block.begin, block.end, syntax, index))
+  if (!(scan_isa() == Isa::avx512 ? avx512::make_index : avx2::make_index)(block.begin, block.end, syntax, index))
     return false;
   const std::size_t count = plans.size();
   if (index.cells != static_cast<std::size_t>(index.rows) * count)
@@ -502,10 +499,10 @@ bool parse_regular(const Syntax &syntax, const std::vector<ColumnPlan> &plans, B
 
 bool split_regular(const Syntax &syntax, const char *begin, const char *end, int64_t block,
                    std::vector<const char *> &cuts) {
-  if (!has_avx2() || block < 64 || !is_simple(syntax, begin, end))
+  if (scan_isa() == Isa::baseline || block < 64 || !is_simple(syntax, begin, end))
     return false;
   const std::size_t before = cuts.size();
-  if (find_cuts(syntax, begin, end, block, cuts))
+  if ((scan_isa() == Isa::avx512 ? avx512::find_cuts : avx2::find_cuts)(syntax, begin, end, block, cuts))
     return true;
   cuts.resize(before);
   return false;
