@@ -1360,7 +1360,7 @@ local kit = {
   parse_dtype = parse_dtype, check_options = check_options, dtype_option = dtype_option, lengths = lengths,
   set_length = set_length, parse_shape = parse_shape, parse_constructor = parse_constructor, create = create,
   load = load, store = store, advance = advance, check_alive = check_alive, is_released = is_released,
-  read_only = read_only, resolve = resolve,
+  read_only = read_only, resolve = resolve, offset = offset,
   share = share, set_size = set_size, view = view, check_spec = check_spec, scalar = scalar, write = write,
   parse_axis = parse_axis, axis_option = axis_option, need_number = need_number, dtypes = dtypes,
   dtype_names = dtype_names, lowest = lowest,

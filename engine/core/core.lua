@@ -44,6 +44,8 @@ local function position()
   return ""
 end
 
+core.position = position
+
 local function raise(prefix, message, ...)
   if select("#", ...) > 0 then
     message = format(message, ...)

@@ -5,10 +5,10 @@ local ipairs = ipairs
 
 local parallel = {} -- the module
 
-local kit = { parallel = parallel }
+local kit = { parallel = parallel, kind_of = core.require("array")._kit.kind_of }
 parallel._kit = kit
 
-for _, name in ipairs { "parallel_sync" } do
+for _, name in ipairs { "parallel_sync", "parallel_atomic" } do
   core.part(name, kit)
 end
 

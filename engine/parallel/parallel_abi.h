@@ -2,7 +2,7 @@
 
 /* What a pg_shared is. Values are part of the ABI. */
 enum pg_shared_kind {
-  PG_SHARED_ATOMIC = 1,
+  PG_SHARED_ATOMIC = 1, /* an int64 */
   PG_SHARED_MUTEX = 2,
   PG_SHARED_RWLOCK = 3,
   PG_SHARED_SEMAPHORE = 4,
@@ -13,7 +13,8 @@ enum pg_shared_kind {
   PG_SHARED_QUEUE = 9,
   PG_SHARED_LOCAL = 10,
   PG_SHARED_FUTURE = 11,
-  PG_SHARED_POOL = 12
+  PG_SHARED_POOL = 12,
+  PG_SHARED_ATOMIC_FLOAT = 13
 };
 
 /* A reference to an object that several Lua states share (parallel::Shared): one ctype for all kinds. Each Lua state has

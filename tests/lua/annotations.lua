@@ -176,6 +176,18 @@ function TestAnnotations.test_objects()
     end
   end
   check("perigee.Generator", pg.random._methods)
+  local kit = pg.parallel._kit
+  for class, kind in pairs { Atomic = 1, Mutex = 2, RwLock = 3, Semaphore = 4, Barrier = 5, Condition = 6, Event = 7,
+    Latch = 8 } do
+    local members = {}
+    for name, method in pairs(kit.shared_methods[kind]) do
+      members[name] = method
+    end
+    for name in pairs(kit.shared_getters[kind]) do
+      members[name] = true
+    end
+    check("perigee." .. class, members)
+  end
   conclude()
 end
 

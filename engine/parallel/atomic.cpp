@@ -1,0 +1,133 @@
+// Atomic numbers, and atomic operations on elements of arrays: one function for all, since what a call through the FFI
+// and the operation itself take hides the choice of the dtype.
+#include "array/array.hpp"
+#include "core/status.hpp"
+#include "parallel/waiting.hpp"
+
+#include <type_traits>
+
+namespace perigee::parallel {
+namespace {
+
+class Atomic final : public Shared {
+ public:
+  Atomic(pg_shared_kind kind, double value) : Shared(kind) {
+    if (kind == PG_SHARED_ATOMIC)
+      integer = static_cast<int64_t>(value);
+    else
+      real = value;
+  }
+  // A cache line of its own: counters that were made one after the other are counted up by different workers.
+  union {
+    alignas(64) int64_t integer;
+    double real;
+  };
+};
+
+// Calls body(reference to element i).
+template <class Body> auto with_element(void *data, int32_t dtype, int64_t i, Body &&body) {
+  switch (dtype) {
+  case PG_FLOAT64:
+    return body(static_cast<double *>(data)[i]);
+  case PG_FLOAT32:
+    return body(static_cast<float *>(data)[i]);
+  case PG_INT64:
+    return body(static_cast<int64_t *>(data)[i]);
+  case PG_INT32:
+    return body(static_cast<int32_t *>(data)[i]);
+  case PG_UINT64:
+    return body(static_cast<uint64_t *>(data)[i]);
+  case PG_UINT32:
+    return body(static_cast<uint32_t *>(data)[i]);
+  case PG_INT16:
+    return body(static_cast<int16_t *>(data)[i]);
+  case PG_UINT16:
+    return body(static_cast<uint16_t *>(data)[i]);
+  case PG_INT8:
+    return body(static_cast<int8_t *>(data)[i]);
+  default:
+    return body(static_cast<uint8_t *>(data)[i]);
+  }
+}
+
+// Replaces the element by change(element) unless that is the same; returns what was there.
+template <class T, class Change> T update(std::atomic_ref<T> element, Change change) {
+  T before = element.load();
+  for (;;) {
+    const T after = change(before);
+    if (after == before || element.compare_exchange_weak(before, after))
+      return before;
+  }
+}
+
+template <class T> T apply(T &place, int32_t op, T value) {
+  std::atomic_ref<T> element(place);
+  switch (op) {
+  case PG_ATOMIC_STORE:
+    element.store(value);
+    return value;
+  case PG_ATOMIC_ADD:
+    return element.fetch_add(value);
+  case PG_ATOMIC_SUB:
+    return element.fetch_sub(value);
+  case PG_ATOMIC_MIN: // NaN wins, as in array.minimum
+    return update(element, [value](T x) { return value < x || value != value ? value : x; });
+  case PG_ATOMIC_MAX:
+    return update(element, [value](T x) { return value > x || value != value ? value : x; });
+  case PG_ATOMIC_EXCHANGE:
+    return element.exchange(value);
+  default:
+    return element.load();
+  }
+}
+
+// 2^53 + 1 would be rounded to 2^53, which Lua takes for exact.
+double rounded_away(int64_t v) {
+  constexpr int64_t exact = int64_t(1) << 53;
+  return static_cast<double>(v == exact + 1 ? v + 1 : v == -exact - 1 ? v - 1 : v);
+}
+
+} // namespace
+} // namespace perigee::parallel
+
+using namespace perigee;
+using namespace perigee::parallel;
+
+extern "C" {
+
+int32_t pg_atomic_create(pg_shared *out, int32_t kind, double value) {
+  return guard([&] { hand_over(out, Ref(new Atomic(static_cast<pg_shared_kind>(kind), value))); });
+}
+
+double pg_atomic_number(void *object, pg_participant *, int32_t op, double value) {
+  auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
+  return atomic.kind == PG_SHARED_ATOMIC ? rounded_away(apply(atomic.integer, op, static_cast<int64_t>(value)))
+                                         : apply(atomic.real, op, value);
+}
+
+int32_t pg_atomic_number_compare_exchange(void *object, pg_participant *, double *expected, double desired) {
+  auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
+  return pg_atomic_compare_exchange(&atomic.integer, atomic.kind == PG_SHARED_ATOMIC ? PG_INT64 : PG_FLOAT64, 0,
+                                    expected, desired);
+}
+
+double pg_atomic_apply(void *data, int32_t dtype, int64_t i, int32_t op, double value) {
+  return with_element(data, dtype, i, [&](auto &element) {
+    return static_cast<double>(apply(element, op, static_cast<std::remove_reference_t<decltype(element)>>(value)));
+  });
+}
+
+int32_t pg_atomic_compare_exchange(void *data, int32_t dtype, int64_t i, double *expected, double desired) {
+  return with_element(data, dtype, i, [&](auto &place) -> int32_t {
+    using T = std::remove_reference_t<decltype(place)>;
+    std::atomic_ref<T> element(place);
+    // By value: 0 and -0 are equal, and no NaN equals anything, as == has it.
+    T before = element.load();
+    while (before == static_cast<T>(*expected))
+      if (element.compare_exchange_weak(before, static_cast<T>(desired)))
+        return 1;
+    *expected = static_cast<double>(before);
+    return 0;
+  });
+}
+}

@@ -1,0 +1,191 @@
+#include "parallel/waiting.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace perigee::parallel {
+namespace {
+
+// How often a wait looks whether it has been interrupted, or can never end. A signal handler can set a flag but wake
+// nobody; and whether all others are stuck is seen without their help.
+constexpr auto slice = std::chrono::milliseconds(50);
+
+std::atomic<bool> interrupted{false};
+thread_local const Role *role_of_thread = nullptr;
+
+// All participants. Objects' mutexes are taken before this one, never after it.
+struct Registry {
+  std::mutex mutex;
+  std::vector<Participant *> participants;
+  uint64_t last_token = 0;
+
+  Participant *holder(uint64_t token) const {
+    for (Participant *p : participants)
+      if (p->token.load(std::memory_order_relaxed) == token)
+        return p;
+    return nullptr;
+  }
+};
+
+Registry &registry() {
+  static auto *one = new Registry; // never destroyed: worker threads may outlast static objects
+  return *one;
+}
+
+// Whether p cannot go on unless somebody else acts: it has found the state of what it waits for wanting, and that state
+// has not changed since. A participant that is about to wake others has seen == 0 from before it does until it is out
+// of the registry, so what this says under the registry's mutex holds for all of them together.
+bool stuck(const Participant &p) {
+  return p.waits_for && p.waits_for_ever && p.seen.load(std::memory_order_acquire) == p.waits_for->version();
+}
+
+std::string describe(const Participant &p) {
+  return p.name + " waits for " + p.waits_for->waited_for() + (p.where[0] ? std::string(" (") + p.where + ")" : "");
+}
+
+// Throws if the wait of `me` can never end: it is in a circle of holders of locks, or nobody at all can go on.
+void check_deadlock(const Participant &me) {
+  Registry &all = registry();
+  std::lock_guard guard(all.mutex);
+  std::vector<const Participant *> circle;
+  for (const Participant *p = &me; p && stuck(*p);) {
+    circle.push_back(p);
+    const uint64_t by = p->waits_for->blocked_by();
+    p = by ? all.holder(by) : nullptr;
+    if (p == &me)
+      break;
+    if (std::find(circle.begin(), circle.end(), p) != circle.end())
+      p = nullptr; // a circle of others: theirs to report
+    if (!p)
+      circle.clear();
+  }
+  if (!circle.empty() && circle.size() > 1) {
+    // Seen twice: a holder may have changed while the chain was followed, but not once all of it is known to be stuck.
+    for (size_t i = 0; i < circle.size(); ++i) {
+      const Participant *next = circle[(i + 1) % circle.size()];
+      if (!stuck(*circle[i]) || circle[i]->waits_for->blocked_by() != next->token.load(std::memory_order_relaxed))
+        return;
+    }
+  } else {
+    circle.clear();
+    for (const Participant *p : all.participants) {
+      if (!stuck(*p))
+        return;
+      circle.push_back(p);
+    }
+  }
+  std::string message = "deadlock: ";
+  for (size_t i = 0; i < circle.size() && i < 8; ++i)
+    message += (i ? ", " : "") + describe(*circle[i]);
+  if (circle.size() > 8)
+    message += ", and " + std::to_string(circle.size() - 8) + " more wait";
+  throw ArgumentError(message + "; nobody can go on");
+}
+
+} // namespace
+
+void set_thread_role(const Role *role) {
+  role_of_thread = role;
+}
+const Role *thread_role() {
+  return role_of_thread;
+}
+
+void interrupt_waits(bool now) noexcept {
+  interrupted.store(now);
+}
+
+std::string holder_name_registered(uint64_t token) {
+  const Participant *p = registry().holder(token);
+  return p ? p->name : "";
+}
+std::string holder_name(uint64_t token) {
+  std::lock_guard guard(registry().mutex);
+  return holder_name_registered(token);
+}
+
+bool holder_lives(uint64_t token) {
+  return !holder_name(token).empty();
+}
+
+Waiting::Waiting(Participant &me, Sync &object, double timeout) : me_(me), object_(object) {
+  // Beyond a year is for ever: time_point's arithmetic would overflow.
+  const bool for_ever = !(timeout < 3e7);
+  deadline_ = for_ever
+                  ? Clock::time_point::max()
+                  : Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout));
+  std::lock_guard guard(registry().mutex);
+  me.seen.store(0, std::memory_order_relaxed);
+  me.waits_for = &object;
+  me.waits_for_ever = for_ever;
+}
+
+Waiting::~Waiting() {
+  std::lock_guard guard(registry().mutex);
+  me_.waits_for = nullptr;
+  me_.where[0] = 0;
+}
+
+bool Waiting::block(std::unique_lock<std::mutex> &lock) {
+  me_.seen.store(object_.version(), std::memory_order_release);
+  me_.check_interrupt();
+  object_.check_hopeless(me_);
+  const auto now = Clock::now();
+  if (now >= deadline_)
+    return false;
+  if (object_.condition_.wait_until(lock, std::min(deadline_, now + slice)) == std::cv_status::timeout &&
+      ++slices_ >= 2 && me_.waits_for_ever && me_.seen.load(std::memory_order_relaxed) == object_.version())
+    check_deadlock(me_);
+  return true;
+}
+
+} // namespace perigee::parallel
+
+using namespace perigee;
+using namespace perigee::parallel;
+
+pg_participant::pg_participant(const Role *role)
+    : name(role ? role->name : "the main script"), interrupt(role ? role->interrupt : nullptr) {
+  Registry &all = registry();
+  std::lock_guard guard(all.mutex);
+  token = ++all.last_token;
+  all.participants.push_back(this);
+}
+
+pg_participant::~pg_participant() {
+  Registry &all = registry();
+  std::lock_guard guard(all.mutex);
+  std::erase(all.participants, this);
+}
+
+void pg_participant::check_interrupt() const {
+  if (interrupted.load(std::memory_order_relaxed))
+    throw ArgumentError("interrupted while waiting");
+  if (interrupt && interrupt->load(std::memory_order_relaxed))
+    throw ArgumentError("the pool was shut down while this task was waiting");
+}
+
+void pg_participant::end_task() {
+  if (held == 0)
+    return;
+  held = 0;
+  Registry &all = registry();
+  std::lock_guard guard(all.mutex);
+  token = ++all.last_token;
+}
+
+extern "C" {
+
+pg_participant *pg_participant_open(void) {
+  return new (std::nothrow) pg_participant(thread_role());
+}
+void pg_participant_close(pg_participant *me) {
+  delete me;
+}
+void pg_participant_at(pg_participant *me, const char *position) {
+  std::strncpy(me->where, position, sizeof me->where - 1);
+}
+void pg_participant_end_task(pg_participant *me) {
+  me->end_task();
+}
+}
