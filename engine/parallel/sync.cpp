@@ -63,7 +63,7 @@ static void check_holder(uint64_t owner, const char *what) {
                         "may be half done; lock it by with(), which unlocks on errors too");
 }
 
-void Mutex::check_hopeless(const Participant &) const {
+void Mutex::check_hopeless() const {
   check_holder(owner_.load(), "this mutex");
 }
 
@@ -124,7 +124,7 @@ std::string RwLock::waited_for() const {
   return name.empty() ? "a read-write lock" : "a read-write lock that " + name + " holds for writing";
 }
 
-void RwLock::check_hopeless(const Participant &) const { // called under mutex_
+void RwLock::check_hopeless() const { // called under mutex_
   check_holder(writer_.load(), "this lock");
   for (uint64_t reader : readers_)
     check_holder(reader, "this lock");

@@ -19,7 +19,7 @@ class Mutex final : public Sync {
 
   std::string waited_for() const override;
   uint64_t blocked_by() const override { return owner_.load(); }
-  void check_hopeless(const Participant &me) const override;
+  void check_hopeless() const override;
 
  private:
   std::atomic<uint64_t> owner_{0};  // the holder's token
@@ -35,7 +35,7 @@ class RwLock final : public Sync {
 
   std::string waited_for() const override;
   uint64_t blocked_by() const override { return writer_.load(); }
-  void check_hopeless(const Participant &me) const override;
+  void check_hopeless() const override;
 
  private:
   std::atomic<uint64_t> writer_{0};

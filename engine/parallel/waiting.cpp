@@ -11,7 +11,7 @@ namespace {
 constexpr auto slice = std::chrono::milliseconds(50);
 
 std::atomic<bool> interrupted{false};
-thread_local const Role *role_of_thread = nullptr;
+thread_local Participant *participant_of_thread = nullptr;
 
 // All participants. Objects' mutexes are taken before this one, never after it.
 struct Registry {
@@ -84,11 +84,14 @@ void check_deadlock(const Participant &me) {
 
 } // namespace
 
-void set_thread_role(const Role *role) {
-  role_of_thread = role;
+ThreadParticipant::ThreadParticipant(Participant &participant) {
+  participant_of_thread = &participant;
 }
-const Role *thread_role() {
-  return role_of_thread;
+ThreadParticipant::~ThreadParticipant() {
+  participant_of_thread = nullptr;
+}
+Participant *ThreadParticipant::current() {
+  return participant_of_thread;
 }
 
 void interrupt_waits(bool now) noexcept {
@@ -108,7 +111,8 @@ bool holder_lives(uint64_t token) {
   return !holder_name(token).empty();
 }
 
-Waiting::Waiting(Participant &me, Sync &object, double timeout) : me_(me), object_(object) {
+Waiting::Waiting(Participant &me, const Waitable &object, double timeout, Mode mode)
+    : me_(me), object_(object), mode_(mode) {
   // Beyond a year is for ever: time_point's arithmetic would overflow.
   const bool for_ever = !(timeout < 3e7);
   deadline_ = for_ever
@@ -126,15 +130,21 @@ Waiting::~Waiting() {
   me_.where[0] = 0;
 }
 
-bool Waiting::block(std::unique_lock<std::mutex> &lock) {
+bool Waiting::block(std::unique_lock<std::mutex> &lock, std::condition_variable &condition) {
   me_.seen.store(object_.version(), std::memory_order_release);
-  me_.check_interrupt();
-  object_.check_hopeless(me_);
   const auto now = Clock::now();
+  if (mode_ == Mode::task) {
+    me_.check_interrupt();
+    object_.check_hopeless();
+  } else {
+    condition.wait(lock);
+    return true;
+  }
   if (now >= deadline_)
     return false;
-  if (object_.condition_.wait_until(lock, std::min(deadline_, now + slice)) == std::cv_status::timeout &&
-      ++slices_ >= 2 && me_.waits_for_ever && me_.seen.load(std::memory_order_relaxed) == object_.version())
+  const auto status = condition.wait_until(lock, std::min(deadline_, now + slice));
+  if (status == std::cv_status::timeout && ++slices_ >= 2 && me_.waits_for_ever &&
+      me_.seen.load(std::memory_order_relaxed) == object_.version())
     check_deadlock(me_);
   return true;
 }
@@ -144,8 +154,8 @@ bool Waiting::block(std::unique_lock<std::mutex> &lock) {
 using namespace perigee;
 using namespace perigee::parallel;
 
-pg_participant::pg_participant(const Role *role)
-    : name(role ? role->name : "the main script"), interrupt(role ? role->interrupt : nullptr) {
+pg_participant::pg_participant(std::string name, std::atomic<int32_t> *interrupt)
+    : name(std::move(name)), interrupt(interrupt) {
   Registry &all = registry();
   std::lock_guard guard(all.mutex);
   token = ++all.last_token;
@@ -177,10 +187,16 @@ void pg_participant::end_task() {
 extern "C" {
 
 pg_participant *pg_participant_open(void) {
-  return new (std::nothrow) pg_participant(thread_role());
+  if (Participant *me = ThreadParticipant::current())
+    return me;
+  auto *me = new (std::nothrow) pg_participant("the main script");
+  if (me)
+    me->opened = true;
+  return me;
 }
 void pg_participant_close(pg_participant *me) {
-  delete me;
+  if (me && me->opened)
+    delete me;
 }
 void pg_participant_at(pg_participant *me, const char *position) {
   std::strncpy(me->where, position, sizeof me->where - 1);

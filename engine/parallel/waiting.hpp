@@ -23,44 +23,37 @@ namespace perigee::parallel {
 
 using Clock = std::chrono::steady_clock;
 
-// What a thread that runs a Lua state is, where it is not the main one: its pool sets it before the state is made, and
-// keeps it until the state is closed.
-struct Role {
-  std::string name;                          // "worker 3", for messages
-  std::atomic<int32_t> *interrupt = nullptr; // not 0: this thread's waits end with an error
-  int32_t worker = 0;                        // its number in the pool, from 1
-};
-void set_thread_role(const Role *role); // of the calling thread; NULL: the main one
-const Role *thread_role();
-
 // Ends all waits of the process with an error, until cleared. May be called by a signal handler.
 void interrupt_waits(bool interrupted) noexcept;
 
-class Sync;
+class Waitable;
 
 } // namespace perigee::parallel
 
-// One Lua state as shared objects see it: who holds a lock, who waits. Opened by the state's thread, used by it alone
-// but for what is marked.
+// A Lua state, or another thread that works for scripts, as shared objects see it: who holds a lock, who waits. Used by
+// its own thread but for what is marked. A worker's is made by its pool, for as long as the thread lives
+// (ThreadParticipant); any other state opens its own.
 struct pg_participant {
-  explicit pg_participant(const perigee::parallel::Role *role);
+  // `interrupt` not 0: waits end with an error.
+  explicit pg_participant(std::string name, std::atomic<int32_t> *interrupt = nullptr);
   ~pg_participant();
   pg_participant(const pg_participant &) = delete;
 
-  // Ends the wait of this participant with an error if it is to be interrupted.
+  // Throws if waits are to end.
   void check_interrupt() const;
   // At the end of a task: locks it still holds are abandoned (those who want them are told).
   void end_task();
 
-  const std::string name;
+  const std::string name; // "worker 3", for messages
   std::atomic<int32_t> *const interrupt;
   // Who holds a lock: unique in the process, a new one after a task that did not give its locks back. Read by others.
   std::atomic<uint64_t> token;
   int64_t held = 0;     // locks held
+  bool opened = false;  // by the Lua state that uses it, which closes it
   char where[160] = ""; // "file:line" of the wait that follows
 
   // Guarded by the registry's mutex: the wait in progress.
-  perigee::parallel::Sync *waits_for = nullptr;
+  const perigee::parallel::Waitable *waits_for = nullptr;
   bool waits_for_ever = false;
   std::atomic<uint64_t> seen{0}; // version of waits_for at which it could not go on; 0: it is about to go on
 };
@@ -69,25 +62,85 @@ namespace perigee::parallel {
 
 using Participant = pg_participant;
 
-// Base of the objects that are waited for: a state guarded by a mutex, and a version that changes with it.
-class Sync : public Shared {
+// The participant that Lua states made on this thread are.
+class ThreadParticipant {
  public:
-  using Shared::Shared;
+  explicit ThreadParticipant(Participant &participant);
+  ~ThreadParticipant();
+  ThreadParticipant(const ThreadParticipant &) = delete;
+  static Participant *current(); // NULL: none
+};
 
+// What can be waited for.
+class Waitable {
+ public:
   // For messages: what somebody who waits here waits for ("a mutex that worker 2 holds"). Called under the registry's
-  // mutex, and not under this object's.
+  // mutex, and not under that of this object.
   virtual std::string waited_for() const = 0;
-  // Who must act before a waiting participant can go on, 0: nobody in particular.
+  // Not 0, and another one after each change that lets somebody go on.
+  virtual uint64_t version() const = 0;
+  // Token of whoever must act before anybody who waits can go on, 0: nobody in particular.
   virtual uint64_t blocked_by() const { return 0; }
   // Throws where waiting is in vain.
-  virtual void check_hopeless(const Participant &) const {}
+  virtual void check_hopeless() const {}
 
-  uint64_t version() const { return version_.load(std::memory_order_acquire); }
+ protected:
+  ~Waitable() = default;
+};
+
+// A wait in progress, from before the object's mutex is taken until after it is given back.
+class Waiting {
+ public:
+  enum class Mode {
+    task, // a script's: throws where it is interrupted or in vain
+    idle  // a worker's without work: never throws
+  };
+  Waiting(Participant &me, const Waitable &object, double timeout, Mode mode = Mode::task);
+  ~Waiting();
+  Waiting(const Waiting &) = delete;
+
+  // The object's state, under its mutex, is not what is waited for: sleeps until it changes, or for a while. False when
+  // the time is up.
+  bool block(std::unique_lock<std::mutex> &lock, std::condition_variable &condition);
+  // It is: others may be woken from here on.
+  void proceed() { me_.seen.store(0, std::memory_order_release); }
+
+ private:
+  Participant &me_;
+  const Waitable &object_;
+  const Mode mode_;
+  Clock::time_point deadline_;
+  int slices_ = 0;
+};
+
+// A shared object that is waited for: a state guarded by a mutex, and a version that changes with it.
+class Sync : public Shared, public Waitable {
+ public:
+  using Shared::Shared;
+  uint64_t version() const override { return version_.load(std::memory_order_acquire); }
 
  protected:
   // Waits until ready(), then calls commit(), both under mutex_. False when `timeout` seconds have passed (infinity:
   // never). Throws where the wait is interrupted or in vain. ready() must change nothing.
-  template <class Ready, class Commit> bool wait(Participant &me, double timeout, Ready ready, Commit commit);
+  template <class Ready, class Commit> bool wait(Participant &me, double timeout, Ready ready, Commit commit) {
+    {
+      std::unique_lock lock(mutex_);
+      if (ready()) {
+        commit();
+        return true;
+      }
+      if (timeout <= 0)
+        return false;
+    }
+    Waiting waiting(me, *this, timeout);
+    std::unique_lock lock(mutex_);
+    while (!ready())
+      if (!waiting.block(lock, condition_))
+        return false;
+    waiting.proceed();
+    commit();
+    return true;
+  }
   // To be called under mutex_ after a change that lets others go on.
   void changed(bool all = true) {
     version_.fetch_add(1, std::memory_order_release);
@@ -100,49 +153,9 @@ class Sync : public Shared {
   mutable std::mutex mutex_;
 
  private:
-  friend class Waiting;
   std::condition_variable condition_;
   std::atomic<uint64_t> version_{1};
 };
-
-// A wait in progress, from before the object's mutex is taken until after it is given back.
-class Waiting {
- public:
-  Waiting(Participant &me, Sync &object, double timeout);
-  ~Waiting();
-  Waiting(const Waiting &) = delete;
-
-  // The object's state is not what is waited for: sleeps until it changes. False when the time is up.
-  bool block(std::unique_lock<std::mutex> &lock);
-  // It is: others may be woken from here on.
-  void proceed() { me_.seen.store(0, std::memory_order_release); }
-
- private:
-  Participant &me_;
-  Sync &object_;
-  Clock::time_point deadline_;
-  int slices_ = 0;
-};
-
-template <class Ready, class Commit> bool Sync::wait(Participant &me, double timeout, Ready ready, Commit commit) {
-  {
-    std::unique_lock lock(mutex_);
-    if (ready()) {
-      commit();
-      return true;
-    }
-    if (timeout <= 0)
-      return false;
-  }
-  Waiting waiting(me, *this, timeout);
-  std::unique_lock lock(mutex_);
-  while (!ready())
-    if (!waiting.block(lock))
-      return false;
-  waiting.proceed();
-  commit();
-  return true;
-}
 
 // The name of the participant that holds a token, "" if it has ended.
 std::string holder_name(uint64_t token);

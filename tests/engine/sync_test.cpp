@@ -19,11 +19,9 @@ constexpr double for_ever = std::numeric_limits<double>::infinity();
 std::vector<std::string> run(int n, const std::function<void(Participant &, int)> &body,
                              std::atomic<int32_t> *interrupt = nullptr) {
   std::vector<std::string> errors(static_cast<size_t>(n));
-  std::vector<std::unique_ptr<Role>> roles;
   std::vector<std::unique_ptr<Participant>> participants;
   for (int i = 0; i < n; ++i) { // all are there before one looks whether it is alone
-    roles.push_back(std::make_unique<Role>(Role{"worker " + std::to_string(i + 1), interrupt, i + 1}));
-    participants.push_back(std::make_unique<Participant>(roles.back().get()));
+    participants.push_back(std::make_unique<Participant>("worker " + std::to_string(i + 1), interrupt));
   }
   std::vector<std::thread> threads;
   for (int i = 0; i < n; ++i)
@@ -75,7 +73,7 @@ TEST_CASE("a mutex keeps others out", "[parallel]") {
 
 TEST_CASE("a mutex is for its holder to unlock", "[parallel]") {
   Ref<Mutex> mutex(new Mutex);
-  Participant me(nullptr);
+  Participant me("the main script");
   CHECK(mutex->try_lock(me) == 1);
   CHECK(mutex->try_lock(me) == -1);
   CHECK_THROWS_WITH(mutex->lock(me, 0), Catch::Contains("locked by the main script already"));
@@ -92,7 +90,7 @@ TEST_CASE("a mutex is for its holder to unlock", "[parallel]") {
 TEST_CASE("a task that ends with a lock held leaves an error", "[parallel]") {
   Ref<Mutex> mutex(new Mutex);
   Ref<RwLock> rwlock(new RwLock);
-  Participant me(nullptr);
+  Participant me("the main script");
   none(run(1, [&](Participant &other, int) {
     mutex->lock(other, for_ever);
     rwlock->lock(other, false, for_ever);
@@ -107,7 +105,7 @@ TEST_CASE("a task that ends with a lock held leaves an error", "[parallel]") {
 TEST_CASE("locks taken in a circle are an error that names it", "[parallel]") {
   Ref<Mutex> one(new Mutex), two(new Mutex);
   Ref<Barrier> both(new Barrier(2));
-  Participant idle(nullptr); // somebody who does something else: not all are stuck
+  Participant idle("idle"); // somebody who does something else: not all are stuck
   std::atomic<int> done{0};
   const auto errors = run(2, [&](Participant &me, int i) {
     Mutex &mine = i == 0 ? *one : *two, &others = i == 0 ? *two : *one;
@@ -214,7 +212,7 @@ TEST_CASE("readers together, writers alone", "[parallel]") {
     }
   }));
   CHECK(a == 4000);
-  Participant me(nullptr);
+  Participant me("the main script");
   lock->lock(me, false, for_ever);
   CHECK_THROWS_WITH(lock->lock(me, true, 0), Catch::Contains("wait for itself to stop reading"));
   CHECK_THROWS_WITH(lock->unlock(me, true), Catch::Contains("not locked for writing"));
@@ -275,7 +273,7 @@ TEST_CASE("conditions wake as many as they are told to", "[parallel]") {
     notify(-1);
     until(woken, 4);
   }));
-  Participant me(nullptr);
+  Participant me("the main script");
   CHECK_THROWS_WITH(condition->wait(me, 0), Catch::Contains("with its mutex locked"));
   mutex->lock(me, for_ever);
   CHECK_FALSE(condition->wait(me, 0.001));
@@ -285,7 +283,7 @@ TEST_CASE("conditions wake as many as they are told to", "[parallel]") {
 
 TEST_CASE("waits can be interrupted", "[parallel]") {
   std::atomic<int32_t> stop{0};
-  Participant other(nullptr);
+  Participant other("another");
   Ref<Event> event(new Event);
   Ref<Latch> there(new Latch(3));
   std::thread stopper([&] {
