@@ -197,7 +197,7 @@ ordered_json modules() {
   if (pg_vm_create(&options, &vm) != PG_OK)
     return list;
   for (const char *name : {"array", "random", "linalg", "fft", "io", "collections", "timer", "bench", "profiler", "log",
-                           "plot", "parallel", "tasks", "mpi", "kernel", "gpu"}) {
+                           "plot", "parallel", "async", "tasks", "mpi", "kernel", "gpu"}) {
     std::string text = std::string("return require('perigee').available('") + name + "')";
     pg_value results[2]{};
     size_t count = 0;

@@ -30,19 +30,34 @@ local function is_engine(info)
   return info.what == "C" or find(info.source, "^@perigee:") ~= nil
 end
 
--- "file:line: " of the innermost frame that is not the engine's, "" where there is none.
-local function position()
-  for level = 2, 200 do
-    local info = getinfo(level, "Sl")
+--- File and line of the innermost frame that is not the engine's, nil where there is none; `thread`: of another coroutine.
+function core.caller(thread)
+  for level = thread and 0 or 2, 200 do
+    local info
+    if thread then
+      info = getinfo(thread, level, "Sl")
+    else
+      info = getinfo(level, "Sl")
+    end
     if not info then
-      return ""
+      return nil
     end
     if not is_engine(info) and info.currentline > 0 then
-      return format("%s:%d: ", info.short_src, info.currentline)
+      return info.short_src, info.currentline
     end
   end
-  return ""
 end
+local caller = core.caller
+
+-- "file:line: " of the learner's own line; "" where there is none, unless a module knows one (core.place).
+local function position()
+  local file, line = caller()
+  if not file and core.place then
+    file, line = core.place()
+  end
+  return file and format("%s:%d: ", file, line) or ""
+end
+core.position = position
 
 core.position = position
 
@@ -128,7 +143,8 @@ function core.did_you_mean(name, ...)
 end
 
 local function describe_frame(info)
-  local where = format("%s:%d", info.short_src, info.currentline)
+  -- An error of the virtual machine itself, as in nil + 1, leaves no line in the frame that it ended.
+  local where = info.currentline > 0 and format("%s:%d", info.short_src, info.currentline) or info.short_src
   if info.what == "main" then
     return where .. ": in the main chunk"
   elseif info.name then
@@ -137,11 +153,17 @@ local function describe_frame(info)
   return format("%s: in the function defined at line %d", where, info.linedefined)
 end
 
--- Lua frames without the engine's own, innermost first; long recursions are cut in the middle.
-local function traceback(level)
+-- Lua frames without the engine's own, innermost first; long recursions are cut in the middle. `thread`: of another
+-- coroutine, from its level 0 on.
+local function traceback(level, thread)
   local lines = {}
-  for i = level, 1e6 do
-    local info = getinfo(i, "Snl")
+  for i = thread and 0 or level, 1e6 do
+    local info
+    if thread then
+      info = getinfo(thread, i, "Snl")
+    else
+      info = getinfo(i, "Snl")
+    end
     if not info then
       break
     end
@@ -162,6 +184,31 @@ local function traceback(level)
     lines = cut
   end
   return concat(lines, "\n")
+end
+
+core.traceback = traceback
+
+-- The frames that an error has come through in coroutines, other states or other processes, before it was raised again
+-- here: error value -> function that gives their text. Only on_error asks for it.
+local carried, carried_count = {}, 0
+
+--- Notes what an error value's traceback begins with: a function that gives its text. The last 64 are kept.
+function core.carry_traceback(value, describe)
+  if value == nil or value ~= value then -- no keys of a table
+    return
+  end
+  if carried[value] == nil then
+    carried_count = carried_count + 1
+    if carried_count > 64 then
+      carried, carried_count = {}, 1
+    end
+  end
+  carried[value] = describe
+end
+
+--- What is noted for an error value, nil for nothing.
+function core.carried_traceback(value)
+  return carried[value]
 end
 
 local chunks = {} -- chunk name (without "@") -> text
@@ -201,7 +248,12 @@ function core.on_error(value)
     message = format("%s%s:%d: %s", report, file, line, message)
     file, line = split_position(position() .. "x")
   end
-  return { file = file, line = line, message = message, traceback = traceback(2) }
+  local frames = traceback(2)
+  local before = carried[value]
+  if before then
+    frames = before() .. (frames ~= "" and "\n" .. frames or "")
+  end
+  return { file = file, line = line, message = message, traceback = frames }
 end
 
 -- ------------------------------------------------------------------------------------------------------- memory ------
@@ -239,8 +291,8 @@ core.load_text = load_text
 local loaded = {}  -- name -> module table
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
-local module_names = { array = true, bench = true, collections = true, fft = true, io = true, linalg = true, log = true,
-  parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
+local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, linalg = true,
+  log = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]

@@ -188,6 +188,15 @@ function TestAnnotations.test_objects()
     end
     check("perigee." .. class, members)
   end
+  for class, methods in pairs(pg.async._classes) do
+    local members = {}
+    for _, from in ipairs { methods, methods._fields or {} } do
+      for name, value in pairs(from) do
+        members[name] = value
+      end
+    end
+    check("perigee." .. class, members)
+  end
   conclude()
 end
 
