@@ -324,7 +324,7 @@ Array read_npy(Reader &in, const std::string &where, int32_t *collect) {
   memory_shape(h, shape);
   Array a = array::create(h.dtype, {shape, static_cast<std::size_t>(h.ndim)}, false, collect);
   // In pieces, which are still in the cache when they are looked at.
-  const auto size = static_cast<int64_t>(array::element_size(h.dtype)), most = (int64_t{256} << 10) / size;
+  const auto size = static_cast<int64_t>(array::element_size(h.dtype)), most = (int64_t{128} << 10) / size;
   for (int64_t i = 0; i < h.size; i += most) {
     const int64_t n = std::min(most, h.size - i);
     char *at = a.data<char>() + i * size;
