@@ -14,7 +14,8 @@ for _, header in ipairs(boot.headers) do
 end
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
-local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, natives = { array = boot.array, profiler = boot.profiler }, source = boot.source,
+local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, source = boot.source,
+  natives = { array = boot.array, io = boot.io, profiler = boot.profiler },
   read_script = boot.read_script, write = boot.write }
 
 -- ---------------------------------------------------------------------------------------------------------- JIT ------

@@ -1,6 +1,7 @@
 #include "core/vm.hpp"
 #include "array/array.hpp"
 #include "array/array_lua.hpp"
+#include "io/io_lua.hpp"
 #include "core/embedded.hpp"
 #include "core/status.hpp"
 #include "profiler/profiler.hpp"
@@ -219,6 +220,8 @@ struct VmInternals {
     closure("find_plugin", find_plugin);
     array::open(L);
     lua_setfield(L, -2, "array");
+    io::open(L);
+    lua_setfield(L, -2, "io");
     push_text_or_reason(L, library_path);
     lua_setfield(L, -2, "library");
     lua_pushliteral(L, PERIGEE_VERSION);

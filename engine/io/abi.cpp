@@ -225,13 +225,6 @@ void pg_io_json_close(pg_io_json *json) {
 int32_t pg_io_number(double value, char *text) {
   return static_cast<int32_t>(put_number(text, value) - text);
 }
-int32_t pg_io_json_string(pg_array *out, int32_t *collect, const char *text, int64_t size) {
-  return guard([&] {
-    Pool<char> made;
-    json_string(made, view(text, size));
-    give(out, collect, made);
-  });
-}
 int32_t pg_io_json_array(pg_array *out, int32_t *collect, const pg_array *a, int32_t nan) {
   return guard([&] {
     Pool<char> made;

@@ -20,6 +20,13 @@ local io = {}
 local collect = ffi.new("int32_t[1]")
 local ERROR_UNSUPPORTED, ERROR_INTERNAL, ERROR_MEMORY = 2, 3, 4
 
+local function collect_if_due()
+  if collect[0] ~= 0 then
+    collect[0] = 0
+    core.collect()
+  end
+end
+
 -- Calls f(...), which returns a status; collects garbage when the memory limit was reached, and after large allocations.
 local function run(name, f, ...)
   local status = f(...)
@@ -36,10 +43,7 @@ local function run(name, f, ...)
     end
     fail("%s: %s", name, message)
   end
-  if collect[0] ~= 0 then
-    collect[0] = 0
-    core.collect()
-  end
+  collect_if_due()
 end
 
 -- An array of bytes as a string; its memory is given back at once.
@@ -766,16 +770,19 @@ function io.parse_json(text, options)
   return read_json("parse_json", { text = text }, options)
 end
 
-local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r",
-  ["\t"] = "\\t" }
-for code = 0, 31 do
-  local character = string.char(code)
-  escapes[character] = escapes[character] or format("\\u%04x", code)
-end
-
 local to_json_options = { indent = true, nan = true, depth = true }
 
-local function json_writer(name, options)
+-- An error of a status, as run()'s, but with the place in front.
+local function fail_at(name, place, status, message)
+  if status == ERROR_UNSUPPORTED then
+    core.unsupported("%s: %s: %s", name, place, message)
+  elseif status == ERROR_INTERNAL then
+    core.internal("%s: %s: %s", name, place, message)
+  end
+  fail("%s: %s: %s", name, place, message)
+end
+
+local function json_text(name, value, options)
   options = options_of(name, options, to_json_options)
   local depth = depth_option(name, options)
   local indent = count_option(name, options, "indent", 0, 0)
@@ -783,139 +790,47 @@ local function json_writer(name, options)
     fail('%s: nan must be "null", got %s', name, kind_of(options.nan))
   end
   local nan = options.nan == "null"
-  local parts, count, path, quoted_keys = {}, 0, {}, {}
 
-  -- An error within many calls would not find the script's line.
-  local function refuse(...)
-    error({ text = format(...) }, 0)
-  end
-  local function put(text)
-    count = count + 1
-    parts[count] = text
-  end
-  local function place(level)
-    local shown = { "the value" }
-    for i = 1, level do
-      shown[i + 1] = type(path[i]) == "number" and "[" .. path[i] .. "]" or "." .. path[i]
+  -- Arrays: their text, or nil, a message and a status.
+  local function other(x)
+    if not array.is(x) then
+      return nil, kind_of(x)
     end
-    return concat(shown)
-  end
-  local function string(text, level)
-    if not find(text, '[%z\1-\31"\\\128-\255]') then
-      return '"' .. text .. '"'
-    elseif not find(text, "[\128-\255]") then
-      return '"' .. gsub(text, '[%z\1-\31"\\]', escapes) .. '"'
-    end -- else it must be UTF-8
-    local out = array_t()
-    run(name .. ": " .. place(level), C.pg_io_json_string, out, collect, text, #text)
+    local out, a = array_t(), need_array(name, x)
+    kit.check_alive(a)
+    local status = C.pg_io_json_array(out, collect, a, nan and 1 or 0)
+    if status ~= 0 then
+      return nil, ffi_string(C.pg_last_message()), status
+    end
     return take_text(out)
   end
-  local function line(level)
-    if indent > 0 then
-      put("\n" .. rep(" ", indent * level))
-    end
-  end
 
-  local write
-  local function write_table(t, level)
-    if level >= depth then
-      refuse("%s lies more than %d tables deep; does a table contain itself? {depth = ...} allows more",
-        place(math.min(level, 8)) .. (level > 8 and "..." or ""), depth)
-    end
-    local count, keys = #t, nil
-    for key in pairs(t) do
-      if type(key) == "string" then
-        keys = keys or {}
-        keys[#keys + 1] = key
-      elseif not (is_integer(key) and key >= 1 and key <= count) then
-        refuse("%s has the key %s; the keys of an object are strings, and a list has no gaps", place(level),
-          kind_of(key))
-      end
-    end
-    if keys and count > 0 then
-      refuse("%s has both list entries and the key '%s'; JSON has lists and objects", place(level), keys[1])
-    elseif not keys and count == 0 then
-      put(getmetatable(t) == empty_object_meta and "{}" or "[]")
-      return
-    end
-    put(keys and "{" or "[")
-    if keys then
-      sort(keys)
-      for i, key in ipairs(keys) do
-        path[level + 1] = key
-        local name = quoted_keys[key]
-        if not name then
-          name = string(key, level + 1) .. (indent > 0 and ": " or ":")
-          quoted_keys[key] = name
-        end
-        if i > 1 then
-          put(",")
-        end
-        line(level + 1)
-        put(name)
-        write(t[key], level + 1)
-      end
-    else
-      for i = 1, count do
-        path[level + 1] = i
-        if i > 1 then
-          put(",")
-        end
-        line(level + 1)
-        write(t[i], level + 1)
-      end
-    end
-    line(level)
-    put(keys and "}" or "]")
+  local text, place, problem, detail, more = core.natives.io.json(value, depth, indent, nan, null, empty_object_meta, other)
+  collect_if_due()
+  if text then
+    return text
+  elseif problem == "deep" then
+    fail("%s: %s lies more than %d tables deep; does a table contain itself? {depth = ...} allows more", name, place, depth)
+  elseif problem == "key" then
+    fail("%s: %s has the key %s; the keys of an object are strings, and a list has no gaps", name, place, kind_of(detail))
+  elseif problem == "both" then
+    fail("%s: %s has both list entries and the key '%s'; JSON has lists and objects", name, place, detail)
+  elseif problem == "number" then
+    fail('%s: %s is %s, which JSON does not have; {nan = "null"} writes null for it', name, place, tostring(detail))
+  elseif problem == "text" then
+    fail("%s: %s: %s", name, place, detail)
+  elseif problem == "status" then
+    fail_at(name, place, detail, ffi_string(C.pg_last_message()))
+  elseif detail then
+    fail_at(name, place, detail, more)
   end
-
-  function write(value, level)
-    local kind = type(value)
-    if kind == "string" then
-      put(string(value, level))
-    elseif kind == "number" then
-      if value - value ~= 0 then
-        if not nan then
-          refuse('%s is %s, which JSON does not have; {nan = "null"} writes null for it', place(level),
-            tostring(value))
-        end
-        put("null")
-      else
-        put(number(value))
-      end
-    elseif kind == "boolean" then
-      put(tostring(value))
-    elseif value == null then
-      put("null")
-    elseif array.is(value) then
-      local out, a = array_t(), need_array(name, value)
-      kit.check_alive(a)
-      run(name .. ": " .. place(level), C.pg_io_json_array, out, collect, a, nan and 1 or 0)
-      put(take_text(out))
-    elseif kind == "table" then
-      write_table(value, level)
-    else
-      refuse("%s is %s; JSON has strings, numbers, booleans, io.null, lists and objects", place(level),
-        kind_of(value))
-    end
-  end
-
-  return function(value)
-    local ok, problem = pcall(write, value, 0)
-    if not ok then
-      if type(problem) == "table" then
-        fail("%s: %s", name, problem.text)
-      end
-      error(problem, 0)
-    end
-    return concat(parts)
-  end
+  fail("%s: %s is %s; JSON has strings, numbers, booleans, io.null, lists and objects", name, place, more)
 end
 
 --- io.to_json(value [, options]): JSON text of tables, strings, numbers, booleans, io.null and arrays. Keys are sorted; an
 --- empty table is [] (see io.empty_object). Options: indent = 0 (spaces a level), nan = "null", depth = 512.
 function io.to_json(value, options)
-  return json_writer("to_json", options)(value)
+  return json_text("to_json", value, options)
 end
 
 -- ---------------------------------------------------------------------------------------------------------- text -----
@@ -992,7 +907,7 @@ end
 --- io.write_json(path, value [, options]): io.to_json into a file.
 function io.write_json(path, value, options)
   check_path("write_json", path)
-  io.write_text(path, json_writer("write_json", options)(value) .. "\n")
+  io.write_text(path, json_text("write_json", value, options) .. "\n")
 end
 
 local function open_reader(name, path, block)

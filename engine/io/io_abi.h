@@ -97,10 +97,8 @@ int32_t pg_io_json_parse(pg_io_json **out, const char *source, int64_t size, int
 const pg_io_json_token *pg_io_json_tokens(const pg_io_json *json, int64_t *count, const char **bytes,
                                           const double **numbers, const int64_t **lengths);
 void pg_io_json_close(pg_io_json *json);
-/* A number as the shortest text that reads as the same double; at most 32 bytes to `text`; returns how many. */
+/* A number as text that reads as the same double, at most 32 bytes; returns how many. */
 int32_t pg_io_number(double value, char *text);
-/* A string in quotes, with escapes; text that is not UTF-8 is an error. */
-int32_t pg_io_json_string(pg_array *out, int32_t *collect, const char *text, int64_t size);
 /* An array as nested lists. Complex numbers are an error, as are NaN and infinities unless `nan` (they become null). */
 int32_t pg_io_json_array(pg_array *out, int32_t *collect, const pg_array *a, int32_t nan);
 

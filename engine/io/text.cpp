@@ -122,8 +122,11 @@ constexpr std::size_t piece = 1 << 16;
 
 } // namespace
 
-char *put_number(char *to, double value, bool point) {
-  return put_float(to, value, point);
+char *put_number(char *to, double value) {
+  // Integers in full: 100000, for which the shortest form is 1e+05.
+  if (std::abs(value) < 9007199254740992.0 && value == std::trunc(value) && (value != 0 || !std::signbit(value)))
+    return std::to_chars(to, to + 32, static_cast<int64_t>(value)).ptr;
+  return put_float(to, value, false);
 }
 
 char *put_element(char *to, const void *at, int32_t dtype) {

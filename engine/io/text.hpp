@@ -35,10 +35,11 @@ class TextSink : public Sink {
   Pool<char> text;
 };
 
-/// Writes a number to at least 32 bytes; returns its end. Doubles and floats in the shortest form that reads as the
-/// same value, with ".0" where they would look like integers if `point`.
-char *put_number(char *to, double value, bool point = false);
-/// Writes element `at` of an array (complex ones as 1+2j, in 64 bytes).
+/// Writes a number of Lua to at least 32 bytes; returns its end: integers up to 2^53 in full, others in the shortest
+/// form that reads as the same number.
+char *put_number(char *to, double value);
+/// Writes element `at` of an array (complex ones as 1+2j, in 64 bytes). Floats in the shortest form, with ".0" where
+/// they would look like integers.
 char *put_element(char *to, const void *at, int32_t dtype);
 
 struct CsvOutColumn {
