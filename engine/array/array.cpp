@@ -6,6 +6,7 @@
 #include "core/allocation.hpp"
 #include "core/memory.hpp"
 #include "core/status.hpp"
+#include "parallel/races.hpp"
 
 #include <atomic>
 #include <cstdlib>
@@ -172,6 +173,8 @@ void release(pg_block *block) {
   references.store(0, std::memory_order_relaxed);
   const std::atomic_ref generation(block->generation);
   generation.store(generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  if (parallel::race_checking())
+    parallel::race_forget(block->memory, block->bytes);
   if (block->release) {
     block->release(block->memory, block->context);
   } else {

@@ -1445,6 +1445,10 @@ local function metatable(index, newindex)
   }
 end
 
+if core.checked then
+  array_index, array_newindex, row_index, row_newindex = core.checked.instrument(kit, array_index, array_newindex, row_index,
+    row_newindex)
+end
 local array_meta = metatable(array_index, array_newindex)
 ffi.metatype(fresh, array_meta)
 ffi.metatype(row_t, metatable(row_index, row_newindex))

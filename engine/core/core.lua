@@ -21,7 +21,7 @@ local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, sou
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
 -- LuaJIT's defaults (512 KiB of machine code, 1000 traces) are exhausted by one lesson with several variants.
 jit.opt.start("maxtrace=8000", "maxrecord=16000", "maxsnap=2000", "maxmcode=65536", "sizemcode=128")
-if boot.jit_off then
+if boot.jit_off or boot.checked then
   jit.off()
 end
 
@@ -344,6 +344,10 @@ local function load_plugin(name)
     end
   end
   ffi.cdef(ffi.string(plugin.cdef))
+  if core.checked then
+    core.checked.declare(ffi.string(plugin.cdef))
+    library = core.checked.watch(library)
+  end
   return ffi.string(plugin.lua), nil, library
 end
 
@@ -390,6 +394,11 @@ function core.part(name, kit)
     core.internal("part '%s' does not load: %s", name, syntax or "it is not embedded")
   end
   return (chunk(core, kit))
+end
+
+if boot.checked then -- before any other module: they take core.C
+  core.headers, core.natives.races = boot.headers, boot.checked
+  core.part("parallel_checked")
 end
 
 -- What scripts may require: nil for everything, else the exercise's list.

@@ -4,6 +4,7 @@
 #include "io/io_lua.hpp"
 #include "core/embedded.hpp"
 #include "core/status.hpp"
+#include "parallel/races_lua.hpp"
 #include "profiler/profiler.hpp"
 
 #include <dlfcn.h>
@@ -239,6 +240,10 @@ struct VmInternals {
     if (options->script_root) {
       lua_pushstring(L, options->script_root);
       lua_setfield(L, -2, "script_root");
+    }
+    if (parallel::checked_state()) {
+      parallel::open_races(L);
+      lua_setfield(L, -2, "checked");
     }
     if (luaL_loadbuffer(L, core->text.data(), core->text.size(), "@perigee:core") != 0)
       return lua_error(L);

@@ -81,6 +81,23 @@ template <class T> T apply(T &place, int32_t op, T value) {
   }
 }
 
+// Tells the race detector: before the operation what it makes known, after it what it learns, so that nothing is learnt
+// late.
+struct Ordered {
+  Ordered(Participant *me, VectorClock &clock, bool writes, bool reads) : me(me), clock(clock), reads(reads) {
+    if (me && writes)
+      precedes(*me, clock);
+  }
+  ~Ordered() {
+    if (me && reads)
+      follows(*me, clock);
+  }
+  Ordered(const Ordered &) = delete;
+  Participant *me;
+  VectorClock &clock;
+  bool reads;
+};
+
 // 2^53 + 1 would be rounded to 2^53, which Lua takes for exact.
 double rounded_away(int64_t v) {
   constexpr int64_t exact = int64_t(1) << 53;
@@ -99,14 +116,16 @@ int32_t pg_atomic_create(pg_shared *out, int32_t kind, double value) {
   return guard([&] { hand_over(out, Ref(new Atomic(static_cast<pg_shared_kind>(kind), value))); });
 }
 
-double pg_atomic_number(void *object, pg_participant *, int32_t op, double value) {
+double pg_atomic_number(void *object, pg_participant *me, int32_t op, double value) {
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
+  const Ordered ordered(me, atomic.clock, op != PG_ATOMIC_LOAD, op != PG_ATOMIC_STORE);
   return atomic.kind == PG_SHARED_ATOMIC ? rounded_away(apply(atomic.integer, op, static_cast<int64_t>(value)))
                                          : apply(atomic.real, op, value);
 }
 
-int32_t pg_atomic_number_compare_exchange(void *object, pg_participant *, double *expected, double desired) {
+int32_t pg_atomic_number_compare_exchange(void *object, pg_participant *me, double *expected, double desired) {
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
+  const Ordered ordered(me, atomic.clock, true, true);
   return pg_atomic_compare_exchange(&atomic.integer, atomic.kind == PG_SHARED_ATOMIC ? PG_INT64 : PG_FLOAT64, 0,
                                     expected, desired);
 }

@@ -6,7 +6,7 @@ local cast, band, format, unpack, remove = ffi.cast, bit.band, string.format, un
 
 local parallel, kind_of, me, shared_t = kit.parallel, kit.kind_of, kit.me, kit.shared_t
 local arrays = core.require("array")._kit
-local offset = arrays.offset
+local offset, checked = arrays.offset, core.checked
 local int64_t, uint64_t = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 local double_1 = ffi.typeof("double[1]")
 
@@ -150,7 +150,11 @@ local function locate(name, a, ...)
   elseif band(a._flags, READONLY) ~= 0 then
     arrays.read_only()
   end
-  return a, offset(a, ...)
+  local at = offset(a, ...)
+  if checked then
+    checked.atomic(a, at)
+  end
+  return a, at
 end
 
 local fresh = ffi.typeof("pg_array")
@@ -158,7 +162,7 @@ local fresh = ffi.typeof("pg_array")
 -- One operation on a[i], and on a[i][j]; `v` follows the indices.
 local function element(name, op, a, i, j, k, ...)
   if istype(fresh, a) and a._ndim == 1 and k == nil and type(i) == "number" and type(j) == "number" and
-    a._dtype == FLOAT64 and band(a._flags, READONLY) == 0 then
+    a._dtype == FLOAT64 and band(a._flags, READONLY) == 0 and not checked then
     local at = i - 1
     if cast(int64_t, at) < cast(uint64_t, a._shape[0]) and i % 1 == 0 then
       return (C.pg_atomic_apply(a._data, FLOAT64, at * a._strides[0], op, j))
@@ -178,7 +182,11 @@ local function element(name, op, a, i, j, k, ...)
   end
   local dtype = a._dtype
   check_value(name, v, dtype)
-  return (C.pg_atomic_apply(a._data, dtype, at, op, v))
+  local before = C.pg_atomic_apply(a._data, dtype, at, op, v)
+  if checked then -- again: what others made known by the value that was read
+    checked.atomic(a, at)
+  end
+  return before
 end
 
 --- parallel.atomic_add(a, i [, j, ...], v), and sub, min, max, exchange, store: change an element; return what it was
@@ -194,7 +202,11 @@ function parallel.atomic_store(a, i, j, ...) element("atomic_store", STORE, a, i
 function parallel.atomic_load(a, ...)
   local at
   a, at = locate("atomic_load", a, ...)
-  return (C.pg_atomic_apply(a._data, a._dtype, at, LOAD, 0))
+  local value = C.pg_atomic_apply(a._data, a._dtype, at, LOAD, 0)
+  if checked then
+    checked.atomic(a, at)
+  end
+  return value
 end
 
 --- parallel.atomic_compare_exchange(a, i [, j, ...], expected, desired): sets the element to desired if it is `expected`.
@@ -214,5 +226,8 @@ function parallel.atomic_compare_exchange(a, ...)
   end
   local before = double_1(expected)
   local swapped = C.pg_atomic_compare_exchange(a._data, dtype, at, before, desired) ~= 0
+  if checked then
+    checked.atomic(a, at)
+  end
   return swapped, before[0]
 end

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <utility>
+#include <vector>
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -28,6 +29,8 @@ class Shared {
   }
 
   const pg_shared_kind kind;
+  // What happens before whoever synchronises with this object (races.hpp); empty unless a worker that is checked did.
+  std::vector<uint32_t> clock;
 
  private:
   std::atomic<int64_t> references_{1}; // a new object belongs to whoever made it

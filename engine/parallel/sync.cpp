@@ -10,6 +10,7 @@ int Mutex::try_lock(Participant &me) {
   const uint64_t token = me.token.load(std::memory_order_relaxed);
   if (owner_.compare_exchange_strong(expected, token)) {
     ++me.held;
+    follows(me, clock);
     return 1;
   }
   return expected == token ? -1 : 0;
@@ -44,6 +45,7 @@ void Mutex::unlock(Participant &me) {
                             : "this mutex is locked by " + name + ", and only it may unlock it");
   }
   --me.held;
+  precedes(me, clock);
   owner_.store(0);
   if (waiting_.load() > 0) {
     std::lock_guard guard(mutex_);
@@ -98,6 +100,9 @@ bool RwLock::lock(Participant &me, bool write, double timeout) {
           writer_ = token;
         else
           readers_.push_back(token);
+        follows(me, clock);
+        if (write)
+          follows(me, readers_clock_);
         ++me.held;
       });
 }
@@ -116,6 +121,7 @@ void RwLock::unlock(Participant &me, bool write) {
     readers_.erase(at);
   }
   --me.held;
+  precedes(me, write ? clock : readers_clock_);
   changed();
 }
 
@@ -133,14 +139,19 @@ void RwLock::check_hopeless() const { // called under mutex_
 // ---------------------------------------------------------------------------------------------------- semaphore ------
 bool Semaphore::acquire(Participant &me, double timeout) {
   return wait(
-      me, timeout, [&] { return value_ > 0; }, [&] { --value_; });
+      me, timeout, [&] { return value_ > 0; },
+      [&] {
+        --value_;
+        follows(me, clock);
+      });
 }
 
-void Semaphore::post(Participant &, int64_t count) {
+void Semaphore::post(Participant &me, int64_t count) {
   std::lock_guard guard(mutex_);
   if (value_ > (int64_t(1) << 53) - count)
     throw ArgumentError("release: the semaphore's value would be above 2^53");
   value_ += count;
+  precedes(me, clock);
   changed(count > 1);
 }
 
@@ -157,11 +168,13 @@ int64_t Barrier::wait(Participant &me, double timeout) {
     if (broken_)
       throw barrier_broken();
     round = round_;
+    precedes(me, clock);
     place = ++arrived_;
     if (place == parties) {
       arrived_ = 0;
       ++round_;
       changed();
+      follows(me, clock);
       return place;
     }
   }
@@ -184,6 +197,7 @@ int64_t Barrier::wait(Participant &me, double timeout) {
     give_up();
     throw;
   }
+  follows(me, clock);
   return place;
 }
 
@@ -252,30 +266,35 @@ void Condition::notify(Participant &me, int64_t count) {
 }
 
 // ---------------------------------------------------------------------------------------------------- event, latch ---
-void Event::set(Participant &, bool set) {
+void Event::set(Participant &me, bool set) {
   std::lock_guard guard(mutex_);
+  precedes(me, clock);
   set_ = set;
   changed();
 }
-bool Event::is_set(Participant &) const {
-  return set_.load();
+bool Event::is_set(Participant &me) {
+  const bool set = set_.load();
+  if (set)
+    follows(me, clock);
+  return set;
 }
 bool Event::wait(Participant &me, double timeout) {
   return Sync::wait(
-      me, timeout, [&] { return set_.load(); }, [] {});
+      me, timeout, [&] { return set_.load(); }, [&] { follows(me, clock); });
 }
 
-void Latch::count_down(Participant &, int64_t count) {
+void Latch::count_down(Participant &me, int64_t count) {
   std::lock_guard guard(mutex_);
   if (count > count_)
     throw ArgumentError("count_down: the latch is at " + std::to_string(count_.load()) + ", which is less than " +
                         std::to_string(count));
   count_ -= count;
+  precedes(me, clock);
   changed();
 }
 bool Latch::wait(Participant &me, double timeout) {
   return Sync::wait(
-      me, timeout, [&] { return count_ == 0; }, [] {});
+      me, timeout, [&] { return count_ == 0; }, [&] { follows(me, clock); });
 }
 
 namespace {

@@ -40,6 +40,7 @@ class RwLock final : public Sync {
  private:
   std::atomic<uint64_t> writer_{0};
   std::vector<uint64_t> readers_; // tokens
+  VectorClock readers_clock_;     // readers happen before writers, and not before each other
   int writers_waiting_ = 0;
 };
 
@@ -93,7 +94,7 @@ class Event final : public Sync {
  public:
   Event() : Sync(PG_SHARED_EVENT) {}
   void set(Participant &me, bool set);
-  bool is_set(Participant &me) const;
+  bool is_set(Participant &me);
   bool wait(Participant &me, double timeout);
   std::string waited_for() const override { return "an event to be set"; }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/status.hpp"
+#include "parallel/races.hpp"
 #include "parallel/shared.hpp"
 
 #include <chrono>
@@ -52,6 +53,8 @@ struct pg_participant {
   bool opened = false;  // by the Lua state that uses it, which closes it
   char where[160] = ""; // "file:line" of the wait that follows
 
+  perigee::parallel::RaceThread *race = nullptr; // where it is checked for races: the task that runs
+
   // Guarded by the registry's mutex: the wait in progress.
   const perigee::parallel::Waitable *waits_for = nullptr;
   bool waits_for_ever = false;
@@ -61,6 +64,17 @@ struct pg_participant {
 namespace perigee::parallel {
 
 using Participant = pg_participant;
+
+// What this participant has done happens before what others do after `follows` of the same clock. For the race
+// detector.
+inline void precedes(Participant &me, VectorClock &clock) {
+  if (me.race) [[unlikely]]
+    race_release(me.race, clock);
+}
+inline void follows(Participant &me, const VectorClock &clock) {
+  if (me.race) [[unlikely]]
+    race_acquire(me.race, clock);
+}
 
 // The participant that Lua states made on this thread are.
 class ThreadParticipant {

@@ -1,0 +1,66 @@
+// The race detector of pool{check = "races"}: which accesses to elements of arrays nothing orders.
+//
+// Each task is a logical thread with a vector clock, whichever worker runs it and however fast: what is found depends
+// on what is ordered by submitting, ending and waiting for tasks and by shared objects, and not on what happened to run
+// when. (But locks order two tasks as they happen to take them, which may hide a race of theirs elsewhere: run again.)
+// For each element there is the last write and the last reads since, as in FastTrack (Flanagan and Freund, PLDI 2009).
+#pragma once
+
+#include "parallel/shared.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace perigee::parallel {
+
+// By logical thread: how much of it is known to have happened before.
+using VectorClock = std::vector<uint32_t>;
+
+struct RaceThread {
+  uint32_t id = 0;
+  VectorClock clock;
+  std::string name;          // "worker 2"
+  bool retired = false;      // its id may be used again by a thread that knows all of it
+  std::vector<size_t> found; // places in the list of races
+};
+
+enum class Access : uint8_t { read, write, atomic };
+
+struct Race {
+  std::string first_where, first_worker, second_where, second_worker; // "file:line"
+  Access first, second;
+  std::string element; // "element [3] of 'total'", filled in by the Lua state that found it
+  int64_t count = 1;
+};
+
+// A new logical thread that knows what `parent` does.
+std::unique_ptr<RaceThread> race_begin(std::string name, const VectorClock &parent);
+// The end of one: adds what it knows to `clock`.
+void race_end(RaceThread &thread, VectorClock &clock);
+
+// What happened on `thread` so far happens before what follows race_acquire of the same clock.
+void race_release(RaceThread *thread, VectorClock &clock);
+void race_acquire(RaceThread *thread, const VectorClock &clock);
+VectorClock race_now(RaceThread &thread); // for tasks submitted now
+
+// An access to `size` bytes. Place in the list of races of one that was not known, -1 otherwise.
+int64_t race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where);
+// An atomic operation on the element: it happens after all earlier ones there.
+int64_t race_atomic(RaceThread &thread, const void *address, size_t size, const std::string &where);
+
+std::vector<Race> races_found();
+Race race_at(size_t place);
+void race_name(size_t place, const std::string &element);
+
+// Checking is under way in this process (pools with it are counted).
+bool race_checking() noexcept;
+void race_checking(int change);
+// Memory that is given back holds nothing any more.
+void race_forget(const void *memory, int64_t bytes);
+
+// As text: "element [3] of 'total': written at a.lua:3 by worker 1, and at a.lua:3 by worker 2; ..."
+std::string describe(const Race &race);
+
+} // namespace perigee::parallel

@@ -1,0 +1,13 @@
+// The race detector as Lua states see it.
+#pragma once
+
+struct lua_State;
+
+namespace perigee::parallel {
+
+// Pushes a table of the functions that parallel_checked.lua uses.
+void open_races(lua_State *L);
+// Whether the state that this thread makes now is that of a worker that is checked.
+bool checked_state();
+
+} // namespace perigee::parallel
