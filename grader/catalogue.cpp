@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <sched.h>
 #include <set>
 
 #include <lua.hpp>
@@ -412,6 +414,9 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
     tier.ratio = reader.number("ratio", 0, 1e6, true, std::nullopt);
     tier.points = reader.number("points", 0, 1000, false, std::nullopt);
     tier.name = reader.text("name", default_tier_name(tier));
+    tier.cores = reader.whole("cores", 2, 1024, 1);
+    if (tier.cores > e.needs.cores)
+      reader.fail("cores", "must be at most needs.cores, which is " + std::to_string(e.needs.cores));
     tier.case_name = reader.text("case", e.cases.back().name);
     if (!names.count(tier.case_name))
       reader.fail("case", "there is no case \"" + tier.case_name + "\"");
@@ -439,6 +444,25 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
   require_script(e.solutions / "reference.lua", "submissions are compared with it");
   if (needs_naive)
     require_script(e.solutions / "naive.lua", "a tier of " + e.id + " compares with it");
+  return e;
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+Exercise scaled_to(Exercise e, int cores) {
+  for (Tier &tier : e.tiers)
+    if (cores < tier.cores) {
+      const double here = tier.ratio * cores / tier.cores;
+      char scale[128];
+      std::snprintf(scale, sizeof scale, " (%gx on %d cores is %gx on the %d here)", tier.ratio, tier.cores, here,
+                    cores);
+      tier.name += scale;
+      tier.ratio = here;
+    }
   return e;
 }
 

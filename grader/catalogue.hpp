@@ -41,6 +41,13 @@ Roots find_roots(const std::string &option, const std::filesystem::path &program
 // Reads one exercise; `folder` is <exercises>/<lesson>/<name>. Throws ExerciseError.
 Exercise load_exercise(const std::filesystem::path &folder, const std::filesystem::path &solutions_root);
 
+// Cores that this process may run on.
+int usable_cores();
+
+// The exercise as it is graded on so many cores: ratios of tiers that are for more ask for the same efficiency, so 3x
+// on 4 cores is 1.5x on 2. Their names say so.
+Exercise scaled_to(Exercise exercise, int cores);
+
 struct Catalogue {
   Roots roots;
   std::vector<Exercise> exercises; // in teaching order: lesson, difficulty, name

@@ -176,7 +176,7 @@ int show_exercise(const Context &context, const std::string &id, int hints) {
                 << '\n';
   };
   earn("every result right", e.correctness_points);
-  for (const Tier &tier : e.tiers)
+  for (const Tier &tier : scaled_to(e, usable_cores()).tiers)
     earn(tier.name + " (case \"" + tier.case_name + "\")", tier.points);
 
   section("How it is graded");

@@ -1,5 +1,6 @@
 #include "grade.hpp"
 
+#include "catalogue.hpp"
 #include "judge.hpp"
 #include "measure.hpp"
 #include "sandbox.hpp"
@@ -494,9 +495,10 @@ class Grading {
 
 } // namespace
 
-Result grade_submission(const Exercise &exercise, const Submission &submission, Session &session) {
+Result grade_submission(const Exercise &as_written, const Submission &submission, Session &session) {
   const auto start = Clock::now();
   Session::State &state = session.state();
+  const Exercise exercise = scaled_to(as_written, state.cores());
   Result result;
   result.learner = submission.learner;
   result.exercise = exercise.id;

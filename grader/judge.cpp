@@ -47,6 +47,7 @@ struct Judge::Impl {
         {"jit", true},
         {"memory", options.memory_bytes / 2},
         {"modules", nullptr},
+        {"may_thread", false},
         {"threads", 1},
         {"tolerance", {exercise.tolerance.relative, exercise.tolerance.absolute, exercise.tolerance.nan_equal}}};
     channel.reset();

@@ -745,9 +745,7 @@ std::string describe_machine() {
   for (std::string line; std::getline(release, line);)
     if (line.compare(0, 13, "PRETTY_NAME=\"") == 0)
       system = ", " + line.substr(13, line.size() - 14);
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  const int cores = usable_cores();
   return model + ", " + std::to_string(cores) + (cores == 1 ? " core" : " cores") + system;
 }
 

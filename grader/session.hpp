@@ -5,6 +5,7 @@
 #include "judge.hpp"
 #include "measure.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -44,6 +45,7 @@ struct Session::State {
   void progress(std::string_view phase, double done) const;
   FreezeCost freeze_cost();
   WorkerOptions worker_options(const Exercise &exercise) const;
+  int cores() const { return std::max(1, CPU_COUNT(&before_)); } // that workers may have
 
   const SessionOptions options;
   std::atomic<bool> interrupted = false;

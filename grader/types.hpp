@@ -34,6 +34,7 @@ struct Tier {
   double ratio = 1.0;
   double points = 0.0;
   std::string case_name; // default: the last case
+  int cores = 1;         // that `ratio` is meant for; on fewer, as much less is asked for (scaled_to in catalogue.hpp)
 };
 
 struct Needs {

@@ -87,7 +87,8 @@ struct Worker::Impl {
     channel_options.role = "worker";
     channel_options.memory_bytes =
         exercise.limits.memory_bytes + own_bytes + std::max(most_input_bytes, exercise.limits.memory_bytes);
-    channel_options.max_tasks = exercise.needs.cores > 1 ? 8 + 2 * exercise.needs.cores : 2;
+    // Of several cores: more threads than cores, since some may sleep.
+    channel_options.max_tasks = exercise.needs.cores > 1 ? 64 + 2 * exercise.needs.cores : 2;
     channel_options.cpus = options.cpus;
     channel_options.require_full = options.require_full;
     channel_options.interrupted = options.interrupted;
@@ -96,7 +97,8 @@ struct Worker::Impl {
                                {"jit", exercise.jit},
                                {"memory", exercise.limits.memory_bytes},
                                {"modules", exercise.modules},
-                               {"threads", exercise.needs.cores}};
+                               {"may_thread", exercise.needs.cores > 1},
+                               {"threads", cores()}};
     channel = std::make_unique<Channel>(channel_options, settings, script);
     try {
       load();
@@ -185,8 +187,14 @@ struct Worker::Impl {
     }
   }
 
+  // The cores that the exercise is for, as far as there are so many.
+  int cores() const {
+    const int here = static_cast<int>(options.cpus.size());
+    return here > 0 ? std::min(exercise.needs.cores, here) : exercise.needs.cores;
+  }
+
   // Seconds that the process has waited for cores that others held, a core's share.
-  double waited() const { return double(channel->sandbox().waited_ns()) * 1e-9 / std::max(1, exercise.needs.cores); }
+  double waited() const { return double(channel->sandbox().waited_ns()) * 1e-9 / cores(); }
 
   Slice run(const std::vector<Bytes> &inputs) {
     Slice slice;
@@ -261,8 +269,12 @@ struct Worker::Impl {
     // Every task has stopped: only now is the work over, and the clock with it.
     slice.wall = seconds_between(wall, raw_nanoseconds());
     slice.cpu = seconds_between(cpu, sandbox.cpu_ns());
-    if (wall_clock)
+    if (wall_clock) {
       slice.waited = waited() - waited_before;
+      // Threads of its own that take turns on a core wait, too. Others can have held no more than it left them.
+      if (const auto cpus = static_cast<double>(options.cpus.size()); cpus > 1 && exercise.needs.cores > 1)
+        slice.waited = std::clamp(slice.wall - slice.cpu / cpus, 0.0, slice.waited);
+    }
 
     if (Status status = page.status; status != Status::ok)
       throw reported(status, FailureKind::script_error);

@@ -66,7 +66,7 @@ int main(int argc, char **argv) {
     std::string script = read_all(5);
     prefault_heap();
     LockdownOptions options;
-    options.threads = settings.at("threads").get<int>() > 1;
+    options.threads = settings.at("may_thread").get<bool>();
     options.denied_word = &page.denied;
     auto role = judge ? make_judge(page, std::move(settings), std::move(script))
                       : make_worker(page, std::move(settings), std::move(script));

@@ -90,6 +90,28 @@ TEST_CASE("optional parts of an exercise", "[catalogue]") {
   CHECK(e.valid_mutants == std::map<std::string, std::string>{{"wrong_sign", "zero"}});
 }
 
+TEST_CASE("tiers for several cores ask for as much less on fewer", "[catalogue]") {
+  std::string toml = replaced(good_toml, "ratio = 0.5", "ratio = 3\ncores = 4\nname = \"3x\"");
+  CHECK_THAT(refusal(toml), Contains("tiers[1].cores: must be at most needs.cores, which is 1"));
+  CHECK_THAT(refusal("ratio = 0.5", "ratio = 0.5\ncores = 1"), Contains("tiers[1].cores: must be from 2 to 1024"));
+  Folder folder;
+  put_exercise(folder, toml + "[[tiers]]\nmetric = \"time\"\nagainst = \"reference\"\nratio = 0.6\npoints = 1\n"
+                              "[needs]\ncores = 4\n");
+  const Exercise e = load_exercise(folder.path / "exercises/basics/double", folder.path / "solutions");
+  REQUIRE(e.tiers.size() == 2);
+  CHECK(e.tiers[0].cores == 4);
+  CHECK(e.tiers[1].cores == 1);
+  for (const int cores : {4, 16}) {
+    CHECK(scaled_to(e, cores).tiers[0].ratio == 3);
+    CHECK(scaled_to(e, cores).tiers[0].name == "3x");
+  }
+  const Exercise here = scaled_to(e, 2);
+  CHECK(here.tiers[0].ratio == 1.5);
+  CHECK(here.tiers[0].name == "3x (3x on 4 cores is 1.5x on the 2 here)");
+  CHECK(here.tiers[1].ratio == 0.6);
+  CHECK(here.tiers[1].name == e.tiers[1].name);
+}
+
 TEST_CASE("an invalid exercise is refused with file, line and key", "[catalogue]") {
   CHECK(refusal(good_toml) == "");
   // Wrong types.
