@@ -170,7 +170,7 @@ int32_t pg_io_csv_column(pg_io_csv *csv, int32_t i, pg_array *out, int32_t *type
 void pg_io_csv_texts(const pg_io_csv *csv, int32_t i, const int32_t **codes, int64_t *texts, const int64_t **ends,
                      const char **bytes) {
   const CsvColumn &column = const_cast<pg_io_csv *>(csv)->column(static_cast<std::size_t>(i));
-  *codes = column.codes.data();
+  *codes = static_cast<const int32_t *>(column.values->_data);
   *texts = static_cast<int64_t>(column.ends.size());
   *ends = column.ends.data();
   *bytes = column.bytes.data();

@@ -192,6 +192,8 @@ struct CsvReader::State {
                          : ""));
   }
 
+  [[noreturn]] void changed() const { throw FileError(source.name() + ": it changed while it was read"); }
+
   // Files that are no text are often given to the wrong function.
   void refuse_binary() const {
     char start[6] = {};
@@ -504,18 +506,14 @@ struct CsvReader::State {
     return std::min(most, std::max(known, static_cast<int64_t>(guess) + 64));
   }
 
-  // The same within what was asked for, and no less than `needed`.
-  int64_t most_rows(int64_t needed, int64_t bytes) const {
-    const int64_t expected = expected_rows(needed, bytes);
-    return options.max_rows < 0 ? expected : std::max(needed, std::min(expected, options.max_rows));
-  }
-
   // Room for `needed` rows in an array of (rows) or (rows, k), keeping the `kept` first.
   void grow(array::Array &a, int32_t dtype, int64_t k, int64_t needed, int64_t kept, int64_t bytes,
             int32_t *collect) const {
     if (a->_block && a->_shape[0] >= needed)
       return;
-    const int64_t shape[2] = {most_rows(needed, bytes), k};
+    int64_t shape[2] = {expected_rows(needed, bytes), k};
+    if (options.max_rows >= 0)
+      shape[0] = std::max(needed, std::min(shape[0], options.max_rows));
     array::Array larger = array::create(dtype, {shape, k > 0 ? std::size_t{2} : std::size_t{1}}, false, collect);
     if (kept > 0)
       std::memcpy(larger->_data, a->_data,
@@ -540,7 +538,8 @@ struct CsvReader::State {
     a.get()->_size = rows * (k > 0 ? k : 1);
   }
 
-  static void append_text(CsvColumn &to, const BlockColumn &from) {
+  // A block's texts, of the rows from `row` on.
+  static void append_text(CsvColumn &to, const BlockColumn &from, int64_t row) {
     const std::size_t first = to.ends.size();
     if (first + from.ends.size() > static_cast<std::size_t>(INT32_MAX))
       throw UnsupportedError("a column of more than 2^31 different texts");
@@ -549,7 +548,7 @@ struct CsvReader::State {
     int64_t *ends = to.ends.extend(from.ends.size());
     for (std::size_t i = 0; i < from.ends.size(); ++i)
       ends[i] = bytes + from.ends[i];
-    int32_t *codes = to.codes.extend(from.codes.size());
+    auto *codes = to.values.data<int32_t>() + row;
     for (std::size_t i = 0; i < from.codes.size(); ++i)
       codes[i] = from.codes[i] < 0 ? -1 : from.codes[i] + static_cast<int32_t>(first);
   }
@@ -614,11 +613,12 @@ struct CsvReader::State {
         if (plans[at].store == Store::skip)
           continue;
         if (column.type == text_type) {
-          // At once for all rows that there may be: to grow bit by bit would copy them again and again.
-          if (const int64_t needed = rows + more; needed > static_cast<int64_t>(column.codes.capacity()))
-            column.codes.reserve(static_cast<std::size_t>(most_rows(needed, bytes)));
-          for (const Block &block : wave)
-            append_text(column, block.columns[at]);
+          grow(column.values, PG_INT32, 0, rows + more, rows, bytes, collect);
+          int64_t row = rows;
+          for (const Block &block : wave) {
+            append_text(column, block.columns[at], row);
+            row += block.rows;
+          }
         } else {
           grow(column.values, column.type, 0, rows + more, rows, bytes, collect);
         }
@@ -649,13 +649,22 @@ struct CsvReader::State {
     plans.assign(count, {});
     for (std::size_t i : again)
       plans[static_cast<std::size_t>(which[i])] = plan(text_type, true);
+    int64_t row = 0;
+    for (std::size_t i : again)
+      columns[i].values = array::create(PG_INT32, {&rows, 1}, false, collect);
     pass(
         limit, [](std::span<const Block>) { return false; },
         [&](std::span<const Block> wave, int64_t) {
-          for (std::size_t i : again)
-            for (const Block &block : wave)
-              append_text(columns[i], block.columns[static_cast<std::size_t>(which[i])]);
+          for (const Block &block : wave) {
+            if (block.rows > rows - row)
+              changed();
+            for (std::size_t i : again)
+              append_text(columns[i], block.columns[static_cast<std::size_t>(which[i])], row);
+            row += block.rows;
+          }
         });
+    if (row != rows)
+      changed();
   }
 
   array::Array read_matrix(std::span<const int32_t> which, int32_t dtype, int32_t *collect) {

@@ -20,9 +20,8 @@ struct CsvOptions {
 
 struct CsvColumn {
   int32_t type = infer_type; // after reading: enum pg_dtype or text_type
-  array::Array values;       // of type; none for text
-  // Text: row i is unique number codes[i]; -1 is a missing cell. Unique number k ends at ends[k] in bytes.
-  Pool<int32_t> codes;
+  array::Array values;       // of type; of text int32: row i is unique number values[i], -1 where it is missing
+  // Unique number k ends at ends[k] in bytes.
   Pool<int64_t> ends;
   Pool<char> bytes;
 };

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "array/array.hpp"
-#include "core/allocation.hpp"
 #include "core/status.hpp"
 
 #include <algorithm>
@@ -17,8 +16,7 @@
 
 namespace perigee::io {
 
-/// A growing run of plain values, accounted to the VM like array memory and from the same store: what one file needed
-/// serves the next. For the calling thread only.
+/// A growing run of plain values, accounted to the VM like array memory. For the calling thread only.
 template <class T> class Pool {
   static_assert(std::is_trivially_copyable_v<T>);
 
@@ -26,20 +24,18 @@ template <class T> class Pool {
   Pool() = default;
   Pool(Pool &&other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)),
-        capacity_(std::exchange(other.capacity_, 0)), owner_(other.owner_), given_(other.given_) {}
+        capacity_(std::exchange(other.capacity_, 0)), owner_(other.owner_) {}
   Pool &operator=(Pool &&other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
     std::swap(owner_, other.owner_);
-    std::swap(given_, other.given_);
     return *this;
   }
   ~Pool() { free(); }
 
   T *data() const { return data_; }
   std::size_t size() const { return size_; }
-  std::size_t capacity() const { return capacity_; }
   T &operator[](std::size_t i) const { return data_[i]; }
   T &back() const { return data_[size_ - 1]; }
   void clear() { size_ = 0; }
@@ -47,7 +43,7 @@ template <class T> class Pool {
   void truncate(std::size_t n) { size_ = n; }
   void free() {
     if (data_) {
-      core::give_memory(data_, given_);
+      std::free(data_);
       pg_memory_release(bytes(capacity_), owner_);
     }
     data_ = nullptr;
@@ -63,17 +59,12 @@ template <class T> class Pool {
       owner_ = pg_memory_owner();
     if (int32_t status = pg_memory_reserve(bytes(wanted - capacity_), &collect); status != PG_OK)
       throw Error(static_cast<pg_status>(status), pg_last_message());
-    const core::Memory grown = core::take_memory(bytes(wanted), false);
-    if (!grown.data) {
+    void *grown = std::realloc(static_cast<void *>(data_), wanted * sizeof(T));
+    if (!grown) {
       pg_memory_release(bytes(wanted - capacity_), owner_);
       throw std::bad_alloc();
     }
-    if (data_) {
-      std::memcpy(grown.data, static_cast<const void *>(data_), size_ * sizeof(T));
-      core::give_memory(data_, given_);
-    }
-    data_ = static_cast<T *>(grown.data);
-    given_ = grown.capacity;
+    data_ = static_cast<T *>(grown);
     capacity_ = wanted;
   }
   void push_back(T value) {
@@ -99,7 +90,7 @@ template <class T> class Pool {
   static int64_t bytes(std::size_t n) { return static_cast<int64_t>(n * sizeof(T)); }
   T *data_ = nullptr;
   std::size_t size_ = 0, capacity_ = 0;
-  int64_t owner_ = 0, given_ = 0; // given_: what the store gave
+  int64_t owner_ = 0;
 };
 
 /// Bytes to read: a file (a regular one is read where asked; a pipe is first read to its end) or text in memory, which

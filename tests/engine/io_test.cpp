@@ -208,7 +208,7 @@ TEST_CASE("io: tables of very many columns", "[io]") {
   reader.read(which, types, &collect);
   CHECK(reader.rows() == 3);
   CHECK(reader.column(65535).type == io::text_type);
-  CHECK(reader.column(65535).codes.size() == 3);
+  CHECK(reader.column(65535).values.data<int32_t>()[2] == 2);
   text.insert(0, ",");
   CHECK_THROWS_AS(io::CsvReader(io::Source(text.data(), static_cast<int64_t>(text.size()), true), options),
                   UnsupportedError);
