@@ -19,6 +19,8 @@ function kit.lines_of(source)
     local module = match(name, "^perigee:(.*)$")
     if not text and module then
       text = core.source(module .. ".lua")
+    elseif not text and find(name, "\n", 1, true) then
+      text = name -- a text that was loaded without a name is its own
     end
     lines = {}
     for line in string.gmatch((text or "") .. "\n", "(.-)\r?\n") do
@@ -39,7 +41,7 @@ function kit.file_of(source)
   if module then
     return "perigee." .. module
   end
-  return match(source, "^[@=](.*)$") or "(text)"
+  return match(source, "^[@=](.*)$") or (find(source, "\n", 1, true) or #source > 60) and "(text)" or source
 end
 
 -- The name that a function has where it is defined: LuaJIT keeps none. "" defines are main chunks.
@@ -68,7 +70,8 @@ end
 function kit.function_table()
   local functions, index = {}, {}
   return functions, function(source, line, called)
-    local key = source .. "\0" .. line .. "\0" .. (called or "")
+    -- An engine function that tail-calls another one is one function: the script made one call.
+    local key = called and match(source, "^@perigee:%a%w*") .. "\0" .. called or source .. "\0" .. line
     local at = index[key]
     if not at then
       at = #functions + 1

@@ -157,11 +157,44 @@ body{font:15px/1.45 system-ui,sans-serif;color:#1c1c1c;background:#fff;max-width
 h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}pre{font:13px/1.4 "DejaVu Sans Mono",Menlo,Consolas,monospace;overflow-x:auto}
 .source td{font:13px/1.35 "DejaVu Sans Mono",Menlo,Consolas,monospace;padding:0 .6em;white-space:pre}
 .source td.n{text-align:right;color:#777}.source{border-collapse:collapse}svg{max-width:100%;height:auto}
+.source td.note{font:13px/1.4 system-ui,sans-serif;white-space:normal;color:#444;padding-left:2.2em}
 .error{border-left:4px solid #c22;padding-left:.8em}
 ]]
 
+local note_colours = { good = "#e3f4e1", mild = "#fdf3d8", bad = "#fbdcd8" }
+local note_signs = { good = "+", mild = ".", bad = "!" }
+local rank = { good = 1, mild = 2, bad = 3 }
+
+-- The scripts' lines with what the JIT compiler made of them (profiler_jit.lua), a line of notes below each.
+local function annotated_by_compiler(profile)
+  local out = { "<p><span style=\"background:" .. note_colours.good .. "\">&nbsp;+ compiled&nbsp;</span> " ..
+    "<span style=\"background:" .. note_colours.bad .. "\">&nbsp;! not compiled&nbsp;</span> " ..
+    "<span style=\"background:" .. note_colours.mild .. "\">&nbsp;. usual, or too few rounds&nbsp;</span></p>\n" }
+  for _, source in ipairs(profile:sources()) do
+    out[#out + 1] = format("<h2>%s</h2>\n<table class=\"source\">\n", escape(kit.file_of(source)))
+    for number, text in ipairs(kit.lines_of(source)) do
+      local notes, worst = profile.notes[source][number] or {}, nil
+      for _, note in ipairs(notes) do
+        worst = worst and rank[worst] >= rank[note.level] and worst or note.level
+      end
+      out[#out + 1] = format('<tr%s><td class="n">%d</td><td>%s</td><td>%s</td></tr>\n',
+        worst and ' style="background:' .. note_colours[worst] .. '"' or "", number, worst and note_signs[worst] or "",
+        escape(text))
+      for _, note in ipairs(notes) do
+        out[#out + 1] = format('<tr style="background:%s"><td></td><td>%s</td><td class="note">%s</td></tr>\n',
+          note_colours[note.level], note_signs[note.level], escape(note.text))
+      end
+    end
+    out[#out + 1] = "</table>\n"
+  end
+  return concat(out)
+end
+
 -- The scripts' lines with their time, as tables; the hotter, the darker.
 local function annotated(profile)
+  if profile.notes then
+    return annotated_by_compiler(profile)
+  end
   local by_source, sources = {}, {}
   local total = 0
   local rows = profile.rows or profile.by_line and profile:by_line()

@@ -195,6 +195,10 @@ end
 function profiler.sample(fn, ...)
   local sampler, log
   local function start()
+    if jit.arch ~= "x64" then
+      core.unsupported("profiler.sample: sampling is there for x86-64 only, and this is %s: what the VM is doing, and " ..
+        "where, is read from the machine code that LuaJIT makes for x86-64; use profiler.trace or profiler.lines", jit.arch)
+    end
     if not found then
       local probe, reason = natives.sample_start(1e6)
       if not probe then
@@ -204,7 +208,8 @@ function profiler.sample(fn, ...)
       natives.sample_stop(probe)
     end
     if not found then
-      core.unsupported("profiler.sample: sampling needs LuaJIT on x86-64 with its compiler; use profiler.trace")
+      core.unsupported("profiler.sample: this LuaJIT's machine code is not as expected (another version, or one built " ..
+        "without its compiler); use profiler.trace or profiler.lines")
     end
     log = trace_log(function() return sampler end)
     local reason

@@ -116,6 +116,7 @@ function profiler.trace(fn, ...)
     events = raw.events, event_cost = event_costs[false] * 1e-9, stacks = {} }, Calls)
   -- Nodes of the profiler itself are left out: what is below them is moved up.
   local shown, calls, edges = {}, {}, {}
+  local counted = {} -- calls of an engine function below a node: those that tail-call another are in the tree twice
   local function frames_of(path)
     local frames = {}
     for depth, index in ipairs(path) do
@@ -141,13 +142,16 @@ function profiler.trace(fn, ...)
       local fn_index = index_of(node)
       table.insert(shown[i], fn_index)
       local sum = raw.calls[i] or { calls = 0, own = 0, cumulative = 0 }
+      local place = node.parent .. ">" .. fn_index
+      local new_calls = math.max(0, sum.calls - (counted[place] or 0))
+      counted[place] = (counted[place] or 0) + new_calls
       local outermost = true
       for _, other in ipairs(path) do
         outermost = outermost and other ~= fn_index
       end
       local row = calls[fn_index] or { fn = functions[fn_index], calls = 0, own = 0, total = 0 }
       calls[fn_index] = row
-      row.calls, row.own = row.calls + sum.calls, row.own + sum.own
+      row.calls, row.own = row.calls + new_calls, row.own + sum.own
       if outermost then
         row.total = row.total + sum.cumulative
       end
@@ -156,9 +160,9 @@ function profiler.trace(fn, ...)
         local key = caller .. ">" .. fn_index
         local edge = edges[key] or { caller = caller, callee = fn_index, calls = 0, total = 0 }
         edges[key] = edge
-        edge.calls, edge.total = edge.calls + sum.calls, edge.total + sum.cumulative
+        edge.calls, edge.total = edge.calls + new_calls, edge.total + sum.cumulative
       end
-      table.insert(profile.stacks, { frames = frames_of(shown[i]), seconds = math.max(0, sum.own), count = sum.calls,
+      table.insert(profile.stacks, { frames = frames_of(shown[i]), seconds = math.max(0, sum.own), count = new_calls,
         activity = "interpreted" })
     elseif i > 1 then
       shown[i] = shown[node.parent] or {}

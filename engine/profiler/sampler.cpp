@@ -380,8 +380,13 @@ void Sampler::on_signal(const void *address) {
 void Sampler::on_safe_point(lua_State *L) {
   settling_ = 1;
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  RawFrame frames[max_depth];
-  int32_t node = place(frames, capture(L, frames, max_depth));
+  // A coroutine stands on the stack of the thread that is sampled. (Of coroutines in coroutines only the innermost is
+  // there: LuaJIT does not tell who resumed whom.)
+  RawFrame frames[2 * max_depth];
+  int count = capture(L, frames, max_depth);
+  if (L != main_)
+    count += capture(main_, frames + count, max_depth);
+  int32_t node = place(frames, count);
   for (int i = 0; i < pending_count_; ++i) {
     const Pending &sample = pending_[size_t(i)];
     // (In a coroutine the stack taken at once was not its own.)

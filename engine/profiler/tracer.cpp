@@ -121,6 +121,9 @@ Tracer::Stack &Tracer::stack_of(lua_State *L, int64_t now) {
       frame.line_start += now - stack.suspended;
     }
     stack.resumed = now;
+    if (stack.frames.empty() && !chain_.empty())
+      if (const Stack &outer = stacks_[chain_.back()]; !outer.frames.empty())
+        stack.base = outer.frames.back().node;
     chain_.push_back(L);
   }
   current_ = &stacks_[L]; // nodes of an unordered_map stay where they are
@@ -158,18 +161,21 @@ Frame Tracer::function_of(lua_State *L, lua_Debug *event, bool &native, bool &ow
   auto [at, added] = native_.try_emplace(address);
   if (added) {
     lua_getinfo(L, "n", event); // how it is called here, for those that no library has
+    // (An operator on C data, such as an array, calls the FFI first and that the engine's function: one call, not two.)
+    at->second.dispatch = event->name && std::strncmp(event->name, "__", 2) == 0;
     char name[96];
     std::snprintf(name, sizeof name, "=[C]%p %.60s", address, event->name ? event->name : "");
     at->second.function = {tree.source(name), -1, 0, -1};
   }
   lua_Debug caller;
   if (lua_getstack(L, 1, &caller) && lua_getinfo(L, "S", &caller))
-    own = !is_engine(caller.source);
+    own = !is_engine(caller.source) && !at->second.dispatch;
   return at->second.function;
 }
 
-int32_t Tracer::node_for(const std::vector<Activation> &stack, const Frame &function) {
-  int32_t parent = stack.empty() ? 0 : stack.back().node;
+int32_t Tracer::node_for(const Stack &stack_with_base, const Frame &function) {
+  const std::vector<Activation> &stack = stack_with_base.frames;
+  int32_t parent = stack.empty() ? stack_with_base.base : stack.back().node;
   if (!stack.empty() && stack.back().function == function)
     return parent; // direct recursion
   if (stack.size() > deep)
@@ -208,7 +214,7 @@ void Tracer::leave(std::vector<Activation> &stack, int64_t now) {
   }
 }
 
-void Tracer::enter(lua_State *L, std::vector<Activation> &stack, lua_Debug *event, int64_t now) {
+void Tracer::enter(lua_State *L, Stack &stack, lua_Debug *event, int64_t now) {
   bool native, own;
   Frame function = function_of(L, event, native, own);
   if (native && (lines_ || !own)) // a line's time includes what it calls
@@ -218,15 +224,16 @@ void Tracer::enter(lua_State *L, std::vector<Activation> &stack, lua_Debug *even
     calls.resize(size_t(node) + 1);
   ++calls[size_t(node)].calls;
   ++calls[size_t(node)].active;
-  stack.push_back({event->i_ci & 0xffff, node, function, lines_ && !native && wanted(function), native, false, now, 0,
-                   nullptr, 0, 0});
+  stack.frames.push_back({event->i_ci & 0xffff, node, function, lines_ && !native && wanted(function), native, false,
+                          now, 0, nullptr, 0, 0});
 }
 
 void Tracer::on_hook(lua_State *L, lua_Debug *event) {
   const int64_t entered = now_nanoseconds();
   const int64_t now = entered - overhead_; // time as if there were no hooks
   ++events;
-  auto &stack = stack_of(L, now).frames;
+  Stack &running = stack_of(L, now);
+  auto &stack = running.frames;
   const int32_t offset = event->i_ci & 0xffff;
   switch (event->event) {
   case LUA_HOOKCALL:
@@ -238,7 +245,7 @@ void Tracer::on_hook(lua_State *L, lua_Debug *event) {
       while (!stack.empty() && (stack.back().offset > from || stack.back().native))
         leave(stack, now);
     }
-    enter(L, stack, event, now);
+    enter(L, running, event, now);
     if (!stack.empty() && stack.back().native && !every_instruction_)
       set_hook(true); // to see where it ends: C functions have no return hook
     break;

@@ -69,17 +69,18 @@ class Tracer {
   // Of one coroutine, or of the main one.
   struct Stack {
     std::vector<Activation> frames;
+    int32_t base = 0; // the node that it stands on: of the call that resumed it
     int64_t resumed = 0, suspended = 0;
   };
 
   Stack &stack_of(lua_State *L, int64_t now);
   Frame function_of(lua_State *L, lua_Debug *event, bool &native, bool &own);
   bool wanted(const Frame &function) const;
-  void enter(lua_State *L, std::vector<Activation> &stack, lua_Debug *event, int64_t now);
+  void enter(lua_State *L, Stack &stack, lua_Debug *event, int64_t now);
   LineSum *line_sum(const Frame &line);
   static void leave_line(Activation &top, int64_t now);
   void leave(std::vector<Activation> &stack, int64_t now);
-  int32_t node_for(const std::vector<Activation> &stack, const Frame &function);
+  int32_t node_for(const Stack &stack, const Frame &function);
   void set_hook(bool every_instruction);
 
   lua_State *main_;
@@ -93,7 +94,7 @@ class Tracer {
   Stack *current_ = nullptr;
   struct Known {
     Frame function;
-    bool native, own;
+    bool dispatch; // of the FFI, to an operator's function
   };
   struct Recent {
     Frame line;

@@ -236,7 +236,25 @@ function TestSample:test_coroutines_are_seen()
       end
     end
     lu.assertTrue(total > 0.9 * profile.seconds)
+    for _, stack in ipairs(profile.stacks) do -- and stand on the stack that resumed them
+      local names = {}
+      for _, frame in ipairs(stack.frames) do
+        names[profile.functions[frame.fn].name] = true
+      end
+      lu.assertTrue(not names.seventy or names.in_coroutine)
+    end
   end)
+end
+
+-- Elsewhere than on x86-64 the register in which LuaJIT keeps its state is not read: "not supported", and what to use.
+function TestSample:test_other_processors_say_so()
+  local arch = jit.arch
+  jit.arch = "arm64"
+  local ok, message = pcall(profiler.sample, hot_line, 1)
+  jit.arch = arch
+  lu.assertFalse(ok)
+  lu.assertStrContains(message, "not supported: profiler.sample: sampling is there for x86-64 only, and this is arm64")
+  lu.assertStrContains(message, "use profiler.trace or profiler.lines")
 end
 
 function TestSample:test_results_and_errors_pass_through()
@@ -369,6 +387,55 @@ function TestTrace:test_coroutines_are_not_counted_twice()
   local profile = profiler.trace(run)
   lu.assertTrue(profile.seconds <= profile.wall)
   lu.assertTrue(find(profile.calls, "coroutine.resume").own < find(profile.calls, "seventy").total)
+end
+
+function TestTrace:test_coroutines_stand_on_what_resumed_them()
+  local function body()
+    leaf(1)
+    coroutine.yield()
+    leaf(2)
+  end
+  local function resume(co)
+    coroutine.resume(co)
+  end
+  local profile = profiler.trace(function()
+    local co = coroutine.create(body)
+    resume(co)
+    resume(co)
+  end)
+  local callers = {}
+  for _, edge in ipairs(profile.edges) do
+    callers[profile.functions[edge.callee].name] = profile.functions[edge.caller].name
+  end
+  lu.assertEquals(callers.leaf, "body")
+  lu.assertEquals(callers.body, "coroutine.resume")
+  lu.assertEquals(callers["coroutine.resume"], "resume")
+  lu.assertEquals(find(profile.calls, "leaf").calls, 2)
+end
+
+-- array.exp tail-calls what does the work, and an operator goes through the FFI: one call each.
+function TestTrace:test_an_array_function_is_called_once()
+  local a = array.ones(10)
+  local function run()
+    for _ = 1, 20 do
+      local b = array.exp(a)
+      b = a:sqrt() + b
+      b:sum()
+    end
+  end
+  local profile = profiler.trace(run)
+  local seen = {}
+  for _, row in ipairs(profile.calls) do
+    lu.assertNil(seen[row.fn.name])
+    seen[row.fn.name] = true
+    if row.fn.engine and not row.fn.name:find("__index", 1, true) then
+      lu.assertEquals(row.calls, 20)
+    end
+  end
+  for _, name in ipairs { "array.exp", "array.sqrt", "array.sum", "array.__add" } do
+    lu.assertEquals(find(profile.calls, name).calls, 20)
+  end
+  lu.assertNil(find(profile.calls, "__add"))
 end
 
 function TestTrace:test_the_compiler_is_on_again_and_the_hook_gone()
@@ -755,6 +822,25 @@ function TestExport:test_svg_and_html_are_whole_and_escaped()
     lu.assertStrContains(text, "</svg>")
     lu.assertNil(text:find("https?://[^w]")) -- self-contained: nothing but the name of the namespace
   end
+end
+
+-- The counterpart of cython -a: each line of the script with what the compiler made of it.
+function TestExport:test_annotated_source_of_the_compiler()
+  local report = profiler.jit(function()
+    compiles(10000)
+    for _ = 1, 50 do
+      closures(500)
+    end
+  end)
+  local html = written(report, ".html")
+  local number = line_of("-- compiles well")
+  lu.assertStrMatches(html, '.*<tr style="background:#e3f4e1"><td class="n">' .. number ..
+    "</td><td>%+</td><td>  for i = 1, n do %-%- compiles well</td></tr>\n.*loop compiled.*")
+  number = line_of("-- a closure in a loop")
+  lu.assertStrMatches(html, '.*<tr style="background:#fbdcd8"><td class="n">' .. number .. "</td><td>!</td>.*")
+  lu.assertStrContains(html, "a function is made inside the loop")
+  lu.assertStrContains(html, "&quot;")
+  lu.assertErrorMsgContains("has no call stacks", report.write, report, "x.svg")
 end
 
 function TestExport:test_what_cannot_be_written_says_so()
