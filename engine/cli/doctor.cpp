@@ -1,6 +1,7 @@
 // `perigee doctor`: what this machine offers, what it lacks and why, and how well it can be measured on. Everything is
 // found at run time; nothing is changed.
 #include "cli/cli.hpp"
+#include "core/processors.hpp"
 #include "grader/sandbox.hpp"
 #include "grader/text.hpp"
 
@@ -57,10 +58,6 @@ ordered_json cpu() {
   CPU_ZERO(&set);
   j["usable_cores"] = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
   j["online_cores"] = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  // A container's share, in cores; 0: no limit.
-  double quota = 0, period = 0;
-  std::istringstream(first_line("/sys/fs/cgroup/cpu.max")) >> quota >> period;
-  j["quota_cores"] = period > 0 ? quota / period : 0.0;
   ordered_json simd = ordered_json::array();
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -78,17 +75,6 @@ ordered_json cpu() {
   simd.push_back("NEON");
 #endif
   j["simd"] = simd;
-  j["caches"] = ordered_json::array();
-  for (int index = 0; index < 8; ++index) {
-    fs::path folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index);
-    if (std::string size = first_line(folder / "size"); !size.empty()) {
-      std::string type = first_line(folder / "type");
-      j["caches"].push_back({{"level", std::atoi(first_line(folder / "level").c_str())},
-                             {"type", type},
-                             {"bytes", std::atoll(size.c_str()) * (size.back() == 'M' ? 1 << 20 : 1 << 10)},
-                             {"line", std::atoi(first_line(folder / "coherency_line_size").c_str())}});
-    }
-  }
   j["governor"] = first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
   return j;
 }
@@ -188,6 +174,60 @@ ordered_json sandbox() {
   return {{"level", grader::sandbox_level(found)}, {"protections", list}};
 }
 
+// How many threads parallel work gets, who says so, and whether that is more than there are processors for.
+ordered_json threads() {
+  int32_t count = 0, processors = 0;
+  const char *source = "";
+  double quota = 0;
+  const bool fine = pg_threads_default(&count, &source, &processors, &quota) == PG_OK;
+  ordered_json j{{"count", count}, {"source", source}, {"processors", processors}, {"quota_processors", quota}};
+  const std::string from = source;
+  std::string text = std::to_string(count), problem;
+  const std::string time = "the time of " + grader::ratio_text(quota) + (quota == 1 ? " processor" : " processors");
+  if (!fine)
+    text = problem = pg_last_message();
+  else if (from == "processors")
+    text += ", one for each processor that this process may use";
+  else if (from == "quota")
+    text += ": this process may use " + time + " of " + std::to_string(processors);
+  else
+    text += ", as " + from + " says";
+  if (fine && count > processors)
+    problem = "oversubscribed: " + std::to_string(count) + " threads for " + std::to_string(processors) +
+              (processors == 1 ? " processor" : " processors") + " take turns, and finish no sooner";
+  else if (fine && quota > 0 && count > std::ceil(quota))
+    problem =
+        "oversubscribed: " + std::to_string(count) + " threads for " + time + " are all stopped when that is used up";
+  j["description"] = text;
+  j["problem"] = problem;
+  return j;
+}
+
+// Packages, cores and caches, as parallel.topology() has them.
+ordered_json topology() {
+  ordered_json j{{"available", false}, {"description", ""}};
+  pg_vm_options options{};
+  options.struct_size = sizeof options;
+  pg_vm *vm = nullptr;
+  if (pg_vm_create(&options, &vm) != PG_OK) {
+    j["description"] = pg_last_message();
+    return j;
+  }
+  constexpr char text[] = "local pg = require 'perigee' local t = pg.parallel.topology() "
+                          "return pg.io.to_json(t), tostring(t)";
+  pg_value results[2]{};
+  size_t count = 0;
+  if (pg_vm_run(vm, text, sizeof text - 1, "doctor", results, 2, &count) != PG_OK || count < 2) {
+    j["description"] = pg_vm_error(vm)->message;
+  } else {
+    j = ordered_json::parse(std::string(results[0].string, results[0].length));
+    j["available"] = true;
+    j["description"] = std::string(results[1].string, results[1].length);
+  }
+  pg_vm_destroy(vm);
+  return j;
+}
+
 // Each Perigee module, and if it does not work here, why: as scripts are told.
 ordered_json modules() {
   ordered_json list = ordered_json::array();
@@ -279,21 +319,16 @@ void print(const ordered_json &j) {
   row("Perigee", j["perigee"].get<std::string>() + " on " + j["system"].get<std::string>());
   std::string cores = std::to_string(cpu["usable_cores"].get<int>()) + " usable cores of " +
                       std::to_string(cpu["online_cores"].get<int>());
-  if (double quota = cpu["quota_cores"]; quota > 0)
-    cores += ", limited to the time of " + grader::ratio_text(quota);
   row("CPU", cpu["model"].get<std::string>() + ", " + cores);
   std::string list;
   for (const auto &name : cpu["simd"])
     list += (list.empty() ? "" : ", ") + name.get<std::string>();
   row("SIMD", list.empty() ? "none found" : list);
-  list.clear();
-  for (const auto &cache : cpu["caches"])
-    list += (list.empty() ? "" : ", ") + std::string("L") + std::to_string(cache["level"].get<int>()) +
-            (cache["type"] == "Data"          ? "d "
-             : cache["type"] == "Instruction" ? "i "
-                                              : " ") +
-            bytes_text(cache["bytes"].get<double>());
-  row("Caches", list.empty() ? "not known" : list);
+  row("Topology", j["topology"]["description"], j["topology"]["available"]);
+  const ordered_json &threads = j["threads"];
+  row("Threads", threads["description"], threads["count"].get<int>() > 0);
+  if (std::string problem = threads["problem"]; !problem.empty() && problem != threads["description"])
+    row("", problem, false);
   if (std::string governor = cpu["governor"]; !governor.empty())
     row("Governor", governor + (governor == "performance" ? "" : ": the clock frequency changes with load"),
         governor == "performance");
@@ -350,6 +385,8 @@ int doctor(bool json) {
   j["system"] = (distribution.empty() ? std::string(names.sysname) : distribution) + ", Linux " + names.release + ", " +
                 names.machine;
   j["cpu"] = cpu();
+  j["topology"] = topology();
+  j["threads"] = threads();
   j["memory"] = memory();
   j["mpi"] = mpi();
   j["gpu"] = gpu();

@@ -50,9 +50,9 @@ template <class Body> int with_vm(const RunOptions &options, Body &&body) {
   vm_options.memory_limit = static_cast<int64_t>(options.memory_mib * (1 << 20));
   vm_options.script_root = folder.c_str();
   pg_vm *vm = nullptr;
-  if (pg_vm_create(&vm_options, &vm) != PG_OK) {
+  if (const pg_status status = pg_vm_create(&vm_options, &vm); status != PG_OK) {
     std::fprintf(stderr, "perigee: %s\n", pg_last_message());
-    return 3;
+    return status == PG_ERROR_ARGUMENT ? 2 : 3;
   }
   int code = body(vm) == PG_OK ? 0 : print_error(vm);
   if (std::fflush(stdout) != 0 && code == 0) {

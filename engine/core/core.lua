@@ -60,8 +60,6 @@ local function position()
 end
 core.position = position
 
-core.position = position
-
 local function raise(prefix, message, ...)
   if select("#", ...) > 0 then
     message = format(message, ...)
@@ -453,8 +451,9 @@ function pg.available(name)
 end
 
 --- pg.threads([n]): how many threads array operations, linear algebra and other parallel work of this process may use;
---- with n, sets it (1 to 1024). At the start it is the number of processors this process may run on. Results do not
---- depend on it.
+--- with n, sets it (1 to 1024). At the start it is what PERIGEE_NUM_THREADS says, else OMP_NUM_THREADS, else the number of
+--- processors this process may run on (less where a container's limit gives it the time of fewer). Results do not depend
+--- on it.
 function pg.threads(n)
   if n ~= nil then
     if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > 1024 then

@@ -3,17 +3,16 @@
 #include "core/abi.hpp"
 #include "core/memory.hpp"
 #include "core/plugin_support.hpp"
+#include "core/processors.hpp"
 #include "core/status.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
-#include <sched.h>
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
-#include <thread>
 #if defined(PERIGEE_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
@@ -21,15 +20,8 @@
 namespace perigee::core {
 namespace {
 
-int available_processors() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
 std::atomic<int> &budget() {
-  static std::atomic<int> count{available_processors()};
+  static std::atomic<int> count{thread_default().count};
   return count;
 }
 

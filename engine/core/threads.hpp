@@ -8,7 +8,7 @@
 
 namespace perigee::core {
 
-/// Threads that parallel work may use; at first the processors in this process's affinity mask.
+/// Threads that parallel work may use; at first thread_default() of processors.hpp.
 int thread_count();
 /// Sets it; values are clamped to 1 to 1024.
 void set_thread_count(int count);

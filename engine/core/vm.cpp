@@ -3,6 +3,7 @@
 #include "array/array_lua.hpp"
 #include "io/io_lua.hpp"
 #include "core/embedded.hpp"
+#include "core/processors.hpp"
 #include "core/status.hpp"
 #include "parallel/races_lua.hpp"
 #include "profiler/profiler.hpp"
@@ -262,6 +263,7 @@ struct VmInternals {
 
 pg_vm::pg_vm(const pg_vm_options &options)
     : print_(options.print), print_user_(options.print_user) {
+  threads_of_environment(); // refuses wrong ones
   account = open_account(options.memory_limit);
   AccountScope scope(account);
   state = luaL_newstate();

@@ -1,0 +1,3 @@
+-- What perigee.parallel shows of the machine: engine/parallel/parallel_topology.lua words it.
+local core, library = ...
+return { _library = library }
