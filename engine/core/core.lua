@@ -15,7 +15,7 @@ end
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
 local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, source = boot.source,
-  natives = { array = boot.array, io = boot.io, profiler = boot.profiler },
+  natives = { array = boot.array, io = boot.io, parallel = boot.parallel, profiler = boot.profiler },
   read_script = boot.read_script, write = boot.write }
 
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
@@ -288,6 +288,7 @@ core.load_text = load_text
 
 -- ------------------------------------------------------------------------------------------------------ modules ------
 local loaded = {}  -- name -> module table
+core.loaded = loaded
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
 local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, linalg = true,

@@ -20,6 +20,8 @@
 namespace perigee::core {
 namespace {
 
+thread_local int own = 0; // 0: the process's
+
 std::atomic<int> &budget() {
   static std::atomic<int> count{thread_default().count};
   return count;
@@ -67,11 +69,19 @@ tbb::task_arena &arena(int threads) {
 } // namespace
 
 int thread_count() {
-  return budget().load(std::memory_order_relaxed);
+  return own > 0 ? own : budget().load(std::memory_order_relaxed);
 }
 
 void set_thread_count(int count) {
-  budget().store(std::clamp(count, 1, 1024), std::memory_order_relaxed);
+  count = std::clamp(count, 1, 1024);
+  if (own > 0)
+    own = count;
+  else
+    budget().store(count, std::memory_order_relaxed);
+}
+
+void own_thread_count(int count) {
+  own = std::clamp(count, 1, 1024);
 }
 
 void parallel_ranges(int64_t n, int64_t grain, RangeBody body, void *context) {

@@ -12,6 +12,9 @@ namespace perigee::core {
 int thread_count();
 /// Sets it; values are clamped to 1 to 1024.
 void set_thread_count(int count);
+/// From here on the calling thread has a count of its own, which these functions then read and set: workers of a pool
+/// have one each, so that together they use no more than the budget.
+void own_thread_count(int count);
 
 using RangeBody = void (*)(void *context, int64_t begin, int64_t end);
 void parallel_ranges(int64_t n, int64_t grain, RangeBody body, void *context);

@@ -5,6 +5,7 @@
 #include "core/embedded.hpp"
 #include "core/processors.hpp"
 #include "core/status.hpp"
+#include "parallel/parallel.hpp"
 #include "parallel/races_lua.hpp"
 #include "profiler/profiler.hpp"
 
@@ -198,6 +199,8 @@ struct VmInternals {
     auto *vm = static_cast<pg_vm *>(lua_touserdata(L, 1));
     auto *options = static_cast<const pg_vm_options *>(lua_touserdata(L, 2));
     luaL_openlibs(L);
+    lua_pushlightuserdata(L, vm);
+    lua_setfield(L, LUA_REGISTRYINDEX, "perigee.vm");
     const EmbeddedFile *core = nullptr;
     lua_newtable(L);
     lua_newtable(L);
@@ -230,6 +233,8 @@ struct VmInternals {
     lua_setfield(L, -2, "version");
     profiler::open(L);
     lua_setfield(L, -2, "profiler");
+    parallel::open(L);
+    lua_setfield(L, -2, "parallel");
     lua_pushboolean(L, options->trusted);
     lua_setfield(L, -2, "trusted");
     lua_pushboolean(L, options->jit_off);
@@ -261,8 +266,11 @@ struct VmInternals {
   }
 };
 
-pg_vm::pg_vm(const pg_vm_options &options)
-    : print_(options.print), print_user_(options.print_user) {
+pg_vm::pg_vm(const pg_vm_options &given) : options(given), print_(given.print), print_user_(given.print_user) {
+  if (given.modules)
+    options.modules = (modules_ = given.modules).c_str();
+  if (given.script_root)
+    options.script_root = (script_root_ = given.script_root).c_str();
   threads_of_environment(); // refuses wrong ones
   account = open_account(options.memory_limit);
   AccountScope scope(account);
@@ -280,7 +288,7 @@ pg_vm::pg_vm(const pg_vm_options &options)
   limited_ = true;
   lua_pushcfunction(state, VmInternals::start);
   lua_pushlightuserdata(state, this);
-  lua_pushlightuserdata(state, const_cast<pg_vm_options *>(&options));
+  lua_pushlightuserdata(state, &options);
   int status = lua_pcall(state, 2, 0, 0);
   limited_ = false;
   if (status != 0) {
@@ -292,6 +300,13 @@ pg_vm::pg_vm(const pg_vm_options &options)
       throw MemoryError("the memory limit is too small to start a VM (1 MiB is enough)");
     throw InternalError("the engine does not start: " + message);
   }
+}
+
+pg_vm &pg_vm::of(lua_State *L) {
+  lua_getfield(L, LUA_REGISTRYINDEX, "perigee.vm");
+  auto *vm = static_cast<pg_vm *>(lua_touserdata(L, -1));
+  lua_pop(L, 1);
+  return *vm;
 }
 
 pg_vm::~pg_vm() {

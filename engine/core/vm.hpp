@@ -34,7 +34,12 @@ struct pg_vm {
   pg_status fail(pg_status status, std::string message, std::string file = "", int line = 0,
                  std::string traceback = "");
 
+  // The VM of a Lua state.
+  static pg_vm &of(lua_State *L);
+
   lua_State *state = nullptr;
+  // What it was made with; the texts are its own.
+  pg_vm_options options{};
   int64_t account = 0;
   pg_error error{};
 
@@ -47,7 +52,7 @@ private:
   pg_status fail_syntax(int base);
   void forget_results();
 
-  std::string message_, file_, traceback_;
+  std::string message_, file_, traceback_, modules_, script_root_;
   pg_print print_ = nullptr;
   void *print_user_ = nullptr;
   lua_Alloc base_alloc_ = nullptr;

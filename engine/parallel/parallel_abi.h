@@ -14,7 +14,8 @@ enum pg_shared_kind {
   PG_SHARED_LOCAL = 10,
   PG_SHARED_FUTURE = 11,
   PG_SHARED_POOL = 12,
-  PG_SHARED_ATOMIC_FLOAT = 13
+  PG_SHARED_ATOMIC_FLOAT = 13,
+  PG_SHARED_JOB = 14
 };
 
 /* A reference to an object that several Lua states share (parallel::Shared): one ctype for all kinds. Each Lua state has

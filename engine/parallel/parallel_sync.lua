@@ -10,7 +10,7 @@ local shared_t = ffi.typeof("pg_shared")
 
 -- enum pg_shared_kind
 local kinds = { [0] = "released object", "atomic", "mutex", "rwlock", "semaphore", "barrier", "condition", "event", "latch",
-  "queue", "thread_local", "future", "pool", "atomic" }
+  "queue", "thread_local", "future", "pool", "atomic", "job" }
 local methods = {}  -- kind -> {name -> method}
 local getters = {}  -- kind -> {name -> function that gives a field's value}
 local describe = {} -- kind -> function that gives what tostring shows after the kind

@@ -1,0 +1,11 @@
+// Parallel work of Lua states: what the core needs to know of it.
+#pragma once
+
+struct lua_State;
+
+namespace perigee::parallel {
+
+// Pushes a table of the functions that the module's Lua files use.
+void open(lua_State *L);
+
+} // namespace perigee::parallel

@@ -1,0 +1,404 @@
+#include "parallel/pool.hpp"
+
+#include "core/status.hpp"
+#include "core/threads.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <semaphore.h>
+#include <unistd.h>
+
+namespace perigee::parallel {
+namespace {
+
+std::atomic<uint64_t> last_id{0};
+thread_local const Worker *current = nullptr;
+
+// How long to look for work before sleeping. A wake-up takes the kernel 5 to 50 us, and a sleeping worker costs whoever
+// submits a system call.
+constexpr auto spin = std::chrono::microseconds(30);
+// How often a wait looks whether Ctrl-C was pressed.
+constexpr auto glance = std::chrono::milliseconds(100);
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Whether `ready` becomes true while looking for a moment.
+template <class Ready> bool look(Ready &&ready) {
+  if (ready())
+    return true;
+  const auto end = std::chrono::steady_clock::now() + spin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      relax();
+      if (ready())
+        return true;
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+// ------------------------------------------------------------------------------------------------------ Ctrl-C -------
+// The first Ctrl-C is kept for those who wait and for workers between tasks; a second, or none who took notice within
+// 2 s, ends the process. The handler is there while pools are, and only where the program has none.
+std::atomic<bool> pressed{false};
+std::atomic<uint64_t> press_count{0};
+sem_t presses;
+std::mutex workers_mutex;
+std::vector<const Worker *> workers;
+
+// Whether a worker still runs a task that it had begun before the last press.
+bool still_busy() {
+  const std::lock_guard lock(workers_mutex);
+  const uint64_t now = press_count.load();
+  return std::any_of(workers.begin(), workers.end(), [now](const Worker *worker) {
+    const uint64_t began = worker->began.load(std::memory_order_relaxed);
+    return began != 0 && began <= now;
+  });
+}
+
+// A worker in the list while it works.
+struct Listed {
+  explicit Listed(const Worker *worker) : worker(worker) {
+    const std::lock_guard lock(workers_mutex);
+    workers.push_back(worker);
+  }
+  ~Listed() {
+    const std::lock_guard lock(workers_mutex);
+    std::erase(workers, worker);
+  }
+  const Worker *worker;
+};
+
+[[noreturn]] void end_process(const char *why, size_t size) {
+  [[maybe_unused]] auto ignored = write(STDERR_FILENO, why, size);
+  _exit(130);
+}
+
+void on_interrupt(int) {
+  if (pressed.exchange(true)) {
+    constexpr char why[] = "\nperigee: ended by a second Ctrl-C while a worker was busy\n";
+    end_process(why, sizeof why - 1);
+  }
+  press_count.fetch_add(1);
+  sem_post(&presses);
+}
+
+std::mutex handler_mutex;
+int handler_users = 0;
+bool handler_ours = false;
+
+void watch() {
+  for (;;) {
+    while (sem_wait(&presses) != 0) {
+    }
+    for (int i = 0; i < 20 && (pressed.load() || still_busy()); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    if (pressed.load() || still_busy()) {
+      constexpr char why[] = "\nperigee: ended 2 s after Ctrl-C: a task did not end, or the script did not come back to "
+                             "where it could be stopped\n";
+      end_process(why, sizeof why - 1);
+    }
+  }
+}
+
+void use_handler() {
+  const std::lock_guard lock(handler_mutex);
+  if (handler_users++ > 0)
+    return;
+  struct sigaction old {};
+  sigaction(SIGINT, nullptr, &old);
+  if (old.sa_handler != SIG_DFL)
+    return;
+  static const bool watched = [] {
+    sem_init(&presses, 0, 0);
+    std::thread(watch).detach();
+    return true;
+  }();
+  handler_ours = watched;
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+void leave_handler() {
+  const std::lock_guard lock(handler_mutex);
+  if (--handler_users > 0 || !handler_ours)
+    return;
+  handler_ours = false;
+  pressed = false;
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGINT, &action, nullptr);
+}
+
+} // namespace
+
+bool interrupted() {
+  return pressed.load(std::memory_order_acquire);
+}
+
+bool take_interruption() {
+  return pressed.exchange(false);
+}
+
+const Worker *current_worker() {
+  return current;
+}
+
+// ------------------------------------------------------------------------------------------------------ futures ------
+Job::Job(Message m) : Shared(PG_SHARED_JOB), id(++last_id), message(std::move(m)) {}
+
+Future::Future(uint64_t pool, Ref<Job> job, Message message)
+    : Shared(PG_SHARED_FUTURE), pool(pool), job(std::move(job)), message(std::move(message)) {}
+
+bool Future::claim() {
+  int expected = pending;
+  return state_.compare_exchange_strong(expected, running, std::memory_order_acq_rel);
+}
+
+bool Future::cancel() {
+  const std::lock_guard lock(mutex_);
+  int expected = pending;
+  if (!state_.compare_exchange_strong(expected, cancelled, std::memory_order_acq_rel))
+    return expected == cancelled;
+  complete(cancelled);
+  return true;
+}
+
+void Future::finish(Outcome &&outcome) {
+  const std::lock_guard lock(mutex_);
+  outcome_ = std::move(outcome);
+  complete(outcome_.ok ? finished : failed);
+}
+
+void Future::complete(State state) {
+  message = {}; // what the task was sent is of no use any more
+  job = {};
+  state_.store(state, std::memory_order_release);
+  for (const Entry &entry : listeners_)
+    entry.listener(entry.user, entry.tag);
+  listeners_.clear();
+}
+
+void Future::listen(Listener listener, void *user, uint64_t tag) {
+  const std::lock_guard lock(mutex_);
+  if (done())
+    listener(user, tag);
+  else
+    listeners_.push_back({listener, user, tag});
+}
+
+void Future::forget(void *user) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(listeners_, [user](const Entry &entry) { return entry.user == user; });
+}
+
+Waiter::~Waiter() {
+  for (auto &future : futures_)
+    future->forget(this);
+}
+
+void Waiter::add(Ref<Future> future, uint64_t tag) {
+  ++left_;
+  futures_.push_back(future);
+  future->listen(done, this, tag);
+}
+
+void Waiter::done(void *user, uint64_t tag) {
+  auto *waiter = static_cast<Waiter *>(user);
+  const std::lock_guard lock(waiter->mutex_);
+  waiter->ready_.push_back(tag);
+  waiter->condition_.notify_one();
+}
+
+std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
+  std::unique_lock lock(mutex_);
+  while (ready_.empty()) {
+    const auto now = std::chrono::steady_clock::now();
+    if (interrupted() || (deadline && now >= *deadline))
+      return std::nullopt;
+    condition_.wait_until(lock, deadline ? std::min(*deadline, now + glance) : now + glance);
+  }
+  const uint64_t tag = ready_.front();
+  ready_.pop_front();
+  --left_;
+  return tag;
+}
+
+bool wait(Future &future, const Deadline &deadline) {
+  if (future.done())
+    return true;
+  if (current && current->pool->id == future.pool && future.claim()) {
+    future.finish(current->executor->run(future));
+    return true;
+  }
+  if (look([&] { return future.done(); }))
+    return true;
+  Waiter waiter;
+  waiter.add(Ref<Future>::share(&future), 0);
+  return waiter.next(deadline).has_value();
+}
+
+// -------------------------------------------------------------------------------------------------------- pools ------
+Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser)
+    : Shared(PG_SHARED_POOL), id(++last_id), size_(workers), factory_(std::move(factory)),
+      initialiser_(std::move(initialiser)) {
+  use_handler();
+}
+
+Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser) {
+  Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser)));
+  try {
+    for (int i = 1; i <= workers; ++i)
+      pool->threads_.emplace_back([self = pool.get(), i] { self->work(i); });
+  } catch (const std::exception &e) {
+    pool->shutdown(true);
+    pool->join();
+    throw UnsupportedError("only " + std::to_string(pool->threads_.size()) + " of " + std::to_string(workers) +
+                           " threads could be started: " + e.what());
+  }
+  return pool;
+}
+
+Pool::~Pool() {
+  shutdown(true);
+  join();
+  leave_handler();
+}
+
+void Pool::submit(Ref<Future> future) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_)
+      throw ArgumentError("the pool was shut down");
+    if (!broken_.empty())
+      throw ArgumentError("BrokenPool: " + broken_);
+    queue_.push_back(std::move(future));
+    queued_.fetch_add(1, std::memory_order_release);
+    wake = sleeping_ > 0;
+  }
+  if (wake)
+    condition_.notify_one();
+}
+
+void Pool::shutdown(bool cancel) {
+  std::deque<Ref<Future>> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    if (cancel) {
+      dropped.swap(queue_);
+      queued_ = 0;
+    }
+  }
+  condition_.notify_all();
+  for (auto &future : dropped)
+    future->cancel();
+}
+
+void Pool::join() {
+  const std::lock_guard lock(join_mutex_);
+  for (auto &thread : threads_)
+    if (thread.joinable())
+      thread.join();
+}
+
+std::string Pool::broken() {
+  const std::lock_guard lock(mutex_);
+  return broken_;
+}
+
+// A task to run, claimed; none when the pool is closed and empty.
+Ref<Future> Pool::take() {
+  static const bool several = core::thread_count() > 1;
+  for (;;) {
+    if (several)
+      look([this] { return queued_.load(std::memory_order_acquire) > 0 || closed_.load(std::memory_order_acquire); });
+    Ref<Future> future;
+    {
+      std::unique_lock lock(mutex_);
+      while (queue_.empty() && !closed_) {
+        ++sleeping_;
+        condition_.wait(lock);
+        --sleeping_;
+      }
+      if (queue_.empty())
+        return {};
+      future = std::move(queue_.front());
+      queue_.pop_front();
+      queued_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    if (future->claim())
+      return future;
+  }
+}
+
+void Pool::fail_all(const std::string &reason) {
+  std::deque<Ref<Future>> dropped;
+  {
+    const std::lock_guard lock(mutex_);
+    broken_ = reason;
+    dropped.swap(queue_);
+    queued_ = 0;
+  }
+  for (auto &future : dropped)
+    if (future->claim()) {
+      Outcome outcome;
+      outcome.broken = true;
+      outcome.error = "BrokenPool: " + reason;
+      future->finish(std::move(outcome));
+    }
+}
+
+void Pool::work(int number) {
+  std::string reason;
+  try {
+    Worker worker;
+    worker.pool = this;
+    worker.number = number;
+    const Listed listed(&worker);
+    std::unique_ptr<Executor> executor;
+    auto begin = [&] {
+      executor = factory_(*this, number);
+      worker.executor = executor.get();
+      current = &worker;
+      if (initialiser_) {
+        const Future task(id, {}, initialiser_->copy());
+        const Outcome outcome = executor->run(task);
+        if (!outcome.ok)
+          throw ArgumentError("the initialiser failed: " + outcome.error);
+      }
+    };
+    begin();
+    while (Ref<Future> task = take()) {
+      if (interrupted()) {
+        Outcome outcome;
+        outcome.error = "interrupted by Ctrl-C before it began";
+        task->finish(std::move(outcome));
+        continue;
+      }
+      worker.began.store(press_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      task->finish(executor->run(*task));
+      worker.began.store(0, std::memory_order_relaxed);
+      task = {};
+      if (!executor->alive()) {
+        executor.reset();
+        begin();
+      }
+    }
+    executor.reset();
+  } catch (const std::exception &e) {
+    reason = "worker " + std::to_string(number) + ": " + e.what();
+  }
+  current = nullptr;
+  if (!reason.empty())
+    fail_all(reason);
+}
+
+} // namespace perigee::parallel

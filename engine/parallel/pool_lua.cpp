@@ -1,0 +1,436 @@
+// Workers that are threads with a Lua state each, and what parallel_pool.lua calls: functions that need the VM itself,
+// to send its values and to wait, and so are lua_CFunctions and not FFI.
+#include "core/memory.hpp"
+#include "core/status.hpp"
+#include "core/threads.hpp"
+#include "core/vm.hpp"
+#include "parallel/parallel.hpp"
+#include "parallel/pool.hpp"
+#include "parallel/transport_lua.hpp"
+
+#include <array>
+#include <cmath>
+
+namespace perigee::parallel {
+namespace {
+
+constexpr int lua_tcdata = 10;
+
+// The Lua state that waits in the calling thread, for a task that it runs meanwhile.
+thread_local lua_State *waiting = nullptr;
+
+// ------------------------------------------------------------------------------------------------------- workers -----
+// What workers need of the VM that made them, which may be gone when they end.
+struct Parent {
+  explicit Parent(const pg_vm &vm) : options(vm.options) {
+    if (options.modules)
+      options.modules = (modules = options.modules).c_str();
+    if (options.script_root)
+      options.script_root = (script_root = options.script_root).c_str();
+  }
+  Parent(const Parent &) = delete;
+  pg_vm_options options;
+  std::string modules, script_root;
+  std::mutex print_mutex; // a host's function is called by one thread at a time
+};
+
+class LuaExecutor final : public Executor {
+ public:
+  explicit LuaExecutor(std::shared_ptr<Parent> parent) : parent_(std::move(parent)) {
+    core::own_thread_count(1);
+    pg_vm_options options = parent_->options;
+    if (options.print) {
+      options.print_user = parent_.get();
+      options.print = [](void *user, const char *text, size_t size) {
+        auto *p = static_cast<Parent *>(user);
+        const std::lock_guard lock(p->print_mutex);
+        p->options.print(p->options.print_user, text, size);
+      };
+    }
+    vm_ = std::make_unique<pg_vm>(options);
+    in_state([this](lua_State *L) {
+      lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+      lua_getfield(L, -1, "require");
+      lua_pushliteral(L, "parallel");
+      lua_call(L, 1, 1);
+      lua_getfield(L, -1, "_kit");
+      lua_getfield(L, -1, "on_task_error");
+      handler_ = luaL_ref(L, LUA_REGISTRYINDEX);
+      lua_newtable(L);
+      runners_ = luaL_ref(L, LUA_REGISTRYINDEX);
+    });
+  }
+
+  Outcome run(const Future &task) override {
+    Outcome outcome;
+    if (lua_State *L = std::exchange(waiting, nullptr)) { // for a task of this worker that waits for it
+      run_in(L, task, outcome);
+      waiting = L;
+    } else {
+      try {
+        in_state([&](lua_State *state) { run_in(state, task, outcome); });
+      } catch (const std::exception &e) {
+        outcome = {};
+        outcome.error = e.what();
+      }
+    }
+    return outcome;
+  }
+
+ private:
+  template <class Body> void in_state(Body &&body) {
+    auto call = [](void *state, void *user) {
+      (*static_cast<std::remove_reference_t<Body> *>(user))(static_cast<lua_State *>(state));
+    };
+    if (vm_->with_state(call, &body) != PG_OK)
+      throw InternalError(vm_->error.message);
+  }
+
+  void run_in(lua_State *L, const Future &task, Outcome &outcome) {
+    struct Call {
+      LuaExecutor *self;
+      const Future &task;
+      Outcome &outcome;
+    } call{this, task, outcome};
+    luaL_checkstack(L, 8, "too many tasks that wait for each other");
+    const int base = lua_gettop(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, handler_);
+    lua_pushcfunction(L, [](lua_State *state) {
+      auto *c = static_cast<Call *>(lua_touserdata(state, 1));
+      lua_settop(state, 0);
+      c->self->body(state, c->task, c->outcome);
+      return 0;
+    });
+    lua_pushlightuserdata(L, &call);
+    if (lua_pcall(L, 1, 0, base + 1) != 0)
+      take_error(L, outcome);
+    lua_settop(L, base);
+  }
+
+  void body(lua_State *L, const Future &task, Outcome &outcome) {
+    Transport &transport = Transport::of(L);
+    int arguments;
+    if (task.job) {
+      push_runner(L, *task.job);
+      arguments = transport.decode(L, task.message);
+    } else {
+      arguments = transport.decode(L, task.message) - 1;
+    }
+    lua_call(L, arguments, LUA_MULTRET);
+    if (!transport.encode(L, 1, outcome.value)) {
+      outcome.value.clear();
+      std::string reason = transport.reason;
+      if (const size_t at = reason.find('\1'); at != std::string::npos)
+        reason.replace(at, 1, lua_gettop(L) > 1 ? "result " + std::to_string(transport.culprit) : "result");
+      outcome.error = reason + " cannot be sent back by a worker";
+      return;
+    }
+    outcome.ok = true;
+  }
+
+  // The function that a job's maker makes, kept for its next tasks.
+  void push_runner(lua_State *L, const Job &job) {
+    for (const Runner &runner : recent_)
+      if (runner.job == job.id) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, runners_);
+        lua_rawgeti(L, -1, runner.place);
+        lua_remove(L, -2);
+        return;
+      }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, runners_);
+    const int table = lua_gettop(L);
+    lua_call(L, Transport::of(L).decode(L, job.message) - 1, 1);
+    lua_pushvalue(L, -1);
+    Runner &runner = recent_[next_];
+    next_ = (next_ + 1) % recent_.size();
+    runner.job = job.id;
+    runner.place = static_cast<int>(&runner - recent_.data()) + 1;
+    lua_rawseti(L, table, runner.place);
+    lua_remove(L, table);
+  }
+
+  void take_error(lua_State *L, Outcome &outcome) {
+    outcome.ok = false;
+    outcome.value.clear();
+    if (!lua_istable(L, -1)) { // out of memory, or an error in the handler
+      size_t size = 0;
+      const char *text = lua_tolstring(L, -1, &size);
+      outcome.error = text ? std::string(text, size) : "unknown error";
+      return;
+    }
+    auto text = [L](const char *field) {
+      lua_getfield(L, -1, field);
+      size_t size = 0;
+      const char *data = lua_tolstring(L, -1, &size);
+      std::string value(data ? data : "", size);
+      lua_pop(L, 1);
+      return value;
+    };
+    outcome.traceback = text("traceback");
+    outcome.error = text("text");
+    lua_getfield(L, -1, "value"); // where the error is no string
+    if (!lua_isnil(L, -1)) {
+      try {
+        if (!Transport::of(L).encode(L, lua_gettop(L), outcome.value))
+          outcome.value.clear();
+      } catch (const std::exception &) {
+        outcome.value.clear();
+      }
+    }
+    lua_pop(L, 1);
+  }
+
+  struct Runner {
+    uint64_t job = 0;
+    int place = 0;
+  };
+
+  std::shared_ptr<Parent> parent_;
+  std::unique_ptr<pg_vm> vm_;
+  int handler_ = LUA_NOREF, runners_ = LUA_NOREF;
+  std::array<Runner, 8> recent_{};
+  size_t next_ = 0;
+};
+
+// ------------------------------------------------------------------------------------------ called by Lua ------------
+// Runs `body`, whose exceptions become Lua's errors of the usual kinds: nil and the message.
+template <class Body> int protect(lua_State *L, Body &&body) {
+  std::string message;
+  try {
+    return body();
+  } catch (const Error &e) {
+    message = e.what();
+  }
+  lua_settop(L, 0);
+  lua_pushnil(L);
+  lua_pushlstring(L, message.data(), message.size());
+  return 2;
+}
+
+pg_shared *struct_at(lua_State *L, int index) {
+  return static_cast<pg_shared *>(const_cast<void *>(lua_topointer(L, index)));
+}
+
+template <class T> T *object_at(lua_State *L, int index) {
+  if (lua_type(L, index) != lua_tcdata)
+    return nullptr;
+  return static_cast<T *>(static_cast<Shared *>(struct_at(L, index)->_object));
+}
+
+Deadline deadline_at(lua_State *L, int index) {
+  if (lua_type(L, index) != LUA_TNUMBER)
+    return std::nullopt;
+  const double seconds = std::clamp(lua_tonumber(L, index), 0.0, 1e9);
+  return std::chrono::steady_clock::now() + std::chrono::nanoseconds(static_cast<int64_t>(seconds * 1e9));
+}
+
+// Values from `first` on that cannot be sent: nil, what and why with "\1" for the value's name, which value.
+int refuse(lua_State *L, const Transport &transport) {
+  lua_pushnil(L);
+  lua_pushlstring(L, transport.reason.data(), transport.reason.size());
+  lua_pushinteger(L, transport.culprit);
+  return 3;
+}
+
+// connect(functions)
+int connect(lua_State *L) {
+  lua_settop(L, 1);
+  Transport::of(L).connect(L);
+  return 0;
+}
+
+// pool_open(out, workers [, initialiser, arguments ...])
+int pool_open(lua_State *L) {
+  return protect(L, [&] {
+    std::optional<Message> initialiser;
+    if (lua_gettop(L) > 2) {
+      Transport &transport = Transport::of(L);
+      if (!transport.encode(L, 3, initialiser.emplace()))
+        return refuse(L, transport);
+    }
+    auto parent = std::make_shared<Parent>(pg_vm::of(L));
+    auto factory = [parent](Pool &, int) { return std::make_unique<LuaExecutor>(parent); };
+    hand_over(struct_at(L, 1),
+              Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory), std::move(initialiser)));
+    lua_pushboolean(L, 1);
+    return 1;
+  });
+}
+
+// pool_shutdown(pool, wait, cancel): false where a worker of the pool would wait for itself
+int pool_shutdown(lua_State *L) {
+  auto *pool = object_at<Pool>(L, 1);
+  if (!pool)
+    return 0;
+  const bool wait = lua_toboolean(L, 2);
+  const bool own = current_worker() && current_worker()->pool == pool;
+  if (wait && own) {
+    lua_pushboolean(L, 0);
+    return 1;
+  }
+  pool->shutdown(lua_toboolean(L, 3));
+  if (wait)
+    pool->join();
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+// pool_info(pool) -> workers, whether it is closed, why it is broken
+int pool_info(lua_State *L) {
+  auto *pool = object_at<Pool>(L, 1);
+  const std::string broken = pool->broken();
+  lua_pushinteger(L, pool->size());
+  lua_pushboolean(L, pool->closed());
+  lua_pushlstring(L, broken.data(), broken.size());
+  return 3;
+}
+
+// worker() -> the number of the worker that calls, nil outside of one
+int worker(lua_State *L) {
+  if (!current_worker())
+    return 0;
+  lua_pushinteger(L, current_worker()->number);
+  return 1;
+}
+
+// job(out, maker, ...) -> true
+int job(lua_State *L) {
+  return protect(L, [&] {
+    Transport &transport = Transport::of(L);
+    Message message;
+    if (!transport.encode(L, 2, message))
+      return refuse(L, transport);
+    hand_over(struct_at(L, 1), Ref<Job>(new Job(std::move(message))));
+    lua_pushboolean(L, 1);
+    return 1;
+  });
+}
+
+// submit(out, pool, job or nil, ...) -> true
+int submit(lua_State *L) {
+  return protect(L, [&] {
+    Transport &transport = Transport::of(L);
+    Message message;
+    if (!transport.encode(L, 4, message))
+      return refuse(L, transport);
+    auto *pool = object_at<Pool>(L, 2);
+    Ref<Future> future(new Future(pool->id, Ref<Job>::share(object_at<Job>(L, 3)), std::move(message)));
+    pool->submit(future);
+    hand_over(struct_at(L, 1), std::move(future));
+    lua_pushboolean(L, 1);
+    return 1;
+  });
+}
+
+// state(future) -> Future::State
+int state(lua_State *L) {
+  lua_pushinteger(L, object_at<Future>(L, 1)->state());
+  return 1;
+}
+
+// cancel(future) -> whether it is cancelled
+int cancel(lua_State *L) {
+  lua_pushboolean(L, object_at<Future>(L, 1)->cancel());
+  return 1;
+}
+
+// wait(future [, seconds]) -> true; false after the time; nil at an interruption, which is taken notice of
+int wait_future(lua_State *L) {
+  auto *future = object_at<Future>(L, 1);
+  lua_State *before = std::exchange(waiting, L);
+  const bool done = wait(*future, deadline_at(L, 2));
+  waiting = before;
+  if (!done && interrupted()) {
+    if (!current_worker())
+      take_interruption();
+    return 0;
+  }
+  lua_pushboolean(L, done);
+  return 1;
+}
+
+// result(future that is done) -> Future::State, and the results; or the error, the traceback and "BrokenPool" or nil
+int result(lua_State *L) {
+  auto *future = object_at<Future>(L, 1);
+  lua_settop(L, 1);
+  const Future::State state = future->state();
+  lua_pushinteger(L, state);
+  if (state == Future::finished)
+    return 1 + Transport::of(L).decode(L, future->outcome().value);
+  if (state == Future::failed) {
+    const Outcome &outcome = future->outcome();
+    if (outcome.value.count > 0)
+      Transport::of(L).decode(L, outcome.value);
+    else
+      lua_pushlstring(L, outcome.error.data(), outcome.error.size());
+    lua_pushlstring(L, outcome.traceback.data(), outcome.traceback.size());
+    return 3;
+  }
+  return 1;
+}
+
+// waiter({future, ...}): an object that tells which of them are done
+int waiter(lua_State *L) {
+  auto **handle = static_cast<Waiter **>(lua_newuserdata(L, sizeof(Waiter *)));
+  *handle = nullptr;
+  if (luaL_newmetatable(L, "perigee.waiter")) {
+    lua_pushcfunction(L, [](lua_State *state) {
+      auto **h = static_cast<Waiter **>(lua_touserdata(state, 1));
+      delete std::exchange(*h, nullptr);
+      return 0;
+    });
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  *handle = new Waiter;
+  const int count = static_cast<int>(lua_objlen(L, 1));
+  for (int i = 1; i <= count; ++i) {
+    lua_rawgeti(L, 1, i);
+    (*handle)->add(Ref<Future>::share(object_at<Future>(L, -1)), static_cast<uint64_t>(i));
+    lua_pop(L, 1);
+  }
+  return 1;
+}
+
+// waiter_next(waiter [, seconds]) -> place in the list of one that is done; false after the time; nil at an interruption
+int waiter_next(lua_State *L) {
+  auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
+  const auto tag = (*handle)->next(deadline_at(L, 2));
+  if (tag) {
+    lua_pushinteger(L, static_cast<lua_Integer>(*tag));
+    return 1;
+  }
+  if (interrupted()) {
+    if (!current_worker())
+      take_interruption();
+    return 0;
+  }
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+} // namespace
+
+void open(lua_State *L) {
+  const luaL_Reg functions[] = {{"connect", connect},
+                                {"pool_open", pool_open},
+                                {"pool_shutdown", pool_shutdown},
+                                {"pool_info", pool_info},
+                                {"worker", worker},
+                                {"job", job},
+                                {"submit", submit},
+                                {"state", state},
+                                {"cancel", cancel},
+                                {"wait", wait_future},
+                                {"result", result},
+                                {"waiter", waiter},
+                                {"waiter_next", waiter_next},
+                                {nullptr, nullptr}};
+  lua_newtable(L);
+  for (const luaL_Reg *f = functions; f->name; ++f) {
+    lua_pushcfunction(L, f->func);
+    lua_setfield(L, -2, f->name);
+  }
+}
+
+} // namespace perigee::parallel
