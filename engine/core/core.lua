@@ -375,6 +375,12 @@ local function try_module(name)
   return module
 end
 
+--- core.class(metatable, "module.name"): tables with this metatable travel between Lua states, as their fields.
+core.classes = {}
+function core.class(metatable, name)
+  core.classes[metatable], core.classes[name] = name, metatable
+end
+
 --- An engine module by name, for engine modules.
 function core.require(name)
   local module, reason = try_module(name)

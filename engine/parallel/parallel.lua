@@ -8,7 +8,13 @@ local parallel = {} -- the module
 local kit = { parallel = parallel, kind_of = core.require("array")._kit.kind_of }
 parallel._kit = kit
 
-for _, name in ipairs { "parallel_sync", "parallel_atomic", "parallel_topology" } do
+for _, name in ipairs {
+  "parallel_sync",
+  "parallel_atomic",
+  "parallel_topology",
+  "parallel_pool",
+  "parallel_worker",
+} do
   core.part(name, kit)
 end
 

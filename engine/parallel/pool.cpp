@@ -2,6 +2,7 @@
 
 #include "core/status.hpp"
 #include "core/threads.hpp"
+#include "parallel/waiting.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -98,8 +99,9 @@ void watch() {
     for (int i = 0; i < 20 && (pressed.load() || still_busy()); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     if (pressed.load() || still_busy()) {
-      constexpr char why[] = "\nperigee: ended 2 s after Ctrl-C: a task did not end, or the script did not come back to "
-                             "where it could be stopped\n";
+      constexpr char why[] =
+          "\nperigee: ended 2 s after Ctrl-C: a task did not end, or the script did not come back to "
+          "where it could be stopped\n";
       end_process(why, sizeof why - 1);
     }
   }
@@ -198,15 +200,23 @@ void Future::forget(void *user) {
   std::erase_if(listeners_, [user](const Entry &entry) { return entry.user == user; });
 }
 
+// Runs a task of this worker's pool that has not begun.
+static bool run_here(Future &future) {
+  if (!current || current->pool->id != future.pool || !future.claim())
+    return false;
+  future.finish(current->executor->run(future));
+  return true;
+}
+
 Waiter::~Waiter() {
-  for (auto &future : futures_)
+  for (auto &[tag, future] : futures_)
     future->forget(this);
 }
 
 void Waiter::add(Ref<Future> future, uint64_t tag) {
-  ++left_;
-  futures_.push_back(future);
-  future->listen(done, this, tag);
+  Future &added = *future;
+  futures_.emplace(tag, std::move(future));
+  added.listen(done, this, tag);
 }
 
 void Waiter::done(void *user, uint64_t tag) {
@@ -218,6 +228,13 @@ void Waiter::done(void *user, uint64_t tag) {
 
 std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
   std::unique_lock lock(mutex_);
+  if (ready_.empty() && current) {
+    lock.unlock();
+    for (auto &[tag, future] : futures_)
+      if (run_here(*future))
+        break;
+    lock.lock();
+  }
   while (ready_.empty()) {
     const auto now = std::chrono::steady_clock::now();
     if (interrupted() || (deadline && now >= *deadline))
@@ -226,17 +243,16 @@ std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
   }
   const uint64_t tag = ready_.front();
   ready_.pop_front();
-  --left_;
+  lock.unlock();
+  futures_.erase(tag);
   return tag;
 }
 
 bool wait(Future &future, const Deadline &deadline) {
   if (future.done())
     return true;
-  if (current && current->pool->id == future.pool && future.claim()) {
-    future.finish(current->executor->run(future));
+  if (run_here(future))
     return true;
-  }
   if (look([&] { return future.done(); }))
     return true;
   Waiter waiter;
@@ -363,6 +379,8 @@ void Pool::work(int number) {
     worker.pool = this;
     worker.number = number;
     const Listed listed(&worker);
+    Participant participant("worker " + std::to_string(number), &interrupt_);
+    const ThreadParticipant of_thread(participant);
     std::unique_ptr<Executor> executor;
     auto begin = [&] {
       executor = factory_(*this, number);
@@ -386,6 +404,7 @@ void Pool::work(int number) {
       worker.began.store(press_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       task->finish(executor->run(*task));
       worker.began.store(0, std::memory_order_relaxed);
+      participant.end_task();
       task = {};
       if (!executor->alive()) {
         executor.reset();

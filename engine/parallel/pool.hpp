@@ -1,6 +1,7 @@
 // Pools of workers, and futures: what is alike for workers that are threads with a Lua state and workers that are
-// processes. A pool has one thread for each worker, and each such thread an Executor, which runs tasks one after another:
-// in its own Lua state (pool_lua.cpp), or by sending them to a process and waiting for the answer. Nothing here knows Lua.
+// processes. A pool has one thread for each worker, and each such thread an Executor, which runs tasks one after
+// another: in its own Lua state (pool_lua.cpp), or by sending them to a process and waiting for the answer. Nothing
+// here knows Lua.
 #pragma once
 
 #include "parallel/shared.hpp"
@@ -16,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 namespace perigee::parallel {
@@ -29,8 +31,8 @@ struct Outcome {
   std::string traceback; // the worker's
 };
 
-// What the tasks of one map or loop share: a message whose first value is a function that makes the runner of the others.
-// Workers call it once, and the runner for each task. Jobs have ids so that executors can keep runners.
+// What the tasks of one map or loop share: a message whose first value is a function that makes the runner of the
+// others. Workers call it once, and the runner for each task. Jobs have ids so that executors can keep runners.
 class Job : public Shared {
  public:
   explicit Job(Message message);
@@ -90,14 +92,12 @@ class Waiter {
   Waiter(const Waiter &) = delete;
   ~Waiter();
   void add(Ref<Future> future, uint64_t tag);
-  // The next tag, or none after the deadline or at an interruption.
+  // The next tag, or none after the deadline or at an interruption. As wait(), it runs tasks that have not begun.
   std::optional<uint64_t> next(const Deadline &deadline);
-  bool empty() const { return left_ == 0; } // nothing more to come
 
  private:
   static void done(void *user, uint64_t tag);
-  std::vector<Ref<Future>> futures_;
-  size_t left_ = 0;
+  std::unordered_map<uint64_t, Ref<Future>> futures_;
   std::mutex mutex_;
   std::condition_variable condition_;
   std::deque<uint64_t> ready_;
@@ -147,6 +147,7 @@ class Pool : public Shared {
   std::deque<Ref<Future>> queue_;
   std::atomic<int64_t> queued_{0};
   std::atomic<bool> closed_{false};
+  std::atomic<int32_t> interrupt_{0}; // not 0: tasks stop waiting
   int sleeping_ = 0;
   std::string broken_;
   std::mutex join_mutex_;
@@ -163,8 +164,8 @@ struct Worker {
 const Worker *current_worker();
 
 // Waits until the future is done; false after the deadline or at an interruption. A task that waits for one of its own
-// pool that has not begun runs that one itself, as if it called the function (`run`): no worker waits for a task that no
-// worker is left to run.
+// pool that has not begun runs that one itself, as if it called the function (`run`): no worker waits for a task that
+// no worker is left to run.
 bool wait(Future &future, const Deadline &deadline);
 
 // ------------------------------------------------------------------------------------------------------ Ctrl-C -------

@@ -117,11 +117,12 @@ class LuaExecutor final : public Executor {
       arguments = transport.decode(L, task.message) - 1;
     }
     lua_call(L, arguments, LUA_MULTRET);
+    const int results = lua_gettop(L);
     if (!transport.encode(L, 1, outcome.value)) {
       outcome.value.clear();
       std::string reason = transport.reason;
       if (const size_t at = reason.find('\1'); at != std::string::npos)
-        reason.replace(at, 1, lua_gettop(L) > 1 ? "result " + std::to_string(transport.culprit) : "result");
+        reason.replace(at, 1, results > 1 ? "result " + std::to_string(transport.culprit) : "result");
       outcome.error = reason + " cannot be sent back by a worker";
       return;
     }
@@ -293,6 +294,15 @@ int worker(lua_State *L) {
   return 1;
 }
 
+// code_id(function) -> a number for its code, nil for one that never travelled
+int code_id(lua_State *L) {
+  const double id = Transport::of(L).code_id(L, 1);
+  if (id == 0)
+    return 0;
+  lua_pushnumber(L, id);
+  return 1;
+}
+
 // job(out, maker, ...) -> true
 int job(lua_State *L) {
   return protect(L, [&] {
@@ -369,35 +379,37 @@ int result(lua_State *L) {
   return 1;
 }
 
-// waiter({future, ...}): an object that tells which of them are done
+// waiter(): an object that tells which of the futures added to it are done
 int waiter(lua_State *L) {
   auto **handle = static_cast<Waiter **>(lua_newuserdata(L, sizeof(Waiter *)));
   *handle = nullptr;
   if (luaL_newmetatable(L, "perigee.waiter")) {
     lua_pushcfunction(L, [](lua_State *state) {
-      auto **h = static_cast<Waiter **>(lua_touserdata(state, 1));
-      delete std::exchange(*h, nullptr);
+      delete std::exchange(*static_cast<Waiter **>(lua_touserdata(state, 1)), nullptr);
       return 0;
     });
     lua_setfield(L, -2, "__gc");
   }
   lua_setmetatable(L, -2);
   *handle = new Waiter;
-  const int count = static_cast<int>(lua_objlen(L, 1));
-  for (int i = 1; i <= count; ++i) {
-    lua_rawgeti(L, 1, i);
-    (*handle)->add(Ref<Future>::share(object_at<Future>(L, -1)), static_cast<uint64_t>(i));
-    lua_pop(L, 1);
-  }
   return 1;
 }
 
-// waiter_next(waiter [, seconds]) -> place in the list of one that is done; false after the time; nil at an interruption
+// waiter_add(waiter, future, tag)
+int waiter_add(lua_State *L) {
+  auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
+  (*handle)->add(Ref<Future>::share(object_at<Future>(L, 2)), static_cast<uint64_t>(lua_tonumber(L, 3)));
+  return 0;
+}
+
+// waiter_next(waiter [, seconds]) -> the tag of one that is done; false after the time; nil at an interruption
 int waiter_next(lua_State *L) {
   auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
+  lua_State *before = std::exchange(waiting, L);
   const auto tag = (*handle)->next(deadline_at(L, 2));
+  waiting = before;
   if (tag) {
-    lua_pushinteger(L, static_cast<lua_Integer>(*tag));
+    lua_pushnumber(L, double(*tag));
     return 1;
   }
   if (interrupted()) {
@@ -412,19 +424,11 @@ int waiter_next(lua_State *L) {
 } // namespace
 
 void open(lua_State *L) {
-  const luaL_Reg functions[] = {{"connect", connect},
-                                {"pool_open", pool_open},
-                                {"pool_shutdown", pool_shutdown},
-                                {"pool_info", pool_info},
-                                {"worker", worker},
-                                {"job", job},
-                                {"submit", submit},
-                                {"state", state},
-                                {"cancel", cancel},
-                                {"wait", wait_future},
-                                {"result", result},
-                                {"waiter", waiter},
-                                {"waiter_next", waiter_next},
+  const luaL_Reg functions[] = {{"connect", connect},       {"pool_open", pool_open}, {"pool_shutdown", pool_shutdown},
+                                {"pool_info", pool_info},   {"worker", worker},       {"job", job},
+                                {"submit", submit},         {"state", state},         {"cancel", cancel},
+                                {"wait", wait_future},      {"result", result},       {"waiter", waiter},
+                                {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
                                 {nullptr, nullptr}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {

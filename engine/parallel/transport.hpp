@@ -1,12 +1,12 @@
 // How Lua values travel from one state to another: a message is bytes that say what the values are, and the references
-// that the bytes name by number. encode and decode (transport_lua.cpp) are lua_CFunctions' work; this file knows no Lua,
-// so that a back end may take a message apart and send it to another process.
+// that the bytes name by number. encode and decode (transport_lua.cpp) are lua_CFunctions' work; this file knows no
+// Lua, so that a back end may take a message apart and send it to another process.
 //
 //   uint32 number of functions | their directory | value, value, ... | values of the functions' upvalues
 //
-// A directory entry is: uint32 prototype, uint8 number of upvalues, uint32 cell of each. Cells are numbered as they first
-// occur, and their values follow in that order. Values are a tag and what it needs; numbers are little-endian and lie
-// without padding.
+// A directory entry is: uint32 prototype, uint8 number of upvalues, uint32 cell of each. Cells are numbered as they
+// first occur, and their values follow in that order. Values are a tag and what it needs; numbers are little-endian and
+// lie without padding.
 #pragma once
 
 #include "array/array.hpp"

@@ -32,7 +32,16 @@ constexpr uint32_t flag_seen = 1; // the message has a tag_seen
 constexpr int max_depth = 190;    // of tables: each level takes C stack
 
 // What kind_of (parallel_pool.lua) says of cdata.
-enum Cdata { cdata_other, cdata_array, cdata_row, cdata_shared, cdata_int64, cdata_uint64, cdata_complex, cdata_numbers };
+enum Cdata {
+  cdata_other,
+  cdata_array,
+  cdata_row,
+  cdata_shared,
+  cdata_int64,
+  cdata_uint64,
+  cdata_complex,
+  cdata_numbers
+};
 constexpr int lua_tcdata = 10;
 
 int append_dump(lua_State *, const void *data, size_t size, void *user) {
@@ -288,8 +297,8 @@ class Encoder {
       path_ = "[" + std::to_string(items) + "]" + path_;
       return false;
     };
-    // lua_next gives the array part in order, so a list is coded as it comes. What lies in the hash part may come in any
-    // order: the rest of the list is then fetched by index, and the pass goes on with the other keys.
+    // lua_next gives the array part in order, so a list is coded as it comes. What lies in the hash part may come in
+    // any order: the rest of the list is then fetched by index, and the pass goes on with the other keys.
     bool listing = true;
     lua_pushnil(L);
     while (lua_next(L, self)) {
@@ -326,8 +335,9 @@ class Encoder {
         return false;
       }
       lua_pop(L, 1);
+      const int key_at = lua_gettop(L) - 1;
       if (!value(depth + 1)) {
-        lua_pushvalue(L, -2);
+        lua_pushvalue(L, key_at);
         const char *key = lua_tostring(L, -1);
         path_ = (key_type == LUA_TSTRING ? "." + std::string(key) : "[" + std::string(key ? key : "?") + "]") + path_;
         return false;
@@ -531,8 +541,10 @@ class Decoder {
     lua_createtable(L, static_cast<int>(functions), 0);
     lua_replace(L, list_);
     for (uint32_t i = 1; i <= functions; ++i) {
-      transport_.push_factory(L, *message_.prototypes.at(get<uint32_t>()));
+      const auto &prototype = message_.prototypes.at(get<uint32_t>());
+      transport_.push_factory(L, *prototype);
       lua_call(L, 0, 1);
+      transport_.know(L, prototype);
       const auto upvalues = static_cast<uint8_t>(get<char>());
       for (int u = 1; u <= upvalues; ++u) {
         const auto cell = get<uint32_t>();
@@ -787,6 +799,24 @@ const Prototype *Transport::prototype_of(lua_State *L, int index, unsigned upval
   const auto *result = prototype.get();
   sent_[result->id] = std::move(prototype);
   return result;
+}
+
+void Transport::know(lua_State *L, const std::shared_ptr<const Prototype> &prototype) {
+  push(L, ids_);
+  lua_pushvalue(L, -2);
+  lua_pushnumber(L, double(prototype->id));
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  sent_.try_emplace(prototype->id, prototype);
+}
+
+double Transport::code_id(lua_State *L, int index) const {
+  push(L, ids_);
+  lua_pushvalue(L, index);
+  lua_rawget(L, -2);
+  const double id = lua_tonumber(L, -1);
+  lua_pop(L, 2);
+  return id;
 }
 
 void Transport::push_factory(lua_State *L, const Prototype &prototype) {

@@ -11,14 +11,15 @@
 
 namespace perigee::parallel {
 
-// What a Lua state needs to send and receive. One a state: `Transport::of`. The functions run inside a protected call of
-// that state; Lua may raise out of them.
+// What a Lua state needs to send and receive. One a state: `Transport::of`. The functions run inside a protected call
+// of that state; Lua may raise out of them.
 class Transport {
  public:
   // The state's, made at the first call.
   static Transport &of(lua_State *L);
 
-  // Takes from the table at the top of the stack, and pops it, the functions that only Lua can provide (parallel_pool.lua).
+  // Takes from the table at the top of the stack, and pops it, the functions that only Lua can provide
+  // (parallel_pool.lua).
   void connect(lua_State *L);
 
   // Codes the values at `first` to the top. Where one cannot travel: false, and `reason` says which, with "\1" for the
@@ -30,11 +31,16 @@ class Transport {
   // Pushes the values of a message and returns how many.
   int decode(lua_State *L, const Message &message);
 
+  // The id of the code of a function that was sent or received, 0 for others.
+  double code_id(lua_State *L, int index) const;
+
  private:
   friend class Encoder;
   friend class Decoder;
   explicit Transport(lua_State *L);
   const Prototype *prototype_of(lua_State *L, int index, unsigned upvalues);
+  // Notes the prototype of the function at the top of the stack.
+  void know(lua_State *L, const std::shared_ptr<const Prototype> &prototype);
   void push_factory(lua_State *L, const Prototype &prototype);
   void push(lua_State *L, int reference) const { lua_rawgeti(L, LUA_REGISTRYINDEX, reference); }
   void load_libraries(lua_State *L);
