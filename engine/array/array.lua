@@ -997,6 +997,12 @@ local function parse_axis(name, a, axis)
   return axis < 0 and axis + a._ndim + 1 or axis
 end
 
+--- a:dim(axis): the length along an axis, as a.shape[axis].
+function methods.dim(a, axis)
+  a = need_array("dim", a)
+  return (tonumber(a._shape[parse_axis("dim", a, axis) - 1]))
+end
+
 --- a:as_readonly(): a view through which nothing can be written.
 function methods.as_readonly(a)
   local v = share(need_array("as_readonly", a))

@@ -291,8 +291,8 @@ local loaded = {}  -- name -> module table
 core.loaded = loaded
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
-local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, linalg = true,
-  log = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
+local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, kernel = true,
+  linalg = true, log = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]
@@ -437,6 +437,7 @@ end
 
 -- ---------------------------------------------------------------------------------------- the module `perigee` ------
 local pg = {}
+core.perigee = pg
 
 pg.version = boot.version
 
@@ -523,6 +524,14 @@ end
 if boot.trusted then
   env = _G
   _G.print = print_values
+  -- Text that a script loads is kept like its own, so that its functions can be found again.
+  function _G.load(text, name, mode, chunk_env)
+    if type(text) ~= "string" or sub(text, 1, 1) == "\27" or (mode ~= nil and not find(mode, "t", 1, true)) then
+      return load(text, name, mode, chunk_env or env)
+    end
+    return load_text(text, name and gsub(tostring(name), "^[=@]", "") or "=(load)", chunk_env or env)
+  end
+  _G.loadstring = _G.load
   table.insert(package.loaders, 2, function(name)
     if name == "perigee" then
       return function() return pg end

@@ -164,7 +164,8 @@ function TestAnnotations.test_objects()
   local c = pg.collections
   local _, cache = c.memoize(function(x) return x end)
   for class, object in pairs { Set = c.set(), Counter = c.counter(), Deque = c.deque(), Heap = c.heap(),
-    Records = c.records { { "x", "float64" } }, Cache = cache, Delayed = pg.tasks.delayed(1) } do
+    Records = c.records { { "x", "float64" } }, Cache = cache, Delayed = pg.tasks.delayed(1),
+    Kernel = pg.kernel.jit(function() end) } do
     local meta = debug.getmetatable(object)
     local members = meta and type(meta.__index) == "table" and meta.__index
     if members then

@@ -1,0 +1,161 @@
+// The typed form of a kernel, which every backend starts from: functions of typed variables, expressions as trees,
+// statements structured as in the source. No backend and no Lua is known here, and nothing is owned from outside.
+#pragma once
+
+#include "kernel/syntax.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace perigee::kernel {
+
+enum class Type : std::int8_t { none, boolean, int64, float32, float64, complex128 };
+
+enum class Op : std::uint8_t {
+  constant, // number (float32, float64; real and imaginary of complex128) or integer (int64, boolean)
+  variable, // index
+  convert,  // operand a; to `type`
+  negate,
+  logical_not,
+  add,
+  subtract,
+  multiply,
+  divide, // divide: never of int64
+  modulo, // sign of the divisor
+  power,
+  less,
+  less_equal,
+  equal,
+  not_equal, // operands of one type; boolean
+  logical_and,
+  logical_or, // the second operand only where it decides
+  choose,     // a ? b : c, one of b and c evaluated
+  call,       // function `index` of the module, arguments; result `integer` of it
+  math,       // function `math`, arguments
+  load,       // element of array `index`, at the arguments; the first `integer` are known to be inside
+  length,     // of array `index`, dimension `integer` (from 0)
+};
+
+enum class Math : std::uint8_t {
+  absolute,
+  square,
+  sqrt,
+  floor,
+  ceil,
+  sin,
+  cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  tanh,
+  exp,
+  log,
+  log10,
+  log2,
+  atan2,
+  fmod,
+  minimum,
+  maximum, // the first unless the second is less (greater)
+  real,
+  imaginary,
+  bit_and,
+  bit_or,
+  bit_xor,
+  bit_not,
+  shift_left,
+  shift_right,
+  shift_arithmetic,
+  rotate_left,
+  rotate_right,
+  byte_swap,      // of 32 bits, as LuaJIT's bit library
+  to_bit,         // wraps to 32 bits
+  truncate_int64, // saturates; NaN gives 0
+};
+
+using Ref = std::int32_t; // of an expression in its function
+
+struct Node {
+  Op op = Op::constant;
+  Type type = Type::none;
+  Math math = Math::absolute;
+  Position at;
+  std::int32_t index = -1;
+  std::int64_t integer = 0;
+  double number = 0, imaginary = 0;
+  Ref a = -1, b = -1, c = -1;
+  std::vector<Ref> arguments;
+};
+
+enum class Step : std::uint8_t {
+  assign,      // variable = a
+  assign_call, // variables `targets` (-1: dropped) = results of call node a
+  store,       // array[arguments] = a; the first `integer` indices are known to be inside. Without any: every element
+  check_index, // that int64 a lies inside dimension `integer` of the array
+  for_,        // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]
+  while_,      // a; blocks[0]
+  repeat,      // blocks[0]; until a (which may use the body's variables)
+  if_,         // a; blocks[0], blocks[1]
+  break_,
+  continue_,
+  return_,
+};
+
+struct Instruction {
+  Step step;
+  Position at;
+  std::int32_t variable = -1, array = -1;
+  std::int64_t integer = 0;
+  Ref a = -1, b = -1, c = -1;
+  std::vector<Ref> arguments = {};        // store: indices; return: values
+  std::vector<std::int32_t> targets = {}; // assign_call
+  std::vector<std::vector<Instruction>> blocks = {};
+};
+
+struct Variable {
+  std::string name;
+  Type type = Type::none;
+  Position at;
+};
+
+struct Array {
+  std::string name;
+  Position at;
+  std::int32_t dtype = 0; // enum pg_dtype
+  std::int32_t ndim = 0;
+  bool contiguous = false; // C order without gaps: its strides follow from its shape
+  bool writable = true;
+  bool written = false;
+  std::vector<std::int64_t> lengths; // of an array local to the function; empty for parameters
+};
+
+struct Argument {
+  bool is_array = false;
+  std::int32_t index = -1; // of the variable or array
+};
+
+struct Function {
+  std::string name;
+  Position at;
+  std::vector<Node> nodes;
+  std::vector<Variable> variables;
+  std::vector<Array> arrays;
+  std::vector<Argument> parameters;
+  std::vector<Type> results;
+  std::vector<Instruction> body;
+};
+
+// functions[0] is the one compiled; the others are those it calls, before or after their callers.
+struct Module {
+  std::string chunk; // name of the source, for messages
+  std::vector<Function> functions;
+};
+
+const char *type_name(Type type);
+// As text, for k:inspect("ir").
+std::string print(const Module &module);
+
+} // namespace perigee::kernel

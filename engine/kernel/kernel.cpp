@@ -1,0 +1,139 @@
+// The front end of kernels behind its C ABI (kernel_abi.h).
+#include "core/abi.hpp"
+#include "core/status.hpp"
+#include "kernel/bounds.hpp"
+#include "kernel/typing.hpp"
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "kernel/kernel_abi.h"
+}
+#pragma GCC visibility pop
+
+#include <optional>
+
+using namespace perigee;
+
+struct pg_kernel_source {
+  std::shared_ptr<kernel::Source> source;
+  std::vector<kernel::FreeName> names;
+};
+
+struct pg_kernel_module {
+  kernel::Module module;
+  std::optional<std::string> text;
+};
+
+namespace {
+
+[[noreturn]] void raise(const std::string &chunk, kernel::Position at, const std::string &message) {
+  throw ArgumentError(chunk + ":" + std::to_string(at.line) + ": " + message);
+}
+
+kernel::Binding &bind(pg_kernel_source *source, const char *name, kernel::Binding::What what) {
+  kernel::Binding &binding = source->source->bindings[name];
+  binding = {};
+  binding.what = what;
+  return binding;
+}
+
+} // namespace
+
+int32_t pg_kernel_parse(pg_kernel_source **out, const char *text, int64_t size, const char *chunk, int32_t first,
+                        int32_t last, const char *name) {
+  return guard([&] {
+    auto made = std::make_unique<pg_kernel_source>();
+    made->source = std::make_shared<kernel::Source>();
+    kernel::Source &source = *made->source;
+    source.chunk = chunk;
+    source.name = name;
+    try {
+      source.tree = std::make_shared<kernel::Chunk>(kernel::parse({text, std::size_t(size)}));
+    } catch (const kernel::SourceError &e) {
+      raise(chunk, e.at, e.message);
+    }
+    int count = 0;
+    source.body = kernel::find_function(*source.tree, first, last, &count);
+    if (count > 1)
+      raise(chunk, {first, 1},
+            std::to_string(count) +
+                " functions stand on this line and cannot be told apart: give each a line of its own");
+    if (!source.body)
+      throw InternalError("no function at line " + std::to_string(first) + " of " + chunk);
+    made->names = kernel::free_names(*source.body);
+    *out = made.release();
+  });
+}
+
+int32_t pg_kernel_free_names(const pg_kernel_source *source) {
+  return int32_t(source->names.size());
+}
+const char *pg_kernel_free_name(const pg_kernel_source *source, int32_t i) {
+  return source->names[std::size_t(i)].name.c_str();
+}
+
+void pg_kernel_bind_number(pg_kernel_source *source, const char *name, double value) {
+  bind(source, name, kernel::Binding::What::number).number = value;
+}
+void pg_kernel_bind_boolean(pg_kernel_source *source, const char *name, int32_t value) {
+  bind(source, name, kernel::Binding::What::boolean).boolean = value != 0;
+}
+void pg_kernel_bind_builtin(pg_kernel_source *source, const char *name, const char *builtin) {
+  bind(source, name, kernel::Binding::What::builtin).text = builtin;
+}
+void pg_kernel_bind_refused(pg_kernel_source *source, const char *name, const char *what) {
+  bind(source, name, kernel::Binding::What::refused).text = what;
+}
+void pg_kernel_bind_function(pg_kernel_source *source, const char *name, const pg_kernel_source *function) {
+  bind(source, name, kernel::Binding::What::function).function = function->source;
+}
+
+void pg_kernel_close_source(pg_kernel_source *source) {
+  if (source)
+    source->source->bindings.clear(); // functions that name each other must not keep each other
+  delete source;
+}
+
+int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source,
+                             const pg_kernel_argument *arguments, int32_t count) {
+  return guard([&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i) {
+      const pg_kernel_argument &a = arguments[i];
+      kernel::ArgumentType type;
+      type.is_array = a.kind == 0;
+      type.kind = a.kind == 0 ? kernel::Kind::unknown : kernel::Kind(a.kind);
+      type.dtype = a.dtype;
+      type.ndim = a.ndim;
+      type.contiguous = a.contiguous != 0;
+      type.writable = a.writable != 0;
+      types.push_back(type);
+    }
+    try {
+      auto made = std::make_unique<pg_kernel_module>();
+      made->module = kernel::specialise(*source->source, types);
+      kernel::hoist_checks(made->module);
+      *out = made.release();
+    } catch (const kernel::CompileError &e) {
+      raise(e.chunk, e.at, e.message);
+    }
+  });
+}
+
+const void *pg_kernel_contents(const pg_kernel_module *module) {
+  return &module->module;
+}
+const char *pg_kernel_text(pg_kernel_module *module) {
+  if (!module->text)
+    module->text = kernel::print(module->module);
+  return module->text->c_str();
+}
+int32_t pg_kernel_results(const pg_kernel_module *module) {
+  return int32_t(module->module.functions[0].results.size());
+}
+int32_t pg_kernel_result(const pg_kernel_module *module, int32_t i) {
+  return int32_t(module->module.functions[0].results[std::size_t(i)]);
+}
+void pg_kernel_close_module(pg_kernel_module *module) {
+  delete module;
+}

@@ -1,0 +1,458 @@
+-- pg.kernel: Lua functions compiled to machine code. Here functions are found again in their source, what they capture is
+-- frozen, and calls are dispatched by the types of their arguments; C++ parses and types (kernel_abi.h), a backend compiles.
+local core = ...
+local C, ffi = core.C, core.ffi
+local fail, check = core.fail, core.check
+local array = core.require("array")
+local kit = array._kit
+local type, tostring, tonumber, pairs, ipairs, rawequal, rawget, setmetatable, getmetatable, select, error, unpack =
+  type, tostring, tonumber, pairs, ipairs, rawequal, rawget, setmetatable, getmetatable, select, error, unpack
+local format, concat, istype, find, sub = string.format, table.concat, ffi.istype, string.find, string.sub
+local getinfo, getupvalue, getfenv, load, band = debug.getinfo, debug.getupvalue, debug.getfenv, load, bit.band
+local builtin_math, builtin_bit = math, bit
+
+local kernel = {}
+local kernel_mt = {}
+local kernel_methods = {}
+
+local array_t, row_t, complex_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("double _Complex")
+local int64_t = ffi.typeof("int64_t")
+local kind_of, check_options = kit.kind_of, kit.check_options
+
+-- The library that compiles, loaded at the first kernel: LLVM takes some 12 ms.
+local compiler
+local function need_compiler()
+  compiler = compiler or core.require("llvm")._library
+  return compiler
+end
+
+-- ------------------------------------------------------------------------------------------- sources ------------------
+-- What a function is to kernels: its name where it is one of those they know.
+local known = {}
+for _, entry in ipairs { { "math", builtin_math }, { "bit", builtin_bit } } do
+  for key, value in pairs(entry[2]) do
+    if type(value) == "function" then
+      known[value] = entry[1] .. "." .. key
+    end
+  end
+end
+
+local function raise_source(status)
+  if status ~= 0 then
+    local message = ffi.string(C.pg_last_message())
+    if tonumber(status) == 1 and find(message, "^[^\n]-:%d+: ") then
+      error(message, 0)
+    end
+    check(status)
+  end
+end
+
+local sources = setmetatable({}, { __mode = "k" }) -- function -> pg_kernel_source
+
+local function upvalues_of(fn)
+  local values, present = {}, {}
+  for i = 1, 255 do
+    local name, value = getupvalue(fn, i)
+    if not name then
+      break
+    end
+    values[name], present[name] = value, true
+  end
+  return values, present
+end
+
+local source_of
+
+local function bind(source, name, value, env)
+  local t = type(value)
+  if t == "number" then
+    C.pg_kernel_bind_number(source, name, value)
+  elseif t == "boolean" then
+    C.pg_kernel_bind_boolean(source, name, value and 1 or 0)
+  elseif t == "function" then
+    if known[value] then
+      C.pg_kernel_bind_builtin(source, name, known[value])
+    elseif getinfo(value, "S").what ~= "Lua" or find(getinfo(value, "S").source, "^@perigee:") then
+      C.pg_kernel_bind_refused(source, name, "a function of the engine")
+    else
+      C.pg_kernel_bind_function(source, name, source_of(value, name))
+    end
+  elseif t == "table" and getmetatable(value) == kernel_mt then
+    C.pg_kernel_bind_function(source, name, source_of(value._function, name))
+  elseif t == "table" then
+    local table_name
+    if rawequal(value, rawget(env, "math")) or rawequal(value, builtin_math) then
+      table_name = "math"
+    elseif rawequal(value, rawget(env, "bit")) or rawequal(value, builtin_bit) then
+      table_name = "bit"
+    elseif rawequal(value, array) then
+      table_name = "array"
+    elseif rawequal(value, kernel) then
+      table_name = "kernel"
+    elseif rawequal(value, core.perigee) then
+      table_name = "perigee"
+    end
+    if table_name then
+      C.pg_kernel_bind_builtin(source, name, table_name)
+    else
+      C.pg_kernel_bind_refused(source, name, "a table")
+    end
+  elseif value == nil and not istype(array_t, value) then
+    C.pg_kernel_bind_refused(source, name, "nil")
+  else
+    C.pg_kernel_bind_refused(source, name, istype(array_t, value) and "an array" or "a " .. kind_of(value))
+  end
+end
+
+-- The parsed source of a Lua function, with what it captures; made once a function.
+function source_of(fn, name)
+  local made = sources[fn]
+  if made then
+    return made
+  end
+  local info = getinfo(fn, "S")
+  local chunk = sub(info.source, 2)
+  local text = core.chunks[chunk]
+  if info.what ~= "Lua" or not text then
+    fail("kernel: '%s' has no source to compile: a kernel is a Lua function of a script", name)
+  end
+  local out = ffi.new("pg_kernel_source *[1]")
+  raise_source(C.pg_kernel_parse(out, text, #text, info.short_src, info.linedefined, info.lastlinedefined, name))
+  made = ffi.gc(out[0], C.pg_kernel_close_source)
+  sources[fn] = made -- before its names are bound: functions may name each other
+  local upvalues, present = upvalues_of(fn)
+  local env = getfenv(fn)
+  for i = 0, C.pg_kernel_free_names(made) - 1 do
+    local free = ffi.string(C.pg_kernel_free_name(made, i))
+    local value = upvalues[free]
+    if not present[free] then
+      value = rawget(env, free)
+    end
+    bind(made, free, value, env)
+  end
+  return made
+end
+
+-- ---------------------------------------------------------------------------------------- dispatch --------------------
+-- Types of arguments as small numbers: scalars 1 to 6 as in pg_kernel_argument, arrays from 16 on.
+local NUMBER, BOOLEAN, INTEGER, COMPLEX = 3, 1, 2, 6
+
+local function contiguous(a)
+  local expected = 1
+  for d = a._ndim - 1, 0, -1 do
+    local n = a._shape[d]
+    if n ~= 1 and a._strides[d] ~= expected then
+      return false
+    end
+    expected = expected * n
+  end
+  return true
+end
+
+local function key_of(x)
+  local t = type(x)
+  if t == "number" then
+    return NUMBER
+  elseif istype(array_t, x) then
+    return 16 + x._dtype * 64 + x._ndim * 4 + (contiguous(x) and 2 or 0) + band(x._flags, 1)
+  elseif t == "boolean" then
+    return BOOLEAN
+  elseif istype(complex_t, x) then
+    return COMPLEX
+  elseif istype(int64_t, x) then
+    return INTEGER
+  end
+  return 0
+end
+
+local function describe_key(key)
+  if key < 16 then
+    return ({ "bool", "int64", "number", "float32", "float64", "complex128" })[key]
+  end
+  local k = key - 16
+  local dtype, ndim = kit.dtype_names[builtin_math.floor(k / 64)], builtin_math.floor(k % 64 / 4)
+  return format("%s[%s]%s%s", dtype, (":,"):rep(ndim):sub(1, -2), k % 4 >= 2 and "" or " strided",
+    k % 2 == 1 and " read-only" or "")
+end
+
+local failure = ffi.new("pg_kernel_failure")
+local results = ffi.new("double[64]") -- 16 bytes each: two doubles
+local results_i64 = ffi.cast("int64_t *", results)
+local results_i32 = ffi.cast("int32_t *", results)
+
+local messages = {
+  function(f)
+    local length = tonumber(f.length)
+    return format("index %d is out of range for axis %d of '%s', of %d elements there%s", tonumber(f.index), f.dimension,
+      ffi.string(f.name), length, length > 0 and format("; legal are 1 to %d, and -%d to -1 from the end", length, length) or "")
+  end,
+  function(f)
+    return format("index %.14g of axis %d of '%s' is not a whole number", f.value, f.dimension, ffi.string(f.name))
+  end,
+  function(f)
+    return format("%.14g cannot be stored in '%s', an array of %s: %s", f.value, ffi.string(f.name),
+      kit.dtype_names[f.dimension], f.value ~= f.value and "it is not a number"
+        or f.value % 1 ~= 0 and "it is not whole; round it with math.floor" or "it is out of range")
+  end,
+  function() return "integer modulo by zero" end,
+  function(f)
+    return format("the loop over '%s' has a whole step and starts at %.14g: in a kernel it starts at a whole number " ..
+      "(a step of 1.0 counts in fractions)", ffi.string(f.name), f.value)
+  end,
+  function() return "'for' step is zero" end,
+}
+
+local function raise_failure()
+  error(format("%s:%d: %s", ffi.string(failure.chunk), failure.line, messages[failure.code](failure)), 0)
+end
+
+local result_names = { "bool", "int64", "float32", "float64", "complex128" }
+
+-- What reads result i (from 0) of a type, as source text.
+local result_texts = {
+  [1] = "i32[%d] ~= 0", [2] = "tonumber(i64[%d])", [3] = "d[%d]", [4] = "d[%d]", [5] = "complex(d[%d], d[%d])",
+}
+
+-- Compiles a kernel for arguments of these types. Returns what runs it.
+local function compile(self, keys)
+  local count = #keys
+  local types = ffi.new("pg_kernel_argument[?]", builtin_math.max(count, 1))
+  local c_types, parameters, passed = {}, {}, {}
+  for i, key in ipairs(keys) do
+    local name = "a" .. i
+    parameters[i] = name
+    passed[#passed + 1] = name
+    local t = types[i - 1]
+    if key >= 16 then
+      local k = key - 16
+      t.dtype, t.ndim = builtin_math.floor(k / 64), builtin_math.floor(k % 64 / 4)
+      t.contiguous, t.writable = k % 4 >= 2 and 1 or 0, k % 2 == 0 and 1 or 0
+      c_types[#c_types + 1] = "const pg_array *"
+    else
+      t.kind = key
+      if key == COMPLEX then
+        passed[#passed] = name .. ".re, " .. name .. ".im"
+        c_types[#c_types + 1] = "double, double"
+      elseif key == BOOLEAN then
+        passed[#passed] = name .. " and 1 or 0"
+        c_types[#c_types + 1] = "int32_t"
+      else
+        c_types[#c_types + 1] = key == INTEGER and "int64_t" or "double"
+      end
+    end
+  end
+  local out = ffi.new("pg_kernel_module *[1]")
+  raise_source(C.pg_kernel_specialise(out, self._source, types, count))
+  local module = ffi.gc(out[0], C.pg_kernel_close_module)
+  local library = need_compiler()
+  local code_out = ffi.new("pg_llvm_code *[1]")
+  check(library.pg_llvm_compile(code_out, C.pg_kernel_contents(module), self._options))
+  local code = ffi.gc(code_out[0], library.pg_llvm_close)
+  local signature = "int32_t (*)(pg_kernel_failure *, void *" .. (count > 0 and ", " or "") .. concat(c_types, ", ") .. ")"
+  local entry = ffi.cast(signature, library.pg_llvm_entry(code))
+  local values, result_types = {}, {}
+  for i = 0, C.pg_kernel_results(module) - 1 do
+    local kind = C.pg_kernel_result(module, i)
+    local scale = kind == 1 and 4 or 2
+    values[#values + 1] = format(result_texts[kind], scale * i, scale * i + 1)
+    result_types[#result_types + 1] = kind
+  end
+  if #values > 32 then
+    fail("kernel: %d results; a kernel returns at most 32 values", #values)
+  end
+  local list = concat(parameters, ", ")
+  local text = format([[
+local entry, failure, results, raise, d, i64, i32, tonumber, complex = ...
+return function(%s)
+  if entry(failure, results%s) ~= 0 then
+    raise()
+  end
+  return %s
+end]], list, count > 0 and ", " .. concat(passed, ", ") or "", concat(values, ", "))
+  local run = load(text, "@perigee:kernel")(entry, failure, results, raise_failure, results, results_i64, results_i32,
+    tonumber, complex_t)
+  return { run = run, keys = keys, module = module, code = code, results = result_types }
+end
+
+local function miss(self, ...)
+  local count = select("#", ...)
+  local info = getinfo(self._function, "u")
+  if info.nparams ~= count then
+    fail("'%s' has %d parameters, and got %d arguments", self._name, info.nparams, count)
+  end
+  local given = count
+  while given > 0 and type((select(given, ...))) == "nil" do
+    given = given - 1
+  end
+  if given < count then
+    fail("'%s' has %d parameters, and got %d arguments", self._name, count, given)
+  end
+  local keys, converted, rows = {}, { ... }, false
+  for i = 1, count do
+    local x = converted[i]
+    if istype(row_t, x) then
+      x = kit.as_array(x)
+      converted[i], rows = x, true
+    end
+    keys[i] = key_of(x)
+    if keys[i] == 0 then
+      fail("'%s': argument %d is a %s: kernels take numbers, booleans and arrays", self._name, i, kind_of(x))
+    end
+  end
+  if rows then
+    return { run = function() return self(unpack(converted, 1, count)) end }
+  end
+  local node = self._root
+  for i = 1, count - 1 do
+    node[keys[i]] = node[keys[i]] or {}
+    node = node[keys[i]]
+  end
+  local last = count > 0 and keys[count] or "none"
+  if not node[last] then
+    node[last] = compile(self, keys)
+    self._specialisations[#self._specialisations + 1] = node[last]
+  end
+  return node[last]
+end
+
+-- Dispatch for n arguments, as straight code.
+local dispatchers = {}
+local function dispatcher(count)
+  if dispatchers[count] then
+    return dispatchers[count]
+  end
+  local names, walk = {}, {}
+  for i = 1, count do
+    names[i] = "a" .. i
+    walk[i] = format("  node = node and node[key_of(a%d)]\n", i)
+  end
+  local list = concat(names, ", ")
+  local comma = count > 0 and ", " or ""
+  local text = format([[
+local key_of, miss = ...
+return function(self%s%s, ...)
+  local node = self._root
+%s  if not node or ... ~= nil then
+    node = miss(self%s%s, ...)
+  end
+  return node.run(%s)
+end]], comma, list, count > 0 and concat(walk) or "  node = node.none\n", comma, list, list)
+  dispatchers[count] = load(text, "@perigee:kernel")(key_of, miss)
+  return dispatchers[count]
+end
+
+local function make(fn, options)
+  local info = getinfo(fn, "Su")
+  local name = options and options.name or format("the kernel of line %d", info.linedefined)
+  local made = setmetatable({ _function = fn, _name = name, _root = {}, _specialisations = {},
+    _options = (options and options.fastmath and 1 or 0) + (options and options.bounds == false and 2 or 0) }, kernel_mt)
+  made._source = source_of(fn, name)
+  made._call = dispatcher(info.nparams)
+  return made
+end
+
+kernel_mt.__index = kernel_methods
+kernel_mt.__call = function(self, ...)
+  return self._call(self, ...)
+end
+kernel_mt.__tostring = function(self)
+  return format("kernel(%s, %d specialisations)", self._name, #self._specialisations)
+end
+
+--- kernel.jit(fn [, options]): fn compiled at its first call with arguments of new types, and called like it.
+function kernel.jit(fn, options)
+  if type(fn) ~= "function" then
+    fail("jit: a Lua function is expected, got %s", kind_of(fn))
+  end
+  if options ~= nil then
+    check_options("jit", options, { fastmath = true, bounds = true, name = true })
+  end
+  return make(fn, options)
+end
+
+-- The specialisation asked for: by its number, by default the last.
+local function specialisation(self, name, number)
+  local all = self._specialisations
+  if #all == 0 then
+    fail("%s: '%s' has not been called yet: it is compiled for the types of its arguments", name, self._name)
+  elseif number ~= nil and not all[number] then
+    fail("%s: specialisation 1 to %d is expected, got %s", name, #all, tostring(number))
+  end
+  return all[number or #all]
+end
+
+local texts = { ir = true, llvm = true, asm = true }
+
+--- k:inspect(what [, number]): the typed form ("ir"), LLVM's form after optimisation ("llvm") or the machine code ("asm") of
+--- a specialisation.
+function kernel_methods:inspect(what, number)
+  if not texts[what] then
+    fail('inspect: "ir", "llvm" or "asm" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
+  end
+  local s = specialisation(self, "inspect", number)
+  if what == "ir" then
+    return ffi.string(C.pg_kernel_text(s.module))
+  end
+  local text = ffi.new("const char *[1]")
+  check(compiler.pg_llvm_text(text, s.code, what))
+  return ffi.string(text[0])
+end
+
+--- k:specializations(): for which types of arguments the kernel has been compiled: a list of {arguments = {"float64[:]",
+--- "number"}, results = {"float64"}, compile_time = seconds}.
+function kernel_methods:specializations()
+  local list = {}
+  for i, s in ipairs(self._specialisations) do
+    local arguments, returned = {}, {}
+    for j, key in ipairs(s.keys) do
+      arguments[j] = describe_key(key)
+    end
+    for j, kind in ipairs(s.results) do
+      returned[j] = result_names[kind]
+    end
+    list[i] = { arguments = arguments, results = returned, compile_time = compiler.pg_llvm_seconds(s.code) }
+  end
+  return list
+end
+
+-- -------------------------------------------------------------------------------------------------- conversions -----
+-- What kernels know by these names, for the same function run as plain Lua.
+local float_t = ffi.typeof("float[1]")
+local rounded = float_t()
+
+local function need_number(name, x)
+  if type(x) ~= "number" then
+    fail("%s: a number is expected, got %s", name, kind_of(x))
+  end
+  return x
+end
+
+--- kernel.float32(x): x rounded to float32. In a kernel, arithmetic with it stays in float32.
+function kernel.float32(x)
+  rounded[0] = need_number("float32", x)
+  return rounded[0]
+end
+
+--- kernel.float64(x): x. In a kernel, what float32 becomes for arithmetic in float64.
+function kernel.float64(x)
+  return need_number("float64", x)
+end
+
+--- kernel.int64(x): x without its fraction (towards zero). In a kernel, an int64.
+function kernel.int64(x)
+  need_number("int64", x)
+  return x < 0 and builtin_math.ceil(x) or builtin_math.floor(x)
+end
+
+--- kernel.complex(re, im): the complex number re + im i.
+function kernel.complex(re, im)
+  return complex_t(need_number("complex", re), need_number("complex", im))
+end
+
+for _, name in ipairs { "float32", "float64", "int64", "complex" } do
+  known[kernel[name]] = "kernel." .. name
+end
+
+kernel._methods = kernel_methods
+
+return kernel

@@ -1,0 +1,55 @@
+// From a function's tree and the types of its arguments to the typed form: names resolved, types inferred, everything
+// that kernels do not support refused at its place.
+#pragma once
+
+#include "kernel/ir.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace perigee::kernel {
+
+// What a value is to inference. A Lua number is weak, as in arrays: `integer` and `number` take part in float32
+// arithmetic as float32. They are int64 and float64 in machine code.
+enum class Kind : std::int8_t { unknown, boolean, integer, number, float32, float64, complex };
+
+struct Source;
+
+// What a name that the function does not declare stands for.
+struct Binding {
+  enum class What { refused, number, boolean, builtin, function } what = What::refused;
+  double number = 0;
+  bool boolean = false;
+  std::string text; // builtin: "math.sin"; a table of them: "math"; refused: what it is, as "a table"
+  std::shared_ptr<Source> function;
+};
+
+struct Source {
+  std::string chunk;                 // name of the text, for messages
+  std::shared_ptr<const Chunk> tree; // keeps `body`
+  const FunctionBody *body = nullptr;
+  std::string name = "kernel";
+  std::map<std::string, Binding> bindings;
+};
+
+struct ArgumentType {
+  bool is_array = false;
+  Kind kind = Kind::number; // of a scalar
+  std::int32_t dtype = 0, ndim = 0;
+  bool contiguous = false, writable = true;
+};
+
+// A SourceError in a named text.
+struct CompileError {
+  std::string message, chunk;
+  Position at;
+};
+
+// Throws CompileError.
+Module specialise(const Source &source, const std::vector<ArgumentType> &arguments);
+
+const char *kind_name(Kind kind);
+
+} // namespace perigee::kernel

@@ -1,0 +1,35 @@
+// From the typed form of a kernel to LLVM's.
+#pragma once
+
+#include "kernel/ir.hpp"
+
+#include <llvm/IR/LLVMContext.h>
+#include <llvm/IR/Module.h>
+#include <map>
+#include <memory>
+
+namespace perigee::llvm_backend {
+
+struct Options {
+  bool fastmath = false; // float arithmetic may be reordered, and takes NaN and infinities for impossible
+  bool bounds = true;    // indices and conversions are checked
+  bool vectorize = true; // loops and straight code may use vectors
+};
+
+// What a kernel that failed left behind; the names live as long as its code. The same struct as pg_kernel_error.
+struct Failure {
+  std::int32_t code, line, column, dimension;
+  const char *name, *chunk;
+  std::int64_t index, length;
+  double value;
+};
+
+constexpr const char *entry_name = "perigee_kernel";
+
+// The entry is `int32_t perigee_kernel(Failure *, void *results, ...)`: results are written one after another, 16 bytes
+// each; scalars come as double, int64_t or int32_t (bool), complex numbers as two doubles, arrays as `const pg_array
+// *`. 0: done; 1: failed.
+std::unique_ptr<llvm::Module> generate(llvm::LLVMContext &context, const kernel::Module &module,
+                                       const Options &options);
+
+} // namespace perigee::llvm_backend

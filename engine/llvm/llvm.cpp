@@ -1,0 +1,298 @@
+// Optimises what codegen.cpp makes, and puts it into memory as machine code.
+#include "core/abi.hpp"
+#include "core/status.hpp"
+#include "llvm/codegen.hpp"
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "kernel/kernel_abi.h"
+#include "llvm/llvm_abi.h"
+}
+#pragma GCC visibility pop
+
+#include <chrono>
+#include <dlfcn.h>
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/IR/DiagnosticInfo.h>
+#include <llvm/IR/DiagnosticPrinter.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/SmallVectorMemoryBuffer.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/raw_ostream.h>
+#include <llvm/Target/TargetMachine.h>
+#include <llvm/TargetParser/Host.h>
+#include <mutex>
+
+static_assert(sizeof(pg_kernel_failure) == sizeof(perigee::llvm_backend::Failure));
+
+struct pg_llvm_code {
+  perigee::kernel::Module source; // compiled again when its texts are asked for
+  perigee::llvm_backend::Options options;
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  void *entry = nullptr;
+  double seconds = 0;
+  std::string ir, assembly, report;
+};
+
+namespace perigee::llvm_backend {
+namespace {
+
+// Vector functions of glibc's libmvec (sysdeps/x86_64/fpu in glibc): those that LLVM's own table leaves out, with AVX2
+// and AVX-512. Maximal error 4 ulp. Each has the name _ZGV<isa>N<lanes><v per argument>_<name>.
+struct VectorFunction {
+  const char *name;
+  int arguments;
+  bool intrinsic; // called as llvm.<name> too
+};
+constexpr VectorFunction vector_functions[] = {
+    {"sin", 1, true},    {"cos", 1, true},    {"exp", 1, true},   {"log", 1, true},   {"pow", 2, true},
+    {"log10", 1, true},  {"log2", 1, true},   {"exp2", 1, true},  {"tan", 1, false},  {"asin", 1, false},
+    {"acos", 1, false},  {"atan", 1, false},  {"sinh", 1, false}, {"cosh", 1, false}, {"tanh", 1, false},
+    {"atan2", 2, false}, {"hypot", 2, false},
+};
+
+// Names that VecDesc points into must live for ever.
+struct VectorTable {
+  std::vector<std::string> names;
+  std::vector<llvm::VecDesc> entries;
+
+  explicit VectorTable(bool avx512) {
+    void *library = dlopen("libmvec.so.1", RTLD_NOW | RTLD_GLOBAL);
+    if (!library)
+      return;
+    names.reserve(std::size(vector_functions) * 32);
+    auto keep = [&](std::string name) -> llvm::StringRef { return names.emplace_back(std::move(name)); };
+    for (const VectorFunction &f : vector_functions)
+      for (const bool single : {false, true}) {
+        const std::string parameters(std::size_t(f.arguments), 'v');
+        const struct {
+          char isa;
+          int doubles;
+        } forms[] = {{'b', 2}, {'d', 4}, {'e', 8}};
+        for (const auto &form : forms) {
+          if (form.isa == 'e' && !avx512)
+            continue;
+          const int lanes = single ? 2 * form.doubles : form.doubles;
+          const std::string scalar = std::string(f.name) + (single ? "f" : "");
+          const std::string vector =
+              std::string("_ZGV") + form.isa + "N" + std::to_string(lanes) + parameters + "_" + scalar;
+          if (!dlsym(library, vector.c_str()))
+            continue; // an older glibc
+          const llvm::StringRef vector_name = keep(vector);
+          const llvm::StringRef prefix = keep("_ZGV_LLVM_N" + std::to_string(lanes) + parameters);
+          auto entry = [&](const std::string &name) {
+            entries.emplace_back(keep(name), vector_name, llvm::ElementCount::getFixed(unsigned(lanes)), false, prefix);
+          };
+          entry(scalar);
+          if (f.intrinsic)
+            entry(std::string("llvm.") + f.name + (single ? ".f32" : ".f64"));
+        }
+      }
+  }
+};
+
+struct Machine {
+  std::string cpu, features, triple;
+  bool avx512 = false;
+  const llvm::Target *target = nullptr;
+
+  Machine() {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    triple = llvm::sys::getProcessTriple();
+    cpu = llvm::sys::getHostCPUName().str();
+    const auto host = llvm::sys::getHostCPUFeatures();
+    for (const auto &[name, has] : host)
+      features += (features.empty() ? "" : ",") + std::string(has ? "+" : "-") + name.str();
+    avx512 = host.lookup("avx512f") && host.lookup("avx512dq") && host.lookup("avx512vl");
+    std::string problem;
+    target = llvm::TargetRegistry::lookupTarget(triple, problem);
+    if (!target)
+      throw InternalError("LLVM has no code generator for this machine: " + problem);
+  }
+};
+
+const Machine &machine() {
+  static const Machine made;
+  return made;
+}
+
+std::unique_ptr<llvm::TargetMachine> target_machine(const Options &options) {
+  llvm::TargetOptions target;
+  target.AllowFPOpFusion = options.fastmath ? llvm::FPOpFusion::Fast : llvm::FPOpFusion::Strict;
+  return std::unique_ptr<llvm::TargetMachine>(machine().target->createTargetMachine(
+      machine().triple, machine().cpu, machine().features, target, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive, /*JIT=*/true));
+}
+
+// Keeps what the vectorisers say of loops.
+class Remarks : public llvm::DiagnosticHandler {
+ public:
+  explicit Remarks(std::string &out) : out_(out) {}
+  bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
+    const char *kind = nullptr;
+    switch (info.getKind()) {
+    case llvm::DK_OptimizationRemark:
+      kind = "passed";
+      break;
+    case llvm::DK_OptimizationRemarkMissed:
+      kind = "missed";
+      break;
+    case llvm::DK_OptimizationRemarkAnalysis:
+    case llvm::DK_OptimizationRemarkAnalysisFPCommute:
+    case llvm::DK_OptimizationRemarkAnalysisAliasing:
+      kind = "analysis";
+      break;
+    default:
+      return info.getSeverity() != llvm::DS_Error;
+    }
+    const auto &remark = static_cast<const llvm::DiagnosticInfoOptimizationBase &>(info);
+    if (!wanted(remark.getPassName()))
+      return true;
+    const auto &location = remark.getLocation();
+    out_ += std::to_string(location.isValid() ? location.getLine() : 0) + "\t" +
+            std::to_string(location.isValid() ? location.getColumn() : 0) + "\t" + kind + "\t" +
+            remark.getRemarkName().str() + "\t" + remark.getMsg() + "\n";
+    return true;
+  }
+  bool wanted(llvm::StringRef pass) const { return pass == "loop-vectorize"; }
+  bool isAnalysisRemarkEnabled(llvm::StringRef pass) const override { return wanted(pass); }
+  bool isMissedOptRemarkEnabled(llvm::StringRef pass) const override { return wanted(pass); }
+  bool isPassedOptRemarkEnabled(llvm::StringRef pass) const override { return wanted(pass); }
+  bool isAnyRemarkEnabled() const override { return true; }
+
+ private:
+  std::string &out_;
+};
+
+void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &options) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager calls;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = tuning.SLPVectorization = options.vectorize;
+  tuning.LoopInterleaving = options.vectorize;
+  llvm::PassBuilder builder(&target, tuning);
+  static const VectorTable table(machine().avx512);
+  functions.registerPass([&] {
+    llvm::TargetLibraryInfoImpl library(llvm::Triple(machine().triple));
+    if (options.vectorize)
+      library.addVectorizableFunctions(table.entries);
+    return llvm::TargetLibraryAnalysis(library);
+  });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(calls);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, calls, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+}
+
+llvm::SmallVector<char, 0> emit(llvm::Module &module, llvm::TargetMachine &target, llvm::CodeGenFileType type) {
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  if (target.addPassesToEmitFile(passes, stream, nullptr, type))
+    throw InternalError("LLVM cannot write code for this machine");
+  passes.run(module);
+  return bytes;
+}
+
+template <class T> T need(llvm::Expected<T> expected, const char *what) {
+  if (!expected)
+    throw InternalError(std::string(what) + ": " + llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+void need(llvm::Error error, const char *what) {
+  if (error)
+    throw InternalError(std::string(what) + ": " + llvm::toString(std::move(error)));
+}
+
+// The module after optimisation; what the vectorisers say goes to `report`.
+std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::TargetMachine &target,
+                                        const pg_llvm_code &code, std::string &report) {
+  context.setDiagnosticHandler(std::make_unique<Remarks>(report));
+  auto module = generate(context, code.source, code.options);
+  module->setTargetTriple(machine().triple);
+  module->setDataLayout(target.createDataLayout());
+  for (llvm::Function &f : *module)
+    if (!f.isDeclaration()) {
+      f.addFnAttr("target-cpu", machine().cpu);
+      f.addFnAttr("target-features", machine().features);
+    }
+  optimise(*module, target, code.options);
+  return module;
+}
+
+void compile(pg_llvm_code &code) {
+  const auto start = std::chrono::steady_clock::now();
+  llvm::LLVMContext context;
+  const auto target = target_machine(code.options);
+  const auto module = optimised(context, *target, code, code.report);
+  auto object = emit(*module, *target, llvm::CodeGenFileType::ObjectFile);
+  code.jit = need(llvm::orc::LLJITBuilder().create(), "LLVM's linker");
+  auto &library = code.jit->getMainJITDylib();
+  library.addGenerator(
+      need(llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(code.jit->getDataLayout().getGlobalPrefix()),
+           "LLVM's linker"));
+  need(code.jit->addObjectFile(std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false)),
+       "LLVM's linker");
+  code.entry = need(code.jit->lookup(entry_name), "LLVM's linker").toPtr<void *>();
+  code.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void write_texts(pg_llvm_code &code) {
+  llvm::LLVMContext context;
+  std::string again;
+  const auto target = target_machine(code.options);
+  const auto module = optimised(context, *target, code, again);
+  {
+    llvm::raw_string_ostream stream(code.ir);
+    module->print(stream, nullptr);
+  }
+  const auto text = emit(*module, *target, llvm::CodeGenFileType::AssemblyFile);
+  code.assembly.assign(text.begin(), text.end());
+}
+
+} // namespace
+} // namespace perigee::llvm_backend
+
+using namespace perigee;
+
+int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t bits) {
+  return guard([&] {
+    auto code = std::make_unique<pg_llvm_code>();
+    code->source = *static_cast<const kernel::Module *>(module);
+    code->options.fastmath = bits & PG_LLVM_FASTMATH;
+    code->options.bounds = !(bits & PG_LLVM_UNCHECKED);
+    code->options.vectorize = !(bits & PG_LLVM_SCALAR);
+    llvm_backend::compile(*code);
+    *out = code.release();
+  });
+}
+
+void *pg_llvm_entry(const pg_llvm_code *code) {
+  return code->entry;
+}
+
+int32_t pg_llvm_text(const char **out, pg_llvm_code *code, const char *what) {
+  return guard([&] {
+    const std::string_view name = what;
+    if ((name == "llvm" || name == "asm") && code->ir.empty())
+      llvm_backend::write_texts(*code);
+    *out = name == "llvm" ? code->ir.c_str() : name == "asm" ? code->assembly.c_str() : code->report.c_str();
+  });
+}
+
+double pg_llvm_seconds(const pg_llvm_code *code) {
+  return code->seconds;
+}
+
+void pg_llvm_close(pg_llvm_code *code) {
+  delete code;
+}

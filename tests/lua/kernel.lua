@@ -1,0 +1,432 @@
+-- Kernels against plain Lua: what they compute, what they refuse, and at which line.
+local lu = require "luaunit"
+local pg = require "perigee"
+local kernel, array = pg.kernel, pg.array
+
+-- Calls a kernel and the function it is made of, on copies of the same arrays: the same results, elements and errors.
+local function check(fn, ...)
+  local k = type(fn) == "function" and kernel.jit(fn) or fn
+  local plain = type(fn) == "function" and fn or fn._function
+  local n = select("#", ...)
+  local a, b = { ... }, { ... }
+  for i = 1, n do
+    if type(a[i]) == "cdata" then
+      a[i], b[i] = a[i]:copy(), a[i]:copy()
+    end
+  end
+  local ours, theirs = { pcall(k, unpack(a, 1, n)) }, { pcall(plain, unpack(b, 1, n)) }
+  lu.assertEquals(ours[1], theirs[1], tostring(ours[2]) .. " / " .. tostring(theirs[2]))
+  if ours[1] then
+    lu.assertEquals(#ours, #theirs)
+    for i = 2, #ours do
+      local x, y = ours[i], theirs[i]
+      if type(y) == "number" and y == y and math.abs(y) < math.huge then
+        lu.assertAlmostEquals(x, y, 1e-12 * math.max(1, math.abs(y)))
+      elseif y ~= y then
+        lu.assertTrue(x ~= x)
+      else
+        lu.assertEquals(x, y)
+      end
+    end
+  end
+  for i = 1, n do
+    if type(a[i]) == "cdata" then
+      lu.assertTrue(array.allclose(a[i], b[i], { equal_nan = true }), "argument " .. i)
+    end
+  end
+  return ours[2]
+end
+
+TestKernels = {}
+
+function TestKernels.test_scalars()
+  check(function(x, y) return x + y, x - y, x * y, x / y, x % y, x ^ y, -x end, 7.5, -2.25)
+  check(function(x) return x ^ 2, x ^ 0.5, x ^ 3, x ^ -1 end, 2.5)
+  check(function(x) return x > 1, x < 1, x == 1, x ~= 1, x >= 1, x <= 1, not (x > 1) end, 1)
+  check(function(a, b) return a and b, a or b, not a end, true, false)
+  check(function() return 7 % 3, -7 % 3, 7 % -3, -7 % -3, 5.5 % -2, 1 / 0, -1 / 0, 0 / 0 end)
+  check(function(x) return x > 0 and x or -x end, -3)
+  check(function(x) local y if x > 0 then y = 1 elseif x < 0 then y = -1 else y = 0 end return y end, -3)
+  check(function() end)
+end
+
+function TestKernels.test_math()
+  check(function(x)
+    return math.sin(x), math.cos(x), math.tan(x), math.asin(x / 9), math.acos(x / 9), math.atan(x), math.sinh(x),
+      math.cosh(x), math.tanh(x), math.exp(x), math.log(x), math.log10(x), math.sqrt(x), math.abs(-x), math.floor(x),
+      math.ceil(x), math.atan2(x, 2), math.fmod(x, 2), math.min(x, 3, 1), math.max(x, 3, 1), math.pow(x, 3), math.rad(x),
+      math.deg(x), math.pi, math.huge
+  end, 2.7)
+  local log, floor = math.log, math.floor
+  check(function(x) return log(x, 2), floor(-x) end, 8)
+  check(function(a, b)
+    return bit.band(a, b), bit.bor(a, b, 1), bit.bxor(a, b), bit.bnot(a), bit.lshift(a, 7), bit.rshift(a, 3),
+      bit.arshift(a, 3), bit.rol(a, 5), bit.ror(a, 5), bit.bswap(a), bit.tobit(a)
+  end, -123456789, 987654321)
+end
+
+function TestKernels.test_loops()
+  check(function(n) local s = 0 for i = 1, n do s = s + i end return s end, 100)
+  check(function(n) local s = 0 for i = n, 1, -3 do s = s + i end return s end, 100)
+  check(function(n) local s = 0 for x = 0, 1, 0.1 do s = s + x * n end return s end, 3)
+  check(function(n) local s = 0 for i = 1, 2.5 do s = s + i end for i = 5, 1 do s = -1 end return s end, 1)
+  check(function(n) local i, s = 0, 0 while true do i = i + 1 if i > n then break end s = s + i end return s end, 10)
+  check(function(n) local i = 0 repeat local j = i i = i + 1 until j >= n return i end, 10)
+  check(function(n)
+    local s = 0
+    for i = 1, n do
+      if i % 3 == 0 then goto continue end
+      for j = 1, i do
+        if j > 4 then break end
+        s = s + i * j
+      end
+      ::continue::
+    end
+    return s
+  end, 20)
+  check(function(n) local s = 0 for i = 1, n do local k = i i = i * 2 s = s + i - k end return s end, 10)
+  check(function(n) local a, b = 0, 1 for i = 1, n do a, b = b, a + b end return a end, 50)
+  check(function(step) local s = 0 for i = 1, 10, step do s = s + i end return s end, 2)
+  check(function(lo, hi) local s = 0 for i = lo, hi do s = s + i end return s end, 3, 9)
+  check(function() for i = 1, 10 do if i == 4 then return i end end return 0 end)
+end
+
+function TestKernels.test_arrays()
+  local a = array.from { { 1, 2, 3 }, { 4, 5, 6 } }
+  check(function(a) local s = 0 for i = 1, #a do for j = 1, a:dim(2) do s = s + a[i][j] end end return s, a.size, a.ndim end, a)
+  check(function(a) for i = 1, a.shape[1] do local row = a[i] for j = 1, #row do row[j] = row[j] * 2 end end end, a)
+  check(function(a, b) for i = 1, 3 do for j = 1, 2 do b[i][j] = a[j][i] end end end, a, array.zeros { 3, 2 })
+  check(function(a) a[1][1], a[2][3] = a[2][3], a[1][1] end, a)
+  local transposed = a:transpose()
+  check(function(a) local s = 0 for i = 1, #a do s = s + a[i][1] * i end return s end, transposed)
+  for _, dtype in ipairs { "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float32", "float64" } do
+    check(function(x) local s = 0 for i = 1, #x do s = s + x[i] x[i] = i end return s end, array.from({ 1, 2, 3 }, { dtype = dtype }))
+  end
+  check(function(x) local n = 0 for i = 1, #x do if x[i] then n = n + 1 x[i] = false end end return n end,
+    array.from { true, false, true })
+  -- a row as an argument
+  local k = kernel.jit(function(x) x[1] = 9 return #x end)
+  lu.assertEquals(k(a[2]), 3)
+  lu.assertEquals(a[2][1], 9)
+end
+
+function TestKernels.test_own_arrays()
+  check(function(n)
+    local t = array.zeros(3)
+    local m = array.ones { 2, 2 }
+    for i = 1, 3 do t[i] = i * n end
+    m[1][2] = t[3]
+    return t[1] + t[2] + t[3] + m[1][2] + m[2][2]
+  end, 2)
+end
+
+function TestKernels.test_float32_stays()
+  local x = array.from({ 0.1, 0.2, 0.3 }, { dtype = "float32" })
+  local k = kernel.jit(function(x, a) local s = 0 for i = 1, #x do s = s + a * x[i] end return s end)
+  local s = k(x, 2)
+  lu.assertEquals(k:specializations()[1].results, { "float32" })
+  lu.assertAlmostEquals(s, 1.2, 1e-6)
+  lu.assertNotEquals(s, 1.2)
+  local wide = kernel.jit(function(x) local s = kernel.float64(0) for i = 1, #x do s = s + x[i] end return s end)
+  wide(x)
+  lu.assertEquals(wide:specializations()[1].results, { "float64" })
+end
+
+function TestKernels.test_complex()
+  local k = kernel.jit(function(re, im, n)
+    local z, c, i = kernel.complex(0, 0), kernel.complex(re, im), 0
+    while i < n and z.re * z.re + z.im * z.im <= 4 do
+      z = z * z + c
+      i = i + 1
+    end
+    return i, z, math.abs(c)
+  end)
+  local i, z, r = k(-0.5, 0.5, 5)
+  lu.assertEquals(i, 5)
+  lu.assertAlmostEquals(r, math.sqrt(0.5), 1e-15)
+  lu.assertAlmostEquals(tonumber(z.re), -0.08984375, 1e-12)
+  local divide = kernel.jit(function(a, b) local q = a / b return q.re, q.im end)
+  local re, im = divide(kernel.complex(1, 2), kernel.complex(3, -4))
+  lu.assertAlmostEquals(re, -0.2, 1e-15)
+  lu.assertAlmostEquals(im, 0.4, 1e-15)
+end
+
+local h = 0.25
+local big = 1e15
+local flag = true
+local function square(x)
+  return x * x
+end
+local function sum_and_mean(x)
+  local s = 0.0
+  for i = 1, #x do
+    s = s + x[i]
+  end
+  return s, s / #x
+end
+
+function TestKernels.test_captured()
+  check(function(x) if flag then return x * h + big * big end return 0 end, 3)
+  check(function(x) return square(x) + square(2) end, 1.5)
+  local twice = kernel.jit(square)
+  lu.assertEquals(kernel.jit(function(x) return twice(x) end)(3), 9)
+  check(function(x) local s, m = sum_and_mean(x) return m, s end, array.from { 1, 2, 6 })
+  check(function(x) return sum_and_mean(x) end, array.from { 1, 2, 6 })
+end
+
+-- Each source is a function's text; its error must contain every text that follows. Lines count from the `return`.
+local function refused(text, arguments, ...)
+  local fn = assert(load("local array, outer, list = ...\nreturn " .. text, "refused"))(array, array.zeros(2), {})
+  local ok, message = pcall(function() return kernel.jit(fn)(unpack(arguments)) end)
+  lu.assertFalse(ok, text)
+  for _, expected in ipairs { ... } do
+    lu.assertStrContains(message, expected)
+  end
+end
+
+function TestKernels.test_refusals()
+  refused("function(x)\n  return x .. 'a'\nend", { 1 }, "refused:3:", "'..'")
+  refused("function(x)\n  local t = {}\n  return x\nend", { 1 }, ":3:", "no tables")
+  refused("function(x)\n  return nil\nend", { 1 }, ":3:", "no nil")
+  refused("function(x)\n  for k, v in pairs(x) do end\nend", { array.zeros(2) }, ":3:", "for i = 1, #a")
+  refused("function(x)\n  print(x)\nend", { 1 }, ":3:", "print")
+  refused("function(x)\n  if x then return 1 end\n  return 2\nend", { 1 }, ":3:", "every number is true")
+  refused("function(x)\n  outer[1] = x\nend", { 1 }, ":3:", "outer")
+  refused("function(x)\n  list.a = x\nend", { 1 }, ":3:", "no tables")
+  refused("function(x)\n  return y\nend", { 1 }, ":3:", "y")
+  refused("function(x)\n  return x[1][2]\nend", { array.zeros(2) }, ":3:", "one index too many")
+  refused("function(x)\n  return x[1] + 1\nend", { array.zeros { 2, 2 } }, ":3:", "row")
+  refused("function(x)\n  local y = true\n  y = x\n  return y\nend", { 1 }, ":4:", "use two variables")
+  refused("function(x)\n  if x > 1 then return 1 end\nend", { 1 }, ":4:", "without returning")
+  refused("function(x)\n  if x > 1 then return 1 end\n  return 1, 2\nend", { 1 }, ":4:", "returns 2 values")
+  refused("function(x)\n  local f = function() end\n  return x\nend", { 1 }, ":3:", "define it outside")
+  refused("function(...)\n  return 1\nend", { 1 }, "parameters")
+  refused("function(x)\n  return x < true\nend", { 1 }, ":3:", "boolean")
+  refused("function(x)\n  x[1] = 1\nend", { array.from({ 1, 2 }):broadcast_to { 2, 2 } }, "dimensions")
+  refused("function(x, y)\n  return x\nend", { 1 }, "2 parameters")
+  refused("function(x)\n  return x\nend", { "a" }, "string")
+end
+
+local function endless(n)
+  return n < 1 and 0 or endless(n - 1)
+end
+
+function TestKernels.test_recursion_is_refused()
+  lu.assertErrorMsgContains("recursion", kernel.jit(endless), 3)
+end
+
+function TestKernels.test_two_functions_on_a_line()
+  local f, g = function(x) return x end, function(x) return -x end
+  lu.assertErrorMsgContains("a line of its own", kernel.jit, f)
+  lu.assertEquals(g(1), -1)
+end
+
+-- ------------------------------------------------------------------------------------------------------- errors -------
+local line = debug.getinfo(1, "l").currentline
+local function errors_at(x, i, v) -- line + 1
+  x[i] = v
+  return x[i]
+end
+
+function TestKernels.test_errors_of_running()
+  local k = kernel.jit(errors_at)
+  local x = array.zeros(5)
+  lu.assertErrorMsgContains((":%d: index 6 is out of range for axis 1 of 'x', of 5 elements"):format(line + 2), k, x, 6, 1)
+  lu.assertErrorMsgContains("index 0 is out of range", k, x, 0, 1)
+  lu.assertErrorMsgContains("index -6 is out of range", k, x, -6, 1)
+  lu.assertEquals(k(x, -1, 7), 7)
+  lu.assertEquals(x[5], 7)
+  lu.assertErrorMsgContains("index 1.5 of axis 1 of 'x' is not a whole number", k, x, 1.5, 1)
+  lu.assertErrorMsgContains("is not a whole number", k, x, 0 / 0, 1)
+  lu.assertErrorMsgContains("index 1e+300", k, x, 1e300, 1)
+  lu.assertEquals(k(x, 5, 2.5), 2.5)
+  local bytes = array.zeros(3, { dtype = "uint8" })
+  lu.assertErrorMsgContains("0.5 cannot be stored in 'x', an array of uint8: it is not whole", k, bytes, 1, 0.5)
+  lu.assertErrorMsgContains("256 cannot be stored in 'x', an array of uint8: it is out of range", k, bytes, 1, 256)
+  lu.assertErrorMsgContains("it is not a number", k, bytes, 1, 0 / 0)
+  lu.assertEquals(k(bytes, 1, 255), 255)
+  lu.assertErrorMsgContains("modulo by zero", kernel.jit(function(x) return #x % (#x - 5) end), x)
+  lu.assertErrorMsgContains("starts at 0.5", kernel.jit(function(a) for i = a, 3 do end end), 0.5)
+  lu.assertErrorMsgContains("step is zero", kernel.jit(function(a) for i = 1, 3, a do end end), 0)
+end
+
+-- Checks leave loops, and errors still come at the same element.
+function TestKernels.test_hoisted_checks()
+  local function fill(x, first, last, step, offset)
+    for i = first, last, step do
+      x[i + offset] = i
+    end
+  end
+  local k = kernel.jit(fill)
+  local two = kernel.jit(function(x, n) for i = 1, n, 2 do x[i + 1] = i end end)
+  local down = kernel.jit(function(x, n) for i = n, 1, -2 do x[i] = i end end)
+  local guarded = kernel.jit(function(x) for i = 1, #x do if i > 1 then x[i] = x[i] + x[i - 1] end end end)
+  local triangle = kernel.jit(function(x, n) for i = 1, n do for j = i + 1, n do x[(i - 1) * n + j] = i * j end end end)
+  local table_of = kernel.jit(function(x, y) for i = 1, #y do x[y[i] + 1] = x[y[i] + 1] + 1 end end)
+  for _, n in ipairs { 0, 1, 2, 7, 8, 9, 33 } do
+    local x = array.zeros(math.max(n, 1) * 2)
+    for offset = -2, 2 do
+      for _, last in ipairs { n, n + 1, 2 * n, 2 * n + 1, 2 * n + 2 } do
+        check(k, x, 1, last, 1, offset)
+        check(k, x, last, 1, -1, offset)
+        check(k, x, 1, last, 3, offset)
+      end
+    end
+    check(two, x, 2 * n)
+    check(two, x, 2 * n + 1)
+    check(down, x, 2 * n)
+    check(down, x, 2 * n + 3)
+    check(guarded, x)
+    check(triangle, array.zeros(math.max(n * n, 1)), n)
+    check(triangle, array.zeros(math.max(n * n - 1, 1)), n)
+    local y = array.zeros(n + 1, { dtype = "int64" })
+    for i = 1, n do y[i] = i % 5 end
+    check(table_of, array.zeros(5), y)
+    check(table_of, array.zeros(4), y)
+  end
+  -- In the typed form: the fast loop has no checks.
+  k(array.zeros(8), 1, 8, 1, 0)
+  two(array.zeros(8), 8)
+  lu.assertStrContains(two:inspect("ir"), "[unchecked ")
+end
+
+function TestKernels.test_vectors_of_all_lengths()
+  local k = kernel.jit(function(x, y) for i = 1, #x do y[i] = math.exp(math.sin(x[i])) * 2 + x[i] ^ 1.5 end end)
+  for n = 0, 70 do
+    local x = array.range(1, n):astype("float64")
+    if n > 0 then
+      local y, expected = array.zeros(n), array.exp(array.sin(x)) * 2 + x ^ 1.5
+      k(x, y)
+      lu.assertTrue(array.allclose(y, expected, { rtol = 1e-13 }), n)
+    end
+  end
+end
+
+function TestKernels.test_integers_wrap()
+  local k = kernel.jit(function(n) local p = 1 for i = 1, n do p = p * 3 end return p end)
+  lu.assertEquals(k(30), 3 ^ 30)
+  local expected = 1LL
+  for _ = 1, 50 do expected = expected * 3LL end
+  lu.assertEquals(k(50), tonumber(expected))
+end
+
+function TestKernels.test_inspect()
+  local k = kernel.jit(function(x) return x * 2 end, { name = "double" })
+  lu.assertErrorMsgContains("has not been called yet", k.inspect, k, "ir")
+  k(1)
+  lu.assertEquals(#k:specializations(), 1)
+  lu.assertEquals(k:specializations()[1].arguments, { "number" })
+  lu.assertTrue(k:specializations()[1].compile_time > 0)
+  lu.assertStrContains(k:inspect("ir"), "double(x.0: float64) -> float64")
+  lu.assertStrContains(k:inspect("llvm"), "i32 @perigee_kernel")
+  lu.assertStrContains(k:inspect("asm"), "perigee_kernel:")
+  lu.assertErrorMsgContains('"ir", "llvm" or "asm"', k.inspect, k, "cuda+")
+  lu.assertErrorMsgContains("1 to 1", k.inspect, k, "ir", 2)
+  lu.assertStrContains(tostring(k), "double")
+end
+
+-- ------------------------------------------------------------------------------------- random kernels ----------------
+-- Programs of integers, numbers, conditions, loops and array elements, each run as a kernel and as plain Lua: the same
+-- results, the same elements, errors at the same accesses. PERIGEE_KERNELS: how many (60).
+local function generate(random)
+  local out, depth, names = {}, 0, { "p", "q", "c", "d" }
+  local function emit(text) out[#out + 1] = ("  "):rep(depth + 1) .. text end
+  local function pick(list) return list[random(#list)] end
+  local function whole(level)
+    local r = random(8)
+    if level <= 0 or r <= 2 then return tostring(random(9) - 2) end
+    if r <= 4 then return pick { "c", "d", "#x" } end
+    if r == 5 then return ("(%s %% %d)"):format(whole(level - 1), random(7) + 1) end
+    return ("((%s %s %s) %% 1009)"):format(whole(level - 1), pick { "+", "-", "*" }, whole(level - 1))
+  end
+  local number
+  local function condition(level)
+    local r = random(6)
+    if level > 0 and r == 1 then return ("(%s and %s)"):format(condition(level - 1), condition(level - 1)) end
+    if level > 0 and r == 2 then return ("(%s or not (%s))"):format(condition(level - 1), condition(level - 1)) end
+    return ("%s %s %s"):format(number(level - 1), pick { "<", "<=", ">", ">=", "==", "~=" }, number(level - 1))
+  end
+  local function index() return random(12) == 1 and whole(1) or ("(%s %% #x + 1)"):format(whole(1)) end
+  function number(level)
+    local r = random(10)
+    if level <= 0 or r <= 2 then return pick { "p", "q", "0.5", "2", "-1.25", "c" } end
+    if r == 3 then return ("x[%s]"):format(index()) end
+    if r == 4 then return ("math.%s(%s)"):format(pick { "sin", "cos", "abs", "floor", "ceil", "tanh", "atan" }, number(level - 1)) end
+    if r == 5 then return ("(%s and %s or %s)"):format(condition(level - 1), number(level - 1), number(level - 1)) end
+    if r == 6 then return ("math.%s(%s, %s)"):format(pick { "min", "max" }, number(level - 1), number(level - 1)) end
+    if r == 7 then return whole(level - 1) end
+    return ("(%s %s %s)"):format(number(level - 1), pick { "+", "-", "*" }, number(level - 1))
+  end
+  local loops = 0
+  local function block(size)
+    for _ = 1, size do
+      local r = random(9)
+      if r <= 2 then emit(("%s = %s"):format(pick { "p", "q" }, number(3)))
+      elseif r == 3 then emit(("%s = %s"):format(pick { "c", "d" }, whole(2)))
+      elseif r <= 5 then emit(("x[%s] = %s"):format(index(), number(3)))
+      elseif r == 6 and depth < 3 then
+        emit(("if %s then"):format(condition(2)))
+        depth = depth + 1 block(2) depth = depth - 1
+        if random(2) == 1 then emit("else") depth = depth + 1 block(1) depth = depth - 1 end
+        emit("end")
+      elseif r == 7 and depth < 3 then
+        loops = loops + 1
+        local v = "i" .. loops
+        local step = pick { "", "", ", 2", ", -1" }
+        emit(("for %s = %s, %s%s do"):format(v, step == ", -1" and "9" or "1", step == ", -1" and "1" or pick { "#x", "7", "c % 9" }, step))
+        depth = depth + 1
+        emit(("x[%s] = x[%s] + %s"):format(pick { v, ("(%s %% #x + 1)"):format(v), v .. " + " .. (random(3) - 2) }, "1", number(2)))
+        block(2)
+        if random(3) == 1 then emit(("if %s then break end"):format(condition(1))) end
+        depth = depth - 1
+        emit("end")
+      elseif r == 8 and depth < 2 then
+        loops = loops + 1
+        emit(("local w%d = 0 while w%d < %d do w%d = w%d + 1"):format(loops, loops, random(5), loops, loops))
+        depth = depth + 1 block(2) depth = depth - 1
+        emit("end")
+      else
+        emit(("p, q = q * 0.5, %s"):format(number(2)))
+      end
+    end
+  end
+  block(6)
+  return "return function(x, p, q)\n  local c, d = 3, 5\n" .. table.concat(out, "\n") .. "\n  return p, q, c, d\nend"
+end
+
+function TestKernels.test_random_programs()
+  local count = tonumber(os.getenv("PERIGEE_KERNELS")) or 60
+  local state = tonumber(os.getenv("PERIGEE_SEED")) or 1
+  local function random(n) -- Park and Miller, CACM 1988
+    state = state * 16807 % 2147483647
+    return state % n + 1
+  end
+  local raised = 0
+  for number = 1, count do
+    local text = generate(random)
+    local fn = assert(load(text, "program " .. number))()
+    local k = kernel.jit(fn)
+    for run = 1, 3 do
+      local x = array.zeros(random(20))
+      for i = 1, #x do x[i] = random(1000) / 64 - 8 end
+      local y, p, q = x:copy(), random(100) / 8 - 6, random(100) / 8 - 6
+      local ours, theirs = { pcall(k, x, p, q) }, { pcall(fn, y, p, q) }
+      local where = text .. "\n" .. tostring(ours[2]) .. " / " .. tostring(theirs[2])
+      lu.assertEquals(ours[1], theirs[1], where)
+      if ours[1] then
+        for i = 2, 5 do
+          local a, b = ours[i], theirs[i]
+          -- equal, but for rounding that chaos may have spread; infinities and NaN alike
+          lu.assertTrue(a == b or (a ~= a and b ~= b) or math.abs(a - b) <= 1e-6 * math.max(1, math.abs(b)), where)
+        end
+        lu.assertTrue(array.allclose(x, y, { rtol = 1e-6, equal_nan = true }), where)
+      else
+        raised = raised + 1
+        lu.assertEquals(ours[2]:match(":(%d+): "), theirs[2]:match(":(%d+): "), where)
+      end
+    end
+  end
+  lu.assertTrue(raised < 3 * count * 0.9)
+end
+
+os.exit(lu.LuaUnit.run())
