@@ -80,8 +80,8 @@ end
 
 local function check_function(name, fn)
   if type(fn) ~= "function" then
-    fail("%s: a function is expected, got %s%s", name, kind_of(fn),
-      fn == nil and "; pass the function itself, not the result of calling it" or "")
+    fail("%s: a function is expected, got %s; pass the function itself and then its arguments, as in async.%s(f, x)", name,
+      kind_of(fn), name)
   end
 end
 
@@ -490,6 +490,8 @@ local function join(task, inner, what)
   return cancelled
 end
 
+local not_called = "a function is passed and not called, as in function() return f(x) end"
+
 -- A task from a task or a function.
 local function task_of(name, value)
   if is_task(value) then
@@ -497,8 +499,7 @@ local function task_of(name, value)
   elseif type(value) == "function" then
     return spawn(name, value), true
   end
-  fail("%s: a task or a function is expected, got %s%s", name, kind_of(value),
-    value == nil and "; pass the function itself, not the result of calling it" or "")
+  fail("%s: a task or a function is expected, got %s; %s", name, kind_of(value), not_called)
 end
 
 --- async.await(task): waits for a task; its results, or its error. Whoever is cancelled while waiting cancels the task too.
@@ -576,8 +577,7 @@ local function tasks_of(name, list)
   local tasks = {}
   for i = 1, #list do
     if not is_task(list[i]) and type(list[i]) ~= "function" then
-      fail("%s: element %d of the list must be a task or a function, got %s%s", name, i, kind_of(list[i]),
-        list[i] == nil and "; pass the function itself, not the result of calling it" or "")
+      fail("%s: element %d of the list must be a task or a function, got %s; %s", name, i, kind_of(list[i]), not_called)
     end
   end
   for key in pairs(list) do
@@ -953,7 +953,38 @@ function async.run(fn, ...)
   return outcome(task, "run")
 end
 
-async._classes = { Task = Task } -- for the test of the annotations
+-- Makes a class's mistakes clear: methods called without their object, and names that it does not have. `hints`: name ->
+-- what to write instead; `optional`: fields that may be nil.
+local function finish_class(name, class, hints, optional)
+  for key, method in pairs(class) do
+    if type(method) == "function" and key:sub(1, 1) ~= "_" then
+      class[key] = function(self, ...)
+        if getmetatable(self) ~= class then
+          fail("%s: %s comes first: write object:%s(...), with a colon", key, class._name, key)
+        end
+        return method(self, ...)
+      end
+    end
+  end
+  local known = {}
+  for _, from in ipairs { class, class._fields or {}, optional or {} } do
+    for key in pairs(from) do
+      known[key] = true
+    end
+  end
+  setmetatable(class, { __index = function(_, key)
+    if type(key) == "string" and key:sub(1, 1) ~= "_" and not known[key] then
+      fail("%s has no '%s'%s", class._name, key, hints and hints[key] and "; " .. hints[key] or
+        core.did_you_mean(key, known))
+    end
+  end })
+  async._classes[name] = class
+end
+kit.finish_class = finish_class
+
+async._classes = {} -- for the test of the annotations
+finish_class("Task", Task, { await = "async.await(task) waits for it", wait = "async.await(task) waits for it",
+  get = "async.await(task) waits for its result" })
 kit.async, kit.new_task = async, new_task
 for _, part in ipairs { "async_sync", "async_streams" } do
   local text = library.pg_async_source(part .. ".lua")

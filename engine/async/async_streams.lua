@@ -473,5 +473,7 @@ function Process:terminate()
   self:kill("TERM")
 end
 
-local classes = async._classes
-classes.AsyncStream, classes.AsyncServer, classes.AsyncProcess = Stream, Server, Process
+kit.finish_class("AsyncStream", Stream, { readline = "read_line", read_until = "read_line", send = "write", drain =
+  "write waits by itself" })
+kit.finish_class("AsyncServer", Server, { serve_forever = "wait_closed" })
+kit.finish_class("AsyncProcess", Process, nil, { stdin = true, stdout = true, stderr = true, returncode = true })

@@ -308,5 +308,7 @@ function Queue:join()
   end
 end
 
-local classes = async._classes
-classes.AsyncEvent, classes.AsyncLock, classes.AsyncSemaphore, classes.AsyncQueue = Event, Lock, Semaphore, Queue
+kit.finish_class("AsyncEvent", Event)
+kit.finish_class("AsyncLock", Lock, { lock = "acquire", unlock = "release" })
+kit.finish_class("AsyncSemaphore", Semaphore)
+kit.finish_class("AsyncQueue", Queue, { push = "put", pop = "get", try_get = "get_nowait", try_put = "put_nowait" })
