@@ -1,6 +1,7 @@
 // The event loop on libuv. Callbacks of libuv only append records; Lua drains them after each turn of the loop, so that
 // no C function ever calls into a Lua state.
 #include "core/abi.hpp"
+#include "core/plugin_support.hpp"
 #include "core/status.hpp"
 
 extern "C" {
@@ -24,6 +25,7 @@ extern "C" {
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -107,7 +109,9 @@ struct pg_async_loop {
   Slots<Timer> timers;
   Slots<Handle> handles;
   Slots<Request> requests;
-  int expected_wakes = 0;
+  std::vector<void *> futures; // that are expected
+  std::mutex mutex;            // of `done`, which the pools' threads write
+  std::vector<int32_t> done;
   bool polled = false; // the records have been handed out
   sigset_t mask{};
   bool takes_interrupts = false;
@@ -133,11 +137,18 @@ pg_async_loop &of(const uv_loop_t *uv) {
 
 // Ctrl-C is taken by the loop of the main thread while it is open. The second one has its usual effect (SA_RESETHAND).
 std::atomic<pg_async_loop *> interrupted_loop{nullptr};
-std::atomic<bool> waiting{false};
+std::atomic<bool> waiting{false}, taken{false};
+// What else wants to know: a prompt, which stops a script that computes, and pools, which begin no more tasks.
+std::atomic<void (*)(int)> handler_before{nullptr};
+std::atomic<bool> tell_before{false};
 
-void on_interrupt(int) {
+void on_interrupt(int signal) {
   const int before = errno;
-  if (!waiting.load()) {
+  taken.store(true);
+  const auto other = handler_before.load();
+  if (other && (!waiting.load() || tell_before.load())) {
+    other(signal);
+  } else if (!waiting.load()) {
     constexpr char note[] = "\n(stopping when the coroutine that runs waits next; Ctrl-C once more ends the program)\n";
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, note, sizeof note - 1);
   }
@@ -298,7 +309,13 @@ int32_t pg_async_open(pg_async_loop **out) {
     auto loop = std::make_unique<pg_async_loop>();
     require(uv_loop_init(&loop->uv), "async: the event loop does not start");
     loop->uv.data = loop.get();
-    const auto wake = [](uv_async_t *uv) { of(uv->loop).record(PG_ASYNC_WAKE, 0); };
+    const auto wake = [](uv_async_t *uv) {
+      pg_async_loop &woken = of(uv->loop);
+      const std::lock_guard lock(woken.mutex);
+      for (const int32_t tag : woken.done)
+        woken.record(PG_ASYNC_FUTURE, tag);
+      woken.done.clear();
+    };
     const auto interrupt = [](uv_async_t *uv) { of(uv->loop).record(PG_ASYNC_INTERRUPT, 0); };
     if (uv_async_init(&loop->uv, &loop->wake, wake) < 0 || uv_async_init(&loop->uv, &loop->interrupt, interrupt) < 0) {
       uv_walk(
@@ -319,7 +336,12 @@ int32_t pg_async_open(pg_async_loop **out) {
       struct sigaction action {};
       action.sa_handler = on_interrupt;
       action.sa_flags = static_cast<int>(SA_RESETHAND);
-      sigaction(SIGINT, &action, &loop->before);
+      taken.store(false);
+      sigaction(SIGINT, nullptr, &loop->before);
+      const bool plain = loop->before.sa_handler == SIG_DFL || loop->before.sa_handler == SIG_IGN ||
+                         (loop->before.sa_flags & SA_SIGINFO) != 0;
+      handler_before.store(plain ? nullptr : loop->before.sa_handler);
+      sigaction(SIGINT, &action, nullptr);
       if (loop->before.sa_handler == SIG_IGN) // nohup, a shell's background: stays ignored
         sigaction(SIGINT, &loop->before, nullptr);
       loop->takes_interrupts = true;
@@ -331,8 +353,13 @@ int32_t pg_async_open(pg_async_loop **out) {
 int32_t pg_async_close(int32_t *left, pg_async_loop *raw) {
   return guard([&] {
     std::unique_ptr<pg_async_loop> loop(raw);
+    for (void *future : loop->futures)
+      pg_future_forget(future, raw);
     if (loop->takes_interrupts) {
-      sigaction(SIGINT, &loop->before, nullptr);
+      struct sigaction now {};
+      sigaction(SIGINT, nullptr, &now);
+      if (now.sa_handler == on_interrupt || taken.load()) // else somebody has changed it since
+        sigaction(SIGINT, &loop->before, nullptr);
       interrupted_loop.store(nullptr);
     }
     struct Left {
@@ -383,8 +410,10 @@ int32_t pg_async_poll(int32_t *count, const pg_async_record **records, pg_async_
       loop->blocks.clear();
     }
     const bool main = loop->takes_interrupts;
-    if (main)
+    if (main) {
+      tell_before.store(!loop->futures.empty());
       waiting.store(wait != 0);
+    }
     const int alive = uv_run(&loop->uv, wait != 0 && loop->records.empty() ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     if (main)
       waiting.store(false);
@@ -596,18 +625,32 @@ const char *pg_async_error(int64_t error) {
   return error == UV_EOF ? "the other side has closed" : uv_strerror(static_cast<int>(error));
 }
 
-void pg_async_wake(pg_async_loop *loop) {
-  uv_async_send(&loop->wake);
+int32_t pg_async_expect_future(pg_async_loop *loop, void *future, int32_t tag) {
+  return guard([&] {
+    loop->futures.push_back(future);
+    if (loop->futures.size() == 1)
+      uv_ref(reinterpret_cast<uv_handle_t *>(&loop->wake));
+    const auto listener = [](void *user, uint64_t which) {
+      auto *of_future = static_cast<pg_async_loop *>(user);
+      {
+        const std::lock_guard lock(of_future->mutex);
+        of_future->done.push_back(static_cast<int32_t>(which));
+      }
+      uv_async_send(&of_future->wake);
+    };
+    pg_future_listen(future, listener, loop, static_cast<uint64_t>(tag));
+  });
 }
 
-int32_t pg_async_expect_wakes(pg_async_loop *loop, int32_t change) {
+int32_t pg_async_forget_future(pg_async_loop *loop, void *future) {
   return guard([&] {
-    const int before = loop->expected_wakes;
-    loop->expected_wakes += change;
-    auto *handle = reinterpret_cast<uv_handle_t *>(&loop->wake);
-    if (before == 0 && loop->expected_wakes > 0)
-      uv_ref(handle);
-    else if (before > 0 && loop->expected_wakes == 0)
-      uv_unref(handle);
+    const auto at = std::find(loop->futures.begin(), loop->futures.end(), future);
+    if (at == loop->futures.end())
+      return;
+    pg_future_forget(future, loop);
+    *at = loop->futures.back();
+    loop->futures.pop_back();
+    if (loop->futures.empty())
+      uv_unref(reinterpret_cast<uv_handle_t *>(&loop->wake));
   });
 }

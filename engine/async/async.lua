@@ -19,7 +19,7 @@ local getinfo = debug.getinfo
 local async = {}
 
 -- Records of async_abi.h.
-local TIMER, READ, REQUEST, ACCEPT, EXIT, INTERRUPT, WAKE = 1, 2, 3, 4, 5, 6, 7
+local TIMER, READ, REQUEST, ACCEPT, EXIT, INTERRUPT, FUTURE = 1, 2, 3, 4, 5, 6, 7
 -- States of a task.
 local PENDING, FINISHED, FAILED, CANCELLED = 0, 1, 2, 3
 
@@ -34,6 +34,7 @@ local ready, head, tail = {}, 1, 0
 local live, live_count = {}, 0 -- tasks that have not ended, in no order
 local lost = {}      -- tasks that failed and whose error nobody has looked at
 local timers, handles, requests = {}, {}, {} -- slot -> who waits for it
+local futures, last_tag = {}, 0 -- tag -> {task =, future =, done =}: those of pools that are waited for
 local interrupted    -- where main waited when Ctrl-C came
 local created = 0
 
@@ -492,12 +493,46 @@ end
 
 local not_called = "a function is passed and not called, as in function() return f(x) end"
 
--- A task from a task or a function.
+local FUTURE_KIND, POOL_KIND = 11, 12 -- enum pg_shared_kind
+
+-- Futures of pools (perigee.parallel), which can only be there where that module is.
+local function is_future(value)
+  local parallel = type(value) == "cdata" and core.loaded.parallel
+  return parallel and parallel._kit.is_shared(value, FUTURE_KIND)
+end
+
+-- Waits for a pool's future as `await` does for a task. A call that has begun in a worker cannot be stopped.
+local function await_future(task, future, what)
+  if core.loaded.parallel.worker() then -- in a worker it may be this one's to run: waiting does that
+    return future:result()
+  end
+  last_tag = last_tag % 2 ^ 30 + 1
+  local tag, entry = last_tag, { task = task, future = future, done = false }
+  futures[tag] = entry
+  check(library.pg_async_expect_future(loop, future._object, tag))
+  local cancelled = false
+  repeat
+    cancelled = suspend(task, what) == CANCEL
+  until entry.done or cancelled
+  futures[tag] = nil
+  check(library.pg_async_forget_future(loop, future._object))
+  if cancelled then
+    future:cancel()
+    raise_cancelled(what)
+  elseif future:cancelled() then
+    raise_cancelled(what)
+  end
+  return future:result()
+end
+
+-- A task from a task, a function or a pool's future.
 local function task_of(name, value)
   if is_task(value) then
-    return value, false
+    return value
   elseif type(value) == "function" then
-    return spawn(name, value), true
+    return (spawn(name, value))
+  elseif is_future(value) then
+    return (spawn(name, async.await, value))
   end
   fail("%s: a task or a function is expected, got %s; %s", name, kind_of(value), not_called)
 end
@@ -505,7 +540,9 @@ end
 --- async.await(task): waits for a task; its results, or its error. Whoever is cancelled while waiting cancels the task too.
 function async.await(task)
   local self = enter("await")
-  if not is_task(task) then
+  if is_future(task) then
+    return await_future(self, task, "await")
+  elseif not is_task(task) then
     fail("await: a task is expected, got %s%s", kind_of(task),
       type(task) == "function" and "; call the function: any function of a task can wait" or "")
   end
@@ -513,6 +550,17 @@ function async.await(task)
     raise_cancelled("await")
   end
   return outcome(task, "await")
+end
+
+--- async.run_in_pool(pool, fn, ...): fn(...) in a worker of a pool of perigee.parallel; waits for its results.
+function async.run_in_pool(pool, fn, ...)
+  local self = enter("run_in_pool")
+  local parallel = core.require("parallel")
+  if not parallel._kit.is_shared(pool, POOL_KIND) then
+    fail("run_in_pool: a pool is expected (parallel.pool(n)), got %s", kind_of(pool))
+  end
+  check_function("run_in_pool", fn)
+  return await_future(self, pool:submit(fn, ...), "run_in_pool")
 end
 
 --- async.shield(task): as await, but the task goes on if who waits is cancelled.
@@ -576,7 +624,7 @@ local function tasks_of(name, list)
   end
   local tasks = {}
   for i = 1, #list do
-    if not is_task(list[i]) and type(list[i]) ~= "function" then
+    if not is_task(list[i]) and type(list[i]) ~= "function" and not is_future(list[i]) then
       fail("%s: element %d of the list must be a task or a function, got %s; %s", name, i, kind_of(list[i]), not_called)
     end
   end
@@ -781,6 +829,12 @@ local function poll(wait)
       elseif kind == ACCEPT and record.value > 0 then
         check(library.pg_async_close_handle(loop, tonumber(record.value)))
       end
+    elseif kind == FUTURE then
+      local entry = futures[slot]
+      if entry then
+        entry.done = true
+        wake(entry.task)
+      end
     elseif kind == INTERRUPT then
       interrupted = interrupted or waiting_place(main)
       for task in pairs(main._state == PENDING and { [main] = true } or live) do
@@ -904,9 +958,11 @@ local function close()
     handle._slot = nil
   end
   timers, handles, requests = {}, {}, {}
+  local kept = futures -- until the loop has forgotten them
+  futures = {}
   kit.handles, kit.requests = handles, requests
   check(library.pg_async_close(left_out, closing))
-  return left_out[0]
+  return left_out[0], kept
 end
 
 --- async.run(fn, ...): runs fn(...) as the main task on a new event loop until it ends, cancels what other tasks are left,

@@ -11,7 +11,7 @@ enum pg_async_kind {
   PG_ASYNC_ACCEPT = 4,   /* of the server `slot`: a connection, the stream `value`, or an error */
   PG_ASYNC_EXIT = 5,     /* the process `slot` has ended: `value` its exit code, or -signal */
   PG_ASYNC_INTERRUPT = 6, /* Ctrl-C */
-  PG_ASYNC_WAKE = 7      /* pg_async_wake was called since the last record of this kind */
+  PG_ASYNC_FUTURE = 7    /* the future of a pool that was expected as `slot` is done */
 };
 
 typedef struct {
@@ -60,7 +60,7 @@ int32_t pg_async_kill(pg_async_loop *loop, int32_t process, int32_t signal);
 
 /* Text of an error in a record's value. */
 const char *pg_async_error(int64_t error);
-/* A record WAKE: the only function that other threads may call, until the loop is closed. */
-void pg_async_wake(pg_async_loop *loop);
-/* Whether the loop waits for wakes (1 more, -1 fewer): without any, nothing left to do is an end. */
-int32_t pg_async_expect_wakes(pg_async_loop *loop, int32_t change);
+/* A record when a pool's future (the object of a pg_shared) is done, once. The caller keeps the future until it has
+   forgotten it, and forgets it when it does not want the record any more, and after the record as well. */
+int32_t pg_async_expect_future(pg_async_loop *loop, void *future, int32_t tag);
+int32_t pg_async_forget_future(pg_async_loop *loop, void *future);

@@ -1,5 +1,6 @@
 #include "parallel/pool.hpp"
 
+#include "core/plugin_support.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
 #include "parallel/waiting.hpp"
@@ -421,3 +422,13 @@ void Pool::work(int number) {
 }
 
 } // namespace perigee::parallel
+
+void pg_future_listen(void *future, void (*listener)(void *user, uint64_t tag), void *user, uint64_t tag) {
+  using namespace perigee::parallel;
+  static_cast<Future *>(static_cast<Shared *>(future))->listen(listener, user, tag);
+}
+
+void pg_future_forget(void *future, void *user) {
+  using namespace perigee::parallel;
+  static_cast<Future *>(static_cast<Shared *>(future))->forget(user);
+}

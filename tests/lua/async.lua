@@ -787,6 +787,81 @@ function TestProcesses:test_misuse()
   end)
 end
 
+TestPools = { tearDown = after_each }
+
+function TestPools:test_calls_in_workers()
+  local pool = pg.parallel.pool(2)
+  run(function()
+    local function add(a, b) return a + b, "more" end
+    lu.assertEquals({ async.run_in_pool(pool, add, 1, 2) }, { 3, "more" })
+    lu.assertEquals({ await(pool:submit(add, 3, 4)) }, { 7, "more" })
+    local done = pool:submit(add, 1, 1)
+    done:result()
+    lu.assertEquals({ await(done) }, { 2, "more" })
+    lu.assertEquals(gather { pool:submit(add, 5, 6), function() return "here" end }, { 11, "here" })
+    lu.assertStrContains(fails_with("went wrong", async.run_in_pool, pool, function() error("went wrong") end),
+      "in a worker, called from:")
+    fails_with("run_in_pool: a pool is expected (parallel.pool(n)), got 5", async.run_in_pool, 5, add)
+    fails_with("run_in_pool: a function is expected, got nil", async.run_in_pool, pool)
+    -- A loop in a worker.
+    lu.assertEquals(async.run_in_pool(pool, function()
+      local inner = require "perigee.async"
+      return inner.run(function() inner.sleep(0) return 5 end)
+    end), 5)
+  end)
+  pool:shutdown()
+end
+
+function TestPools:test_other_tasks_run_meanwhile()
+  local pool, go = pg.parallel.pool(1), pg.parallel.event()
+  run(function()
+    create_task(function()
+      sleep(0.001)
+      go:set() -- which the worker waits for
+    end)
+    lu.assertEquals(async.run_in_pool(pool, function() go:wait() return "done" end), "done")
+  end)
+  pool:shutdown()
+end
+
+function TestPools:test_time_limits_and_cancelling()
+  local pool, go = pg.parallel.pool(1), pg.parallel.event()
+  run(function()
+    local busy = pool:submit(function() go:wait() end)
+    while not busy:running() do
+      sleep(0.001)
+    end
+    local waits = pool:submit(function() end)
+    fails_with("timed out", async.wait_for, busy, 0.002)
+    local t = create_task(await, waits)
+    sleep(0)
+    t:cancel()
+    fails_with("the task was cancelled", await, t)
+    lu.assertTrue(waits:cancelled()) -- it had not begun
+    fails_with("the task was cancelled", await, waits)
+    lu.assertFalse(busy:cancelled())
+    -- Ends while nobody waits for it any more.
+    create_task(await, busy)
+    go:set()
+  end)
+  pool:shutdown()
+end
+
+function TestPools:test_many()
+  local pool = pg.parallel.pool(3)
+  run(function()
+    local function square(x) return x * x end
+    local tasks = {}
+    for i = 1, 500 do
+      tasks[i] = i % 2 == 0 and pool:submit(square, i) or create_task(async.run_in_pool, pool, square, i)
+    end
+    for i, x in ipairs(gather(tasks)) do
+      lu.assertEquals(x, i * i)
+    end
+  end)
+  pool:shutdown()
+end
+
 TestStress = { tearDown = after_each }
 
 -- Thousands of tasks, each with random waits, time limits and cancellations: all end, and as they should.
