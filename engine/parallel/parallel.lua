@@ -14,6 +14,7 @@ for _, name in ipairs {
   "parallel_topology",
   "parallel_pool",
   "parallel_worker",
+  "parallel_processes",
 } do
   core.part(name, kit)
 end

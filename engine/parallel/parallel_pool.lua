@@ -436,35 +436,47 @@ local function close_pool(pool)
 end
 
 local pool_options = { initializer = true, initargs = true }
-local most_workers = 1024
+local most_threads, most_processes = 1024, 256
 
---- parallel.pool([n] [, {initializer = fn, initargs = {...}}]): n workers, each a thread with a Lua state of its own.
-function parallel.pool(n, options)
+local function open_pool(what, n, options, processes)
+  local most_workers = processes and most_processes or most_threads
   if type(n) == "table" then
     n, options = nil, n
   end
-  options = check_options("pool", options, pool_options)
+  options = check_options(what, options, pool_options)
   n = n == nil and core.pg.threads() or n
   if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > most_workers then
-    fail("pool: a number of workers from 1 to %d is expected, got %s", most_workers, tostring(n))
+    fail("%s: a number of workers from 1 to %d is expected, got %s", what, most_workers, tostring(n))
   end
   local initializer, initargs = options.initializer, options.initargs or {}
   if initializer ~= nil and type(initializer) ~= "function" then
-    fail("pool: initializer is a function, got %s", kind_of(initializer))
+    fail("%s: initializer is a function, got %s", what, kind_of(initializer))
   elseif type(initargs) ~= "table" then
-    fail("pool: initargs is a list of arguments, got %s", kind_of(initargs))
+    fail("%s: initargs is a list of arguments, got %s", what, kind_of(initargs))
   end
   local pool = new_shared()
   local ok, reason, culprit
   if initializer then
-    ok, reason, culprit = natives.pool_open(pool, n, initializer, unpack(initargs, 1, table.maxn(initargs)))
+    ok, reason, culprit = natives.pool_open(pool, n, processes, initializer, unpack(initargs, 1, table.maxn(initargs)))
   else
-    ok, reason, culprit = natives.pool_open(pool, n)
+    ok, reason, culprit = natives.pool_open(pool, n, processes)
   end
   if not ok then
-    refuse("pool", reason, { "the initializer" }, culprit)
+    refuse(what, reason, { "the initializer" }, culprit)
   end
   return ffi.gc(pool, close_pool)
+end
+
+--- parallel.pool([n] [, {initializer = fn, initargs = {...}}]): n workers, each a thread with a Lua state of its own.
+function parallel.pool(n, options)
+  return (open_pool("pool", n, options, false))
+end
+
+--- parallel.processes([n [, options]]): the same with workers that are processes: each has memory of its own, and ends
+--- alone when it crashes, which is an error of its task; another takes its place. Arrays are copied to them, but for those
+--- of parallel.shared_array.
+function parallel.processes(n, options)
+  return (open_pool("processes", n, options, true))
 end
 
 function pool_getters.size(pool)

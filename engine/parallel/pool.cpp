@@ -153,6 +153,10 @@ const Worker *current_worker() {
   return current;
 }
 
+void become_worker(const Worker *worker) {
+  current = worker;
+}
+
 // ------------------------------------------------------------------------------------------------------ futures ------
 Job::Job(Message m) : Shared(PG_SHARED_JOB), id(++last_id), message(std::move(m)) {}
 
@@ -203,7 +207,7 @@ void Future::forget(void *user) {
 
 // Runs a task of this worker's pool that has not begun.
 static bool run_here(Future &future) {
-  if (!current || current->pool->id != future.pool || !future.claim())
+  if (!current || !current->pool || current->pool->id != future.pool || !future.claim())
     return false;
   future.finish(current->executor->run(future));
   return true;

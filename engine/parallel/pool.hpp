@@ -162,6 +162,8 @@ struct Worker {
   std::atomic<uint64_t> began{0}; // while it runs a task: how often Ctrl-C had been pressed when that began, + 1
 };
 const Worker *current_worker();
+// Makes the calling thread one whose pool is elsewhere, in the process that started this one.
+void become_worker(const Worker *worker);
 
 // Waits until the future is done; false after the deadline or at an interruption. A task that waits for one of its own
 // pool that has not begun runs that one itself, as if it called the function (`run`): no worker waits for a task that

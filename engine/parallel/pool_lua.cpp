@@ -6,6 +6,8 @@
 #include "core/vm.hpp"
 #include "parallel/parallel.hpp"
 #include "parallel/pool.hpp"
+#include "parallel/pool_lua.hpp"
+#include "parallel/process_worker.hpp"
 #include "parallel/transport_lua.hpp"
 
 #include <array>
@@ -20,20 +22,6 @@ constexpr int lua_tcdata = 10;
 thread_local lua_State *waiting = nullptr;
 
 // ------------------------------------------------------------------------------------------------------- workers -----
-// What workers need of the VM that made them, which may be gone when they end.
-struct Parent {
-  explicit Parent(const pg_vm &vm) : options(vm.options) {
-    if (options.modules)
-      options.modules = (modules = options.modules).c_str();
-    if (options.script_root)
-      options.script_root = (script_root = options.script_root).c_str();
-  }
-  Parent(const Parent &) = delete;
-  pg_vm_options options;
-  std::string modules, script_root;
-  std::mutex print_mutex; // a host's function is called by one thread at a time
-};
-
 class LuaExecutor final : public Executor {
  public:
   explicit LuaExecutor(std::shared_ptr<Parent> parent) : parent_(std::move(parent)) {
@@ -41,11 +29,7 @@ class LuaExecutor final : public Executor {
     pg_vm_options options = parent_->options;
     if (options.print) {
       options.print_user = parent_.get();
-      options.print = [](void *user, const char *text, size_t size) {
-        auto *p = static_cast<Parent *>(user);
-        const std::lock_guard lock(p->print_mutex);
-        p->options.print(p->options.print_user, text, size);
-      };
+      options.print = [](void *user, const char *text, size_t size) { static_cast<Parent *>(user)->print(text, size); };
     }
     vm_ = std::make_unique<pg_vm>(options);
     in_state([this](lua_State *L) {
@@ -193,6 +177,26 @@ class LuaExecutor final : public Executor {
   size_t next_ = 0;
 };
 
+} // namespace
+
+Parent::Parent(const pg_vm_options &given) : options(given) {
+  if (options.modules)
+    options.modules = (modules_ = options.modules).c_str();
+  if (options.script_root)
+    options.script_root = (script_root_ = options.script_root).c_str();
+}
+
+void Parent::print(const char *text, size_t size) {
+  const std::lock_guard lock(print_mutex_);
+  options.print(options.print_user, text, size);
+}
+
+std::unique_ptr<Executor> make_lua_executor(std::shared_ptr<Parent> parent) {
+  return std::make_unique<LuaExecutor>(std::move(parent));
+}
+
+namespace {
+
 // ------------------------------------------------------------------------------------------ called by Lua ------------
 // Runs `body`, whose exceptions become Lua's errors of the usual kinds: nil and the message.
 template <class Body> int protect(lua_State *L, Body &&body) {
@@ -240,17 +244,20 @@ int connect(lua_State *L) {
   return 0;
 }
 
-// pool_open(out, workers [, initialiser, arguments ...])
+// pool_open(out, workers, whether they are processes [, initialiser, arguments ...])
 int pool_open(lua_State *L) {
   return protect(L, [&] {
     std::optional<Message> initialiser;
-    if (lua_gettop(L) > 2) {
+    if (lua_gettop(L) > 3) {
       Transport &transport = Transport::of(L);
-      if (!transport.encode(L, 3, initialiser.emplace()))
+      if (!transport.encode(L, 4, initialiser.emplace()))
         return refuse(L, transport);
     }
-    auto parent = std::make_shared<Parent>(pg_vm::of(L));
-    auto factory = [parent](Pool &, int) { return std::make_unique<LuaExecutor>(parent); };
+    auto parent = std::make_shared<Parent>(pg_vm::of(L).options);
+    const bool processes = lua_toboolean(L, 3);
+    auto factory = [parent, processes](Pool &, int worker) {
+      return processes ? make_process_executor(parent, worker) : make_lua_executor(parent);
+    };
     hand_over(struct_at(L, 1),
               Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory), std::move(initialiser)));
     lua_pushboolean(L, 1);

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 #include <span>
 #include <string>
@@ -75,20 +76,22 @@ class Segment {
 /// A new row-major array of zeros that worker processes see as it is, instead of a copy.
 array::Array create_shared(int32_t dtype, std::span<const int64_t> shape, int32_t *collect = nullptr);
 
-/// Memory that a message refers to: bytes [first, last) of a block. Of a shared segment the whole travels, by
+/// Memory that a packet refers to: bytes [first, last) of a block. Of a shared segment the whole travels, by
 /// reference.
 struct Extent {
   pg_block *block = nullptr;
   int64_t first = 0, last = 0;
 };
 
-/// A message as it arrived. Byte `first` of the sender's block is the first of `block`'s memory; each block has one
-/// reference, which is given up with the message.
+/// A packet as it arrived. Byte `first` of the sender's block is the first of `block`'s memory; each block has one
+/// reference, which is given up with the packet.
 struct Packet {
   uint32_t kind = 0;
   uint64_t tag = 0;
   std::vector<std::byte> bytes;
   std::vector<Extent> extents;
+  /// Why extents are missing that this process could not take (no memory for them). The channel goes on.
+  std::exception_ptr failure;
 
   Packet() = default;
   Packet(Packet &&other) noexcept = default;
@@ -97,6 +100,7 @@ struct Packet {
     std::swap(tag, other.tag);
     bytes.swap(other.bytes);
     extents.swap(other.extents);
+    std::swap(failure, other.failure);
     return *this;
   }
   ~Packet();
@@ -113,9 +117,8 @@ class Channel {
 
   /// Sends all of it, however large; false if the other side is gone. Throws Error where memory is lacking.
   bool send(uint32_t kind, uint64_t tag, std::span<const std::byte> bytes, std::span<const Extent> extents = {});
-  /// Waits for the next message; false if the other side is gone. Throws Error for what this process cannot take (no
-  /// memory for it): the message is lost, and the channel goes on.
-  bool receive(Packet &message);
+  /// Waits for the next packet; false if the other side is gone.
+  bool receive(Packet &packet);
   /// True when something can be received, the end of the channel included. -1: waits without end.
   bool wait(int milliseconds);
 

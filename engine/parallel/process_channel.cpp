@@ -419,8 +419,8 @@ bool Channel::receive_parts(std::vector<iovec> parts, std::vector<Descriptor> *d
 }
 
 // What does not make sense comes from a process that has written over its own memory: it is treated as gone.
-bool Channel::receive(Packet &message) {
-  message = Packet();
+bool Channel::receive(Packet &packet) {
+  packet = Packet();
   Header header;
   for (;;) {
     if (!receive_parts({part(&header, sizeof header)}) || header.magic != magic || header.extents < 0 ||
@@ -435,8 +435,8 @@ bool Channel::receive(Packet &message) {
       held_.erase(gone);
     }
   }
-  message.kind = header.kind;
-  message.tag = header.tag;
+  packet.kind = header.kind;
+  packet.tag = header.tag;
   const auto expected = static_cast<std::size_t>(header.descriptors);
   std::vector<Descriptor> descriptors;
   for (std::size_t batch = 0; batch < expected; batch += descriptors_at_once) {
@@ -445,17 +445,17 @@ bool Channel::receive(Packet &message) {
       return false;
   }
   std::vector<ExtentEntry> entries(static_cast<std::size_t>(header.extents));
-  message.bytes.resize(static_cast<std::size_t>(header.bytes));
+  packet.bytes.resize(static_cast<std::size_t>(header.bytes));
   if (!receive_parts({part(entries.data(), static_cast<int64_t>(entries.size() * sizeof(ExtentEntry))),
-                      part(message.bytes.data(), header.bytes)}))
+                      part(packet.bytes.data(), header.bytes)}))
     return false;
 
-  // Copies go to where they will stay. Where there is no memory for one, the rest of the message must be read all the
+  // Copies go to where they will stay. Where there is no memory for one, the rest must be read all the
   // same, for the sake of the next.
-  std::exception_ptr failure;
+  std::exception_ptr &failure = packet.failure;
   std::vector<iovec> parts;
   std::vector<std::byte> scratch;
-  message.extents.reserve(entries.size());
+  packet.extents.reserve(entries.size());
   for (const ExtentEntry &entry : entries) {
     if (entry.bytes < 0 || entry.bytes > most_bytes || entry.first < 0)
       return false;
@@ -469,7 +469,7 @@ bool Channel::receive(Packet &message) {
       failure = std::current_exception();
     }
     if (block)
-      message.extents.push_back({block, entry.first, entry.first + entry.bytes});
+      packet.extents.push_back({block, entry.first, entry.first + entry.bytes});
     if (entry.segment)
       continue;
     if (block) {
@@ -480,11 +480,7 @@ bool Channel::receive(Packet &message) {
     for (int64_t left = entry.bytes; left > 0; left -= static_cast<int64_t>(scratch.size()))
       parts.push_back(part(scratch.data(), std::min(left, static_cast<int64_t>(scratch.size()))));
   }
-  if (!receive_parts(std::move(parts)))
-    return false;
-  if (failure)
-    std::rethrow_exception(failure);
-  return true;
+  return receive_parts(std::move(parts));
 }
 
 pg_block *Channel::receive_segment(uint64_t id, int64_t descriptor, int64_t bytes, std::vector<Descriptor> &descriptors,

@@ -2,41 +2,142 @@
 #include "parallel/process_worker.hpp"
 
 #include "core/status.hpp"
+#include "parallel/pool_lua.hpp"
 
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 namespace perigee::parallel {
 namespace {
 
-// Answers until the channel ends.
-void serve(Channel &channel) {
-  for (;;) {
-    Packet message;
-    if (!channel.receive(message))
-      return;
-    switch (static_cast<ProcessRequest>(message.kind)) {
-    case ProcessRequest::echo:
-      for (Extent &extent : message.extents)
-        extent = {extent.block, 0, extent.last - extent.first};
-      if (!channel.send(message.kind, message.tag, message.bytes, message.extents))
+class WorkerProcess {
+ public:
+  explicit WorkerProcess(Channel &channel) : channel_(channel), courier_({number_of, object_of}) {}
+
+  // Answers until the channel ends.
+  void serve() {
+    for (;;) {
+      Packet packet;
+      if (!channel_.receive(packet) || !answer(packet))
         return;
-      break;
-    case ProcessRequest::die:
-      std::fflush(stdout);
-      if (message.tag < 128)
-        std::_Exit(static_cast<int>(message.tag));
-      std::signal(static_cast<int>(message.tag - 128), SIG_DFL);
-      raise(static_cast<int>(message.tag - 128));
-      break;
     }
   }
-}
+
+ private:
+  static uint64_t number_of(const Ref<> &object) {
+    throw UnsupportedError(std::string("a ") + kind_name(object->kind) +
+                           " of a worker process cannot leave it: make it before, and send it to the worker");
+  }
+  static Ref<> object_of(uint64_t, int32_t) { throw InternalError("a worker process was sent an unknown object"); }
+
+  bool answer(Packet &packet) {
+    switch (static_cast<ProcessPacket>(packet.kind)) {
+    case ProcessPacket::echo:
+      for (Extent &extent : packet.extents)
+        extent = {extent.block, 0, extent.last - extent.first};
+      return channel_.send(packet.kind, packet.tag, packet.bytes, packet.extents);
+    case ProcessPacket::die:
+      std::fflush(stdout);
+      if (packet.tag < 128)
+        std::_Exit(static_cast<int>(packet.tag));
+      std::signal(static_cast<int>(packet.tag - 128), SIG_DFL);
+      raise(static_cast<int>(packet.tag - 128));
+      return false;
+    case ProcessPacket::open:
+      return reply([&] { return open(packet); });
+    case ProcessPacket::task:
+      return reply([&] { return run(packet); });
+    default:
+      return false;
+    }
+  }
+
+  // Sends what `body` gives, or why it gives nothing.
+  template <class Body> bool reply(Body &&body) {
+    Outcome outcome;
+    Writer writer;
+    try {
+      outcome = body();
+      std::fflush(stdout); // what the task has printed comes before what the script prints of its result
+      put_outcome(writer, courier_, outcome);
+    } catch (const std::exception &e) {
+      outcome = {};
+      outcome.error = e.what();
+      writer = {};
+      put_outcome(writer, courier_, outcome);
+    }
+    return channel_.send(static_cast<uint32_t>(ProcessPacket::outcome), 0, writer.bytes, writer.extents);
+  }
+
+  Outcome open(const Packet &packet) {
+    Reader reader(packet);
+    number_ = reader.get<int32_t>();
+    pg_vm_options options{};
+    options.struct_size = sizeof options;
+    options.trusted = reader.get<int32_t>();
+    options.jit_off = reader.get<int32_t>();
+    options.memory_limit = reader.get<int64_t>();
+    const bool modules = reader.get<uint8_t>() != 0;
+    const std::string module_names(reader.get_text());
+    const bool root = reader.get<uint8_t>() != 0;
+    const std::string script_root(reader.get_text());
+    options.modules = modules ? module_names.c_str() : nullptr;
+    options.script_root = root ? script_root.c_str() : nullptr;
+    if (reader.get<uint8_t>() != 0) {
+      options.print_user = this;
+      options.print = [](void *user, const char *text, size_t size) {
+        auto *self = static_cast<WorkerProcess *>(user);
+        Writer writer;
+        writer.put_text({text, size});
+        self->channel_.send(static_cast<uint32_t>(ProcessPacket::print), 0, writer.bytes);
+      };
+    }
+    executor_ = make_lua_executor(std::make_shared<Parent>(options));
+    worker_.executor = executor_.get();
+    worker_.number = number_;
+    become_worker(&worker_);
+    Outcome outcome;
+    outcome.ok = true;
+    return outcome;
+  }
+
+  Outcome run(const Packet &packet) {
+    Reader reader(packet);
+    const auto id = reader.get<uint64_t>();
+    if (reader.get<uint8_t>() != 0) {
+      Known &place = jobs_[next_job_];
+      next_job_ = (next_job_ + 1) % jobs_kept;
+      place = {id, {}};
+      place.job = Ref<Job>(new Job(courier_.get(reader)));
+    }
+    Ref<Job> job;
+    for (const Known &known : jobs_)
+      if (id != 0 && known.id == id)
+        job = known.job;
+    if (id != 0 && !job)
+      throw InternalError("a job was lost between processes");
+    const Ref<Future> task(new Future(0, job, courier_.get(reader)));
+    return executor_->run(*task);
+  }
+
+  struct Known {
+    uint64_t id = 0;
+    Ref<Job> job;
+  };
+
+  Channel &channel_;
+  Courier courier_;
+  int number_ = 0;
+  std::unique_ptr<Executor> executor_;
+  Worker worker_{};
+  std::array<Known, jobs_kept> jobs_;
+  std::size_t next_job_ = 0;
+};
 
 } // namespace
 } // namespace perigee::parallel
@@ -57,7 +158,7 @@ int32_t pg_process_main(int32_t argument_count, char **arguments) {
     return 0;
   try {
     Channel channel(Descriptor(3), Channel::Role::worker);
-    serve(channel);
+    WorkerProcess(channel).serve();
   } catch (const std::exception &error) {
     std::fprintf(stderr, "perigee-process: %s\n", error.what());
     return 3;

@@ -16,6 +16,9 @@ extern "C" {
 
 namespace perigee::parallel {
 
+// "mutex", for messages.
+const char *kind_name(int32_t kind);
+
 class Shared {
  public:
   explicit Shared(pg_shared_kind kind) : kind(kind) {}

@@ -22,8 +22,8 @@ using namespace perigee::parallel;
 
 namespace {
 
-constexpr auto echo = static_cast<uint32_t>(ProcessRequest::echo);
-constexpr auto die = static_cast<uint32_t>(ProcessRequest::die);
+constexpr auto echo = static_cast<uint32_t>(ProcessPacket::echo);
+constexpr auto die = static_cast<uint32_t>(ProcessPacket::die);
 
 std::vector<std::byte> bytes_of(int64_t count) {
   std::vector<std::byte> bytes(static_cast<std::size_t>(count));

@@ -1,0 +1,31 @@
+// Executors that are Lua states.
+#pragma once
+
+#include "core/abi.hpp"
+#include "parallel/pool.hpp"
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace perigee::parallel {
+
+// What workers need of the VM that made their pool, which may be gone when they end.
+class Parent {
+ public:
+  explicit Parent(const pg_vm_options &options);
+  Parent(const Parent &) = delete;
+  // Calls the host's function, which one thread at a time may call.
+  void print(const char *text, size_t size);
+
+  pg_vm_options options;
+
+ private:
+  std::string modules_, script_root_;
+  std::mutex print_mutex_;
+};
+
+// A new Lua state that runs tasks, for the calling thread.
+std::unique_ptr<Executor> make_lua_executor(std::shared_ptr<Parent> parent);
+
+} // namespace perigee::parallel

@@ -1,0 +1,203 @@
+-- Pools of worker processes: the same interface as pools of threads, memory of their own, and ends that are errors.
+local lu = require "luaunit"
+local pg = require "perigee"
+local parallel, array = pg.parallel, pg.array
+
+local function fails(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  lu.assertFalse(ok)
+  lu.assertStrContains(tostring(message), pattern)
+end
+
+local pool = parallel.processes(2)
+
+TestProcesses = {}
+
+function TestProcesses:test_everything_of_a_pool()
+  local offset = 10
+  lu.assertEquals(pool.size, 2)
+  lu.assertEquals(pool:map(function(x) return x * x + offset end, { 1, 2, 3 }), { 11, 14, 19 })
+  lu.assertEquals(pool:map(function(x) return x end, parallel.range(2, 10, 4)), { 2, 6, 10 })
+  lu.assertEquals(pool:map(function(x) return x end, {}), {})
+  lu.assertEquals(pool:starmap(function(a, b) return a .. b end, { { "a", "b" }, { "c", "d" } }), { "ab", "cd" })
+  local seen = {}
+  for i, value in pool:imap(function(x) return -x end, { 5, 6, 7 }) do
+    seen[#seen + 1] = i .. ":" .. value
+  end
+  lu.assertEquals(seen, { "1:-5", "2:-6", "3:-7" })
+  local sum = 0
+  for _, value in pool:imap_unordered(function(x) return x end, { 5, 6, 7 }) do
+    sum = sum + value
+  end
+  lu.assertEquals(sum, 18)
+  lu.assertEquals(pool:reduce(function(a, b) return a + b end, parallel.range(1, 1000), 0), 500500)
+  local future = pool:submit(function(...) return select("#", ...), ... end, nil, "text", nil)
+  local n, a, b, c = future:result()
+  lu.assertEquals({ n, a, b, c }, { 3, nil, "text", nil })
+  lu.assertTrue(future:done())
+end
+
+function TestProcesses:test_memory_of_their_own()
+  local count = 0
+  pool:for_each(function() count = count + 1 end, { 1, 2, 3, 4 })
+  lu.assertEquals(count, 0)
+  local a = array.range(6)
+  local changed, total = pool:submit(function(x) x[1] = 100 return x, x:sum() end, a):result()
+  lu.assertEquals({ a[1], changed[1], total }, { 1, 100, 120 })
+  lu.assertFalse(parallel.is_shared_array(changed))
+end
+
+function TestProcesses:test_arrays_of_all_layouts()
+  local a = array.range(24):reshape(2, 3, 4)
+  local views = { a, a.T, a[{ {}, { 2, 3 }, { 4, 1, -2 } }], a[{ 2, {}, 3 }], a[1], a[2][3], array.zeros(0, 3),
+    array.full({}, 7), array.from({ 1, 2, 3 }, "int8"), array.complex(a, -a):imag(), array.range(50000)[{ { 100, 40000, 3 } }] }
+  for i, view in ipairs(views) do
+    local back = pool:submit(function(x) return x end, view):result()
+    lu.assertTrue(back == view, tostring(i))
+    lu.assertEquals(back.dtype, view.dtype)
+    lu.assertEquals(back.shape, view.shape)
+  end
+  -- Views of one array are views of one array there.
+  lu.assertEquals(pool:submit(function(x, y) y[1] = -1 return x[3], array.shares_memory(x, y) end, array.range(5),
+    array.range(5)):result(), 3)
+  local whole = array.range(5)
+  lu.assertEquals(pool:submit(function(x, y) y[1] = -1 return x[3] end, whole, whole[{ { 3, 5 } }]):result(), -1)
+end
+
+function TestProcesses:test_shared_arrays()
+  local s = parallel.shared_array(8)
+  lu.assertTrue(parallel.is_shared_array(s))
+  pool:parallel_for(1, 8, function(i) s[i] = i * i end)
+  lu.assertEquals(s:totable(), { 1, 4, 9, 16, 25, 36, 49, 64 })
+  local half = s[{ { 5, 8 } }]
+  local back = pool:submit(function(x) x[1] = 0 return x end, half):result()
+  lu.assertEquals({ s[5], back[1], back.size }, { 0, 0, 4 })
+  back[2] = -1 -- the same memory on its way back
+  lu.assertEquals(s[6], -1)
+  lu.assertTrue(parallel.is_shared_array(back))
+  -- Made by a worker.
+  local made = pool:submit(function() return parallel.shared_array({ 2, 2 }, "int32") end):result()
+  lu.assertTrue(parallel.is_shared_array(made))
+  pool:submit(function(x) x[2][2] = 5 end, made):result()
+  lu.assertEquals(made[2][2], 5)
+  -- A copy of an array.
+  local copy = parallel.shared_array(array.range(3), "int32")
+  lu.assertEquals({ copy.dtype, copy[3] }, { "int32", 3 })
+  lu.assertEquals(parallel.shared_array(array.from { { true, false } }).dtype, "bool")
+  -- Atomic operations on its elements are atomic between processes.
+  local counter = parallel.shared_array(1, "int64")
+  pool:for_each(function() parallel.atomic_add(counter, 1, 1) end, parallel.range(1, 2000))
+  lu.assertEquals(counter[1], 2000)
+  fails("shape", parallel.shared_array)
+  fails("not a dtype", parallel.shared_array, 3, "float12")
+  fails("an array is expected", parallel.is_shared_array, 3)
+end
+
+function TestProcesses:test_shared_arrays_come_and_go()
+  for i = 1, 50 do
+    local s = parallel.shared_array(1000)
+    pool:submit(function(x) x:add_(1) end, s):result()
+    pool:submit(function(x) x:add_(1) end, s):result()
+    lu.assertEquals(s[1000], 2)
+    s:release()
+  end
+  collectgarbage()
+end
+
+function TestProcesses:test_large_messages()
+  local text = string.rep("0123456789", 1e6)
+  lu.assertEquals(pool:submit(function(t) return #t, t end, text):result(), 1e7)
+  local a = array.range(1e6)
+  local back = pool:submit(function(x) return x * 2 end, a):result()
+  lu.assertTrue(back == a * 2)
+end
+
+function TestProcesses:test_errors_of_a_task()
+  local future = pool:submit(function(x) error("bad " .. x) end, "thing")
+  fails("bad thing", future.result, future)
+  fails("in a worker", future.result, future)
+  fails("cannot be sent", pool.submit, pool, function(x) return x end, coroutine.create(print))
+  fails("cannot be sent back", function()
+    return pool:submit(function() return coroutine.create(function() end) end):result()
+  end)
+  local future_of = pool:submit(function() return 1 end)
+  fails("a future cannot be sent to a worker process", function() return pool:submit(function(f) return f end, future_of):result() end)
+end
+
+function TestProcesses:test_the_end_of_a_worker_is_an_error_of_its_task()
+  local ends = {
+    { "was killed by signal 9", function() local ffi = require "ffi" ffi.cdef "int raise(int);" ffi.C.raise(9) end },
+    { "ended with exit code 7", function() os.exit(7) end },
+    { "ended with exit code 0", function() os.exit(0) end },
+  }
+  local futures, others = {}, {}
+  for i, one in ipairs(ends) do
+    futures[i] = pool:submit(one[2])
+    others[i] = pool:submit(function(x) return x end, i)
+  end
+  for i, one in ipairs(ends) do
+    fails(one[1], futures[i].result, futures[i])
+    fails("while it ran this task", futures[i].result, futures[i])
+    lu.assertEquals(others[i]:result(), i) -- nothing else is lost
+  end
+  lu.assertEquals(pool:map(function(x) return x end, { 1, 2, 3, 4 }), { 1, 2, 3, 4 })
+  fails("ended with exit code 3", function()
+    pool:map(function(x) if x == 5 then os.exit(3) end return x end, parallel.range(1, 9), { chunksize = 1 })
+  end)
+  lu.assertEquals(#pool:map(function(x) return x end, parallel.range(1, 100)), 100)
+end
+
+function TestProcesses:test_initialiser()
+  local shared = parallel.shared_array(3)
+  local own = parallel.processes(2, { initializer = function(x) shared[parallel.worker()] = x end, initargs = { 42 } })
+  own:map(function(x) return x end, { 1, 2 })
+  own:close()
+  lu.assertEquals(shared:totable(), { 42, 42, 0 })
+  local broken = parallel.processes(1, { initializer = function() error("no way") end })
+  fails("no way", function() return broken:submit(function() end):result() end)
+  local dead = parallel.processes(1, { initializer = function() os.exit(4) end })
+  fails("exit code 4", function() return dead:submit(function() end):result() end)
+end
+
+function TestProcesses:test_pools_in_processes()
+  lu.assertEquals(pool:submit(function()
+    local own = parallel.processes(1)
+    local result = own:map(function(x) return x + 1 end, { 1, 2 })
+    own:close()
+    return result
+  end):result(), { 2, 3 })
+  lu.assertEquals(pool:submit(function()
+    return parallel.pool(2):map(function(x) return x + 1 end, { 1, 2 })
+  end):result(), { 2, 3 })
+end
+
+function TestProcesses:test_wrong_use()
+  fails("a number of workers from 1 to", parallel.processes, 0)
+  fails("a number of workers from 1 to", parallel.processes, 10000)
+  fails("a number of workers from 1 to", parallel.processes, "two")
+  fails("unknown option", parallel.processes, 2, { initialiser = print })
+  local closed = parallel.processes(1)
+  closed:close()
+  fails("shut down", closed.submit, closed, function() end)
+end
+
+-- Last: what is left of all this.
+function TestProcesses:test_zz_nothing_is_left()
+  pool:close()
+  collectgarbage()
+  collectgarbage()
+  local children = assert(io.popen("cat /proc/$PPID/task/*/children 2>/dev/null")):read("*a")
+  local count = 0
+  for pid in children:gmatch("%d+") do
+    local name = io.open("/proc/" .. pid .. "/comm")
+    if name then
+      if name:read("*l") == "perigee-process" then
+        count = count + 1
+      end
+      name:close()
+    end
+  end
+  lu.assertEquals(count, 0)
+end
+
+os.exit(lu.LuaUnit.run())
