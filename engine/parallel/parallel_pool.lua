@@ -435,7 +435,7 @@ local function close_pool(pool)
   C.pg_shared_release(pool)
 end
 
-local pool_options = { initializer = true, initargs = true }
+local pool_options = { initializer = true, initargs = true, pin = true }
 local most_threads, most_processes = 1024, 256
 
 local function open_pool(what, n, options, processes)
@@ -454,6 +454,13 @@ local function open_pool(what, n, options, processes)
   elseif type(initargs) ~= "table" then
     fail("%s: initargs is a list of arguments, got %s", what, kind_of(initargs))
   end
+  if options.pin ~= nil and type(options.pin) ~= "boolean" then
+    fail("%s: pin is true or false, got %s", what, kind_of(options.pin))
+  end
+  local names_of_values = { "the initializer" }
+  if options.pin then
+    initializer, initargs, names_of_values = kit.pinned_initializer(initializer, initargs)
+  end
   local pool = new_shared()
   local ok, reason, culprit
   if initializer then
@@ -462,12 +469,13 @@ local function open_pool(what, n, options, processes)
     ok, reason, culprit = natives.pool_open(pool, n, processes)
   end
   if not ok then
-    refuse(what, reason, { "the initializer" }, culprit)
+    refuse(what, reason, names_of_values, culprit)
   end
   return ffi.gc(pool, close_pool)
 end
 
---- parallel.pool([n] [, {initializer = fn, initargs = {...}}]): n workers, each a thread with a Lua state of its own.
+--- parallel.pool([n] [, {initializer = fn, initargs = {...}, pin = true}]): n workers, each a thread with a Lua state of
+--- its own; with pin, each stays on one core.
 function parallel.pool(n, options)
   return (open_pool("pool", n, options, false))
 end

@@ -71,17 +71,6 @@ function parallel.topology()
   return setmetatable(t, Topology)
 end
 
---- The cores on which this process may run, in their order: for pools.
-function kit.usable_cores()
-  local f, list = load_facts(), {}
-  for i = 1, f.cores do
-    if f.core[i - 1].count > 0 then
-      list[#list + 1] = i
-    end
-  end
-  return list
-end
-
 --- parallel.pinned(): the list of cores on which the calling thread may run.
 function parallel.pinned()
   local f = load_facts()
@@ -112,4 +101,28 @@ function parallel.pin(cores)
     list[i - 1] = c
   end
   check(library.pg_topology_pin(list, #cores))
+end
+
+-- What a worker of a pool with {pin = true} does first: it stays on one of these cores, and then does what else it should.
+-- With more workers than cores they share them evenly.
+function parallel._pin_worker(cores, initializer, ...)
+  parallel.pin(cores[(parallel.worker() - 1) % #cores + 1])
+  if initializer then
+    initializer(...)
+  end
+end
+
+--- The initializer, its arguments and their names in errors, of a pool with {pin = true}.
+function kit.pinned_initializer(initializer, initargs)
+  local f, cores = load_facts(), {}
+  for i = 1, f.cores do
+    if f.core[i - 1].count > 0 then -- the process may use it
+      cores[#cores + 1] = i
+    end
+  end
+  local arguments, names = { cores, initializer or false }, { [3] = "the initializer" }
+  for i = 1, table.maxn(initargs) do
+    arguments[i + 2], names[i + 3] = initargs[i], format("argument %d", i)
+  end
+  return parallel._pin_worker, arguments, names
 end

@@ -62,6 +62,34 @@ function TestTopology:test_pinning_wrongly()
   lu.assertEquals(parallel.pinned(), before)
 end
 
+function TestTopology:test_pinned_workers()
+  local before = parallel.pinned()
+  local pool = parallel.pool(#before * 2, { pin = true })
+  local all = parallel.barrier(#before * 2) -- so that each worker takes one
+  local cores = pool:map(function()
+    all:wait()
+    local p = require "perigee.parallel"
+    return { p.worker(), p.pinned() }
+  end, parallel.range(1, #before * 2), { chunksize = 1 })
+  for _, found in ipairs(cores) do
+    lu.assertEquals(found[2], { before[(found[1] - 1) % #before + 1] })
+  end
+  pool:shutdown()
+  lu.assertEquals(parallel.pinned(), before)
+  -- Beside an initializer; and its errors are as without.
+  local text = "x"
+  pool = parallel.pool(1, { pin = true, initializer = function(a) assert(a == 1 and text == "x") end, initargs = { 1 } })
+  lu.assertEquals(#pool:submit(function() return require("perigee.parallel").pinned() end):result(), 1)
+  pool:shutdown()
+  local file = io.stdout
+  fails_with("upvalue 'file'", parallel.pool, 1, { pin = true, initializer = function() return file end })
+  fails_with("argument 2 ", parallel.pool, 1, { pin = true, initializer = print, initargs = { 1, file } })
+  pool = parallel.processes(1, { pin = true })
+  lu.assertEquals(pool:submit(function() return require("perigee.parallel").pinned() end):result(), { before[1] })
+  pool:shutdown()
+  fails_with("pool: pin is true or false, got 2", parallel.pool, 1, { pin = 2 })
+end
+
 TestThreads = {}
 
 -- What a program says that runs with these variables, and its exit code.
