@@ -150,7 +150,7 @@ class Filter {
   scmp_filter_ctx context_;
 };
 
-// What LuaJIT, malloc, threads, OpenBLAS and oneTBB need. Executable mappings are allowed: LuaJIT makes machine code.
+// What LuaJIT, malloc, threads, OpenBLAS, oneTBB and libuv need. Executable mappings are allowed: LuaJIT makes machine code.
 // clang-format off
 constexpr const char *allowed[] = {
     "read", "write", "readv", "writev", "pread64", "close", "lseek", "fstat", "newfstatat", "stat", "lstat", "statx",
@@ -160,7 +160,9 @@ constexpr const char *allowed[] = {
     "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall",
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "times",
     "sched_yield", "sched_getaffinity", "getcpu", "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid",
-    "getegid", "getrandom", "getrusage", "getrlimit", "sysinfo", "uname", "poll", "ppoll", "select", "pselect6", "pause"};
+    "getegid", "getrandom", "getrusage", "getrlimit", "sysinfo", "uname", "poll", "ppoll", "select", "pselect6", "pause",
+    // event loops (perigee.async)
+    "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "eventfd2", "pipe2"};
 
 // For scripts that may use /tmp.
 constexpr const char *allowed_with_scratch[] = {"pwrite64", "ftruncate", "unlink", "unlinkat", "rename", "renameat",

@@ -142,7 +142,7 @@ return {
   value = function(value) return value end,
 }
 ]]
-local functions = core.load_text(operators_text, "tasks.delayed", {})()
+local functions = core.load_text(operators_text, "tasks.delayed", core.env)()
 
 -- How a node of each is written, %s for its arguments.
 local operators = {}
@@ -428,7 +428,7 @@ end
 local kit = { tasks = tasks, methods = methods, Delayed = Delayed, is_delayed = is_delayed, make = make,
   operators = operators, each_node = each_node, copy_tables = copy_tables, call_text = call_text, kind_of = kind_of,
   check_options = check_options, is_integer = is_integer }
-for _, name in pairs { "tasks_graph", "tasks_report", "tasks_compute", "tasks_visualize" } do
+for _, name in pairs { "tasks_graph", "tasks_report", "tasks_pool", "tasks_compute", "tasks_visualize" } do
   core.part(name, kit)
 end
 

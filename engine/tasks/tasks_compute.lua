@@ -29,11 +29,11 @@ function Failure:__tostring()
   return concat(lines, "\n")
 end
 
--- What on_error says of an error in a function, and the value that was raised.
+-- An error in a function: what on_error says of it, and the value that was raised.
 local function explain(value)
   local wrong = core.on_error(value)
-  wrong.value = value
-  return wrong
+  return { message = wrong.file ~= "" and format("%s:%d: %s", wrong.file, wrong.line, wrong.message) or wrong.message,
+    value = value, traceback = wrong.traceback }
 end
 
 -- The lines of a traceback above those that it shares with `outer`.
@@ -44,19 +44,18 @@ local function without(traceback, outer)
   return traceback
 end
 
--- A failure for node i of the graph. `wrong` is what explain() gave.
-local function failure_of(graph, i, wrong, attempts, worker)
+-- A failure for node i of the graph.
+function kit.failure(graph, i, message, value, traceback, attempts, worker)
   local node, path = graph.nodes[i], {}
-  if wrong.file == "tasks.delayed" then -- an operator: its parameters' names say nothing to the learner
-    wrong.file, wrong.traceback = "", ""
-    wrong.message = gsub(wrong.message, "local '%w+' %((.-)%)", "%1")
+  local of_operator = message:match("^tasks%.delayed:%d+: (.*)$")
+  if of_operator then -- its parameters' names say nothing to the learner
+    message, traceback = gsub(of_operator, "local '%w+' %((.-)%)", "%1"), ""
   end
   for k, j in ipairs(kit.path_from(graph, i)) do
     path[k] = graph.nodes[j]._spec.name
   end
   return setmetatable({ name = node._spec.name, call = kit.call_text(node), place = node._spec.place,
-    message = wrong.file ~= "" and format("%s:%d: %s", wrong.file, wrong.line, wrong.message) or wrong.message,
-    value = wrong.value, traceback = wrong.traceback, path = path, attempts = attempts, worker = worker }, Failure)
+    message = message, value = value, traceback = traceback, path = path, attempts = attempts, worker = worker }, Failure)
 end
 
 --- tasks.is_failure(value) -> true for what stands for a result that there is not: see compute's return_exceptions.
@@ -86,7 +85,7 @@ local function new_run(graph, roots)
 end
 
 -- The arguments of node i into `slots`; returns their number.
-local function arguments(run, i, slots)
+function kit.arguments(run, i, slots)
   local graph, value = run.graph, run.value
   local node, index = graph.nodes[i], graph.index
   local args, n, nested = node._args, node._n, graph.nested[node]
@@ -103,7 +102,7 @@ local function arguments(run, i, slots)
 end
 
 -- Lets go of what node i needed.
-local function done_with_inputs(run, i)
+function kit.done_with_inputs(run, i)
   local inputs, users, value = run.graph.inputs[i], run.users, run.value
   for k = 1, #inputs do
     local input = inputs[k]
@@ -116,7 +115,7 @@ local function done_with_inputs(run, i)
 end
 
 -- The Failure that an input of node i has, if any.
-local function failed_input(run, i)
+function kit.failed_input(run, i)
   local inputs, failed = run.graph.inputs[i], run.failed
   for k = 1, #inputs do
     if failed[inputs[k]] then
@@ -133,9 +132,6 @@ local function result_of(spec, ...)
   return (...)
 end
 
-local lazy = "it returned a delayed value, which is not computed any more; call delayed functions from outside of delayed " ..
-  "functions, or compute inside"
-
 -- --------------------------------------------------------------------------------------------------------- serial ----
 -- Returns the first Failure, or nil. With `all`, goes on with what does not need the node that failed.
 local function run_serial(run, options)
@@ -150,11 +146,11 @@ local function run_serial(run, options)
   end
   for i = 1, graph.count do
     local spec = nodes[i]._spec
-    local inherited = any_failed and failed_input(run, i)
+    local inherited = any_failed and kit.failed_input(run, i)
     if inherited then
       run.failed[i] = inherited
     else
-      local n, attempts, ok, result = arguments(run, i, slots), 0, nil, nil
+      local n, attempts, ok, result = kit.arguments(run, i, slots), 0, nil, nil
       local started = report and C.pg_timer_now()
       repeat
         if attempts > 0 and spec.delay > 0 then
@@ -174,15 +170,15 @@ local function run_serial(run, options)
         run.start[i], run.seconds[i], run.worker[i] = started - zero, ended - started, 1
       end
       if ok and is_delayed(result) then
-        ok, result = false, { file = "", message = lazy, traceback = "" }
+        ok, result = false, { message = kit.lazy, traceback = "" }
       end
       if ok then
         if users[i] > 0 then
           value[i] = result
         end
       else
-        result.traceback = without(result.traceback, core.on_error("").traceback)
-        local failure = failure_of(graph, i, result, attempts)
+        local failure = kit.failure(graph, i, result.message, result.value,
+          without(result.traceback, core.on_error("").traceback), attempts)
         if not options.return_exceptions then
           return failure
         end
@@ -192,14 +188,20 @@ local function run_serial(run, options)
         slots[k] = nil
       end
     end
-    done_with_inputs(run, i)
+    kit.done_with_inputs(run, i)
   end
 end
 
 -- ----------------------------------------------------------------------------------------------------- schedulers ----
-local schedulers = { serial = run_serial }
+local schedulers = { serial = run_serial, threads = kit.run_pool, processes = kit.run_pool }
 local legal = '"serial", "threads" or "processes"'
-local chosen = { name = "serial" }
+local chosen = { name = "threads" }
+
+-- What is chosen; inside of a worker, which other workers stand beside, one call after the other.
+local function default_scheduler()
+  local natives = core.natives.parallel
+  return natives and natives.worker() and "serial" or chosen.name
+end
 
 local function check_workers(name, workers)
   if workers ~= nil and (not is_integer(workers) or workers < 1 or workers > 1024) then
@@ -212,8 +214,6 @@ local function check_scheduler(name, scheduler)
   if scheduler ~= "serial" and scheduler ~= "threads" and scheduler ~= "processes" then
     fail("%s: the scheduler must be %s, got %s%s", name, legal, kind_of(scheduler),
       core.did_you_mean(scheduler, { serial = true, threads = true, processes = true }))
-  elseif not schedulers[scheduler] then
-    core.unsupported('%s: there is no pool for scheduler "%s" here; use "serial"', name, scheduler)
   end
   return scheduler
 end
@@ -248,7 +248,7 @@ local function parse(name, options)
       fail("%s: %s must be true or false, got %s", name, key, kind_of(options[key]))
     end
   end
-  local scheduler = check_scheduler(name, options.scheduler == nil and chosen.name or options.scheduler)
+  local scheduler = check_scheduler(name, options.scheduler == nil and default_scheduler() or options.scheduler)
   return { scheduler = scheduler, report = options.report, return_exceptions = options.return_exceptions,
     workers = check_workers(name, options.workers) or scheduler ~= "serial" and chosen.workers or nil }
 end
@@ -327,8 +327,15 @@ function tasks.persist(...)
   return unpack(values, 1, n)
 end
 
+local function check_self(name, self)
+  if not is_delayed(self) then
+    fail("%s: write d:%s(), with a colon", name, name)
+  end
+end
+
 --- d:compute([options]) -> its value.
 function methods.compute(self, options)
+  check_self("compute", self)
   if options == nil then
     return tasks.compute(self)
   elseif not is_options(options) then
@@ -339,6 +346,7 @@ end
 
 --- d:persist([options]) -> a delayed value that is there already.
 function methods.persist(self, options)
+  check_self("persist", self)
   if options == nil then
     return (tasks.persist(self))
   elseif not is_options(options) then

@@ -22,6 +22,8 @@ end
 
 local dinc, dadd, dtotal = delayed(inc), delayed(add), delayed(total)
 
+tasks.scheduler("serial") -- functions that count their calls below count here; TestWorkers has the others
+
 -- A function that counts its calls, and the count.
 local function counted(fn)
   local count = { n = 0 }
@@ -283,6 +285,7 @@ function TestFailures:test_bad_input()
     { function() return tasks.compute(d, { worker = 1 }) end, "unknown option 'worker'" },
     { function() return tasks.compute(d, { workers = 1.5 }) end, "workers must be an integer" },
     { function() return tasks.compute(d, { report = 1 }) end, "report must be true or false" },
+    { function() return d.compute() end, "write d:compute(), with a colon" },
     { function() return d:compute(3) end, "compute: options are a table" },
     { function() return delayed(function() return d end)():compute() end, "it returned a delayed value" },
     { function() return tasks.visualize(3) end, "a delayed value, or a table of them, is expected" },
@@ -295,6 +298,161 @@ function TestFailures:test_bad_input()
     lu.assertStrContains(message, case[2])
     lu.assertStrMatches(message, "[^\n]*tasks.lua:%d+: .*") -- the learner's line
   end
+end
+
+-- What must be alike for all schedulers, and what pools add.
+for _, scheduler in ipairs { "threads", "processes" } do
+  local here = rawget(pg.parallel, scheduler == "threads" and "pool" or "processes") ~= nil
+  local on = { scheduler = scheduler, workers = 3 }
+  local Suite = {}
+  if here then
+    _G[scheduler == "threads" and "TestWorkers" or "TestProcesses"] = Suite
+  end
+
+  local function with(options)
+    local all = { scheduler = scheduler, workers = 3 }
+    for key, value in pairs(options) do
+      all[key] = value
+    end
+    return all
+  end
+
+  function Suite:test_values()
+    local two, five = dinc(1), dinc(4)
+    lu.assertEquals({ tasks.compute(two + five, -five, two .. "!", dtotal({ two, five, 3 }), { two, { five } }, 7, on) },
+      { 7, -5, "2!", 10, { 2, { 5 } }, 7 })
+    local nothing, no = delayed(function() end)(), delayed(function() return false end)()
+    lu.assertEquals(delayed(function(...) return select("#", ...) end)(nothing, no, nil):compute(on), 3)
+    lu.assertEquals(select("#", tasks.compute(nothing, no, on)), 2)
+    local whole, rest = delayed(math.modf, { nout = 2 })(dinc(2.25))
+    lu.assertEquals({ tasks.compute(whole, rest, on) }, { 3, 0.25 })
+    lu.assertEquals(delayed(array.ones)(3, 4):sum(1):compute(on):totable(), { 3, 3, 3, 3 })
+    local kept = dinc(1):persist(on)
+    lu.assertEquals((kept + 1):compute(), 3)
+  end
+
+  function Suite:test_many_calls()
+    local wide, sum = {}, 0
+    for i = 1, 3000 do
+      wide[i] = dinc(i)
+      sum = sum + i + 1
+    end
+    local deep = dinc(0)
+    for _ = 2, 1000 do
+      deep = dinc(deep)
+    end
+    lu.assertEquals({ tasks.compute(dtotal(wide), deep, on) }, { sum, 1000 })
+    local layers = {} -- each node of a layer needs two of the one below
+    for i = 1, 20 do
+      layers[i] = i
+    end
+    for _ = 1, 20 do
+      local above = {}
+      for i = 1, 20 do
+        above[i] = dadd(layers[i], layers[i % 20 + 1])
+      end
+      layers = above
+    end
+    lu.assertEquals(dtotal(layers):compute(on), dtotal(layers):compute({ scheduler = "serial" }))
+  end
+
+  function Suite:test_errors()
+    local d = dtotal({ dadd(delayed(broken)("that"), 1), 2 })
+    local message = message_of(d.compute, d, on)
+    lu.assertStrMatches(message, "[^\n]*tasks.lua:%d+: compute: 'broken' failed: [^\n]*tasks.lua:%d+: cannot do that\n.*")
+    lu.assertStrContains(message, "needed by add <- total")
+    lu.assertStrContains(message, "tasks.lua")
+    lu.assertStrContains(message_of(tasks.compute, delayed(function() return {} end)().x.y, on),
+      "attempt to index a nil value")
+    local fine, failed, needs = tasks.compute(dinc(1), delayed(broken)("this"), dinc(delayed(broken)("these")),
+      with { return_exceptions = true })
+    lu.assertEquals(fine, 2)
+    lu.assertTrue(tasks.is_failure(failed) and tasks.is_failure(needs))
+    lu.assertStrContains(needs.message, "cannot do these")
+    local thrown = delayed(function() error({ code = 5 }) end)():compute(with { return_exceptions = true })
+    lu.assertEquals(thrown.value, { code = 5 })
+    local gives = delayed(function() return require("perigee").tasks.delayed(1) end)
+    lu.assertStrContains(message_of(tasks.compute, gives(), on), "it returned a delayed value")
+  end
+
+  function Suite:test_what_cannot_be_sent()
+    local thread = coroutine.create(function() end)
+    local uses = delayed(function() return thread end, { name = "uses" })
+    local message = message_of(tasks.compute, uses(), on)
+    lu.assertStrContains(message, "'uses' failed: upvalue 'thread'")
+    lu.assertStrContains(message, 'or use scheduler "serial"')
+    message = message_of(tasks.compute, dadd(1, thread), on)
+    lu.assertStrContains(message, "'add' failed: argument 2")
+    local gives = delayed(function() return coroutine.create(function() end) end, { name = "gives", retries = 2 })
+    lu.assertStrContains(message_of(tasks.compute, gives(), on), "'gives' failed (3 attempts): ")
+  end
+
+  function Suite:test_report()
+    local value, report = tasks.compute(dadd(dinc(1), dinc(2)), with { report = true })
+    lu.assertEquals(value, 5)
+    lu.assertEquals(report.scheduler, scheduler)
+    for i = 1, 3 do
+      lu.assertTrue(report.nodes[i].worker >= 1 and report.nodes[i].worker <= 3)
+      lu.assertTrue(report.nodes[i].seconds >= 0 and report.nodes[i].start >= 0)
+    end
+    lu.assertTrue(report.nodes[3].start >= report.nodes[1].start + report.nodes[1].seconds)
+    lu.assertStrContains(tostring(report), 'scheduler "' .. scheduler .. '"')
+  end
+
+  function Suite:test_switch()
+    lu.assertEquals({ tasks.scheduler(scheduler, { workers = 2 }) }, { scheduler, 2 })
+    local _, report = tasks.compute(dinc(1), { report = true })
+    tasks.scheduler("serial")
+    lu.assertEquals(report.scheduler, scheduler)
+  end
+end
+
+-- What threads can share.
+function TestWorkers:test_what_is_left_does_not_run()
+  local count = pg.parallel.atomic(0)
+  local counting = delayed(function(i) return count:add(1) + i end)
+  local list = { delayed(broken)("it") }
+  for i = 2, 3000 do
+    list[i] = counting(i)
+  end
+  -- One worker begins with the first call, and no more than some calls are sent ahead.
+  lu.assertStrContains(message_of(tasks.compute, list, { scheduler = "threads", workers = 1 }), "cannot do it")
+  lu.assertTrue(count:get() < 100, count:get())
+  local all = tasks.compute(list, { scheduler = "threads", workers = 2, return_exceptions = true })
+  lu.assertTrue(tasks.is_failure(all))
+end
+
+function TestWorkers:test_retries()
+  local calls = pg.parallel.atomic(0)
+  local flaky = function(till, others)
+    if calls:add(1) + 1 < till then
+      error("not yet")
+    end
+    return others
+  end
+  local d = delayed(flaky, { retries = { count = 5, delay = 0.001 } })(4, dinc(1))
+  lu.assertEquals({ tasks.compute(d, dinc(6), { scheduler = "threads", workers = 2 }) }, { 2, 7 })
+  lu.assertEquals(calls:get(), 4)
+  local failed = delayed(flaky, { retries = 2, name = "flaky" })(1e9, 1)
+  lu.assertStrContains(message_of(tasks.compute, failed, { scheduler = "threads" }), "'flaky' failed (3 attempts)")
+  lu.assertEquals(calls:get(), 7)
+end
+
+function TestWorkers:test_arrays_are_shared()
+  local a = delayed(array.zeros)(1000)
+  local view = delayed(function(x) return x[{ { 1, 10 } }] end)(a)
+  local x, y = tasks.compute(a, view, { scheduler = "threads", workers = 2 })
+  lu.assertTrue(array.shares_memory(x, y))
+end
+
+function TestWorkers:test_graphs_inside_of_graphs()
+  local inner = delayed(function(n)
+    local pg_ = require "perigee"
+    local double = pg_.tasks.delayed(function(x) return 2 * x end)
+    local default = pg_.tasks.delayed(n) + 0
+    return double(double(n)):compute { scheduler = "threads", workers = 2 } + default:compute()
+  end)
+  lu.assertEquals(dtotal({ inner(1), inner(2), inner(3) }):compute { scheduler = "threads", workers = 2 }, 30)
 end
 
 TestReports = {}
