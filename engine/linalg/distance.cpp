@@ -10,6 +10,56 @@ namespace {
 
 // ---- norms ----
 
+// Vectors of 16 bytes written out: of comparisons in which NaN wins GCC makes none.
+template <class R> struct Lanes {
+  using Word = std::conditional_t<sizeof(R) == 8, int64_t, int32_t>;
+  using Vector [[gnu::vector_size(16), gnu::aligned(alignof(R)), gnu::may_alias]] = R;
+  using Words [[gnu::vector_size(16)]] = Word;
+  static constexpr int count = 16 / sizeof(R);
+  static Vector load(const R *at) { return *reinterpret_cast<const Vector *>(at); }
+  static void store(R *at, Vector v) { *reinterpret_cast<Vector *>(at) = v; }
+  static Vector magnitude(Vector v) {
+    return reinterpret_cast<Vector>(reinterpret_cast<Words>(v) & (Words{} + std::numeric_limits<Word>::max()));
+  }
+};
+
+// The largest or smallest magnitude of n numbers side by side; NaN wins: the sum of magnitudes shows whether there is
+// one.
+template <class R> double extreme(const R *x, int64_t n, bool most) {
+  using L = Lanes<R>;
+  constexpr int wide = 4, step = wide * L::count;
+  const R none = most ? R(0) : std::numeric_limits<R>::infinity();
+  typename L::Vector best[wide], sum[wide];
+  for (int k = 0; k < wide; ++k) {
+    best[k] = typename L::Vector{} + none;
+    sum[k] = typename L::Vector{};
+  }
+  int64_t i = 0;
+  const auto walk = [&]<bool largest>(std::bool_constant<largest>) __attribute__((always_inline)) {
+    for (; i + step <= n; i += step)
+#pragma GCC unroll 4
+      for (int k = 0; k < wide; ++k) {
+        const auto m = L::magnitude(L::load(x + i + k * L::count));
+        best[k] = (largest ? m > best[k] : m < best[k]) ? m : best[k];
+        sum[k] += m;
+      }
+  };
+  most ? walk(std::true_type{}) : walk(std::false_type{});
+  R top = none, total = 0;
+  const auto add = [&](R m) {
+    top = (most ? m > top : m < top) ? m : top;
+    total += m;
+  };
+  for (int k = 0; k < wide; ++k)
+    for (int lane = 0; lane < L::count; ++lane) {
+      top = (most ? best[k][lane] > top : best[k][lane] < top) ? best[k][lane] : top;
+      total += sum[k][lane];
+    }
+  for (; i < n; ++i)
+    add(std::abs(x[i]));
+  return total != total ? std::numeric_limits<double>::quiet_NaN() : static_cast<double>(top);
+}
+
 enum class Order { two, one, most, least, zero, other };
 
 // Calls body(part, combine, start): a norm's total is start combined with the part of every number.
@@ -35,8 +85,15 @@ template <class T, class Body> void visit_order(Order order, double p, double sc
   case Order::zero:
     return body([](const T &x) { return x != T(0) ? 1.0 : 0.0; }, plus, 0.0);
   case Order::other:
+    if (p == 3)
+      return body(
+          [=](const T &x) {
+            const double m = magnitude(x);
+            return m * m * m;
+          },
+          plus, 0.0);
     return body([=](const T &x) { return std::pow(magnitude(x), p); }, plus, 0.0);
-  case Order::most: // NaN wins; without a branch, so that it vectorises
+  case Order::most: // NaN wins
     return body(
         magnitude, [](double a, double b) { return (b > a) | (b != b) ? b : a; }, 0.0);
   case Order::least:
@@ -68,6 +125,11 @@ double total_of(const pg_array &a, int axis, const T *data, Order order, double 
     constexpr int64_t chunk = 1024;
     total = start;
     each_run(a, axis, data, [&](const T *x, int64_t n, int64_t stride) {
+      if constexpr (!is_complex_v<T>)
+        if (stride == 1 && (order == Order::most || order == Order::least)) {
+          total = combine(total, extreme(x, n, order == Order::most));
+          return;
+        }
       for (int64_t begin = 0; begin < n; begin += chunk) {
         const int64_t end = std::min(begin + chunk, n);
         double sums[lanes];
@@ -201,6 +263,36 @@ void accumulate(int64_t d, int64_t n, const double *point, const double *others,
   }
 }
 
+// The largest difference; NaN wins.
+void chebyshev(int64_t d, int64_t n, const double *point, const double *others, int64_t leading, double *to) {
+  using L = Lanes<double>;
+  int64_t j = 0;
+  const auto walk = [&]<int wide>(std::integral_constant<int, wide>) __attribute__((always_inline)) {
+    for (; j + wide * L::count <= n; j += wide * L::count) {
+      L::Vector most[wide] = {}, sum[wide] = {}; // a sum of NaN shows that there was one
+      for (int64_t c = 0; c < d; ++c)
+#pragma GCC unroll 4
+        for (int k = 0; k < wide; ++k) {
+          const auto difference = L::magnitude(point[c] - L::load(others + c * leading + j + k * L::count));
+          most[k] = difference > most[k] ? difference : most[k];
+          sum[k] += difference;
+        }
+      for (int k = 0; k < wide; ++k)
+        L::store(to + j + k * L::count, sum[k] != sum[k] ? sum[k] : most[k]);
+    }
+  };
+  walk(std::integral_constant<int, 4>{});
+  walk(std::integral_constant<int, 1>{});
+  for (; j < n; ++j) {
+    double most = 0;
+    for (int64_t c = 0; c < d; ++c) {
+      const double difference = std::fabs(point[c] - others[c * leading + j]);
+      most = difference > most || difference != difference ? difference : most;
+    }
+    to[j] = most;
+  }
+}
+
 void distances(int32_t metric, double p, int64_t d, int64_t n, const double *point, double length, const double *others,
                const double *lengths, int64_t leading, double *to) {
   switch (metric) {
@@ -214,10 +306,7 @@ void distances(int32_t metric, double p, int64_t d, int64_t n, const double *poi
     accumulate(d, n, point, others, leading, to, [](double &sum, double x, double y) { sum += std::fabs(x - y); });
     break;
   case PG_CHEBYSHEV:
-    accumulate(d, n, point, others, leading, to, [](double &most, double x, double y) {
-      const double difference = std::fabs(x - y);
-      most = difference > most || difference != difference ? difference : most;
-    });
+    chebyshev(d, n, point, others, leading, to);
     break;
   case PG_MINKOWSKI:
     accumulate(d, n, point, others, leading, to,
