@@ -1,5 +1,5 @@
-# Writes OUTPUT, a C++ file that defines perigee::core::embedded_files: the name and bytes of every file in FILES (Lua
-# modules and ABI headers), in that order. Run as a script: cmake -DOUTPUT=... -DFILES=a;b -P embed.cmake
+# Writes OUTPUT, a C++ file that defines perigee::core::embedded_files: the name, module (folder) and bytes of every file in
+# FILES (Lua modules and ABI headers), in that order. Run as a script: cmake -DOUTPUT=... -DFILES=a;b -P embed.cmake
 set(body "#include \"core/embedded.hpp\"\nnamespace perigee::core {\n")
 set(table "")
 set(count 0)
@@ -9,8 +9,10 @@ foreach(file IN LISTS FILES)
   math(EXPR length "${length} / 2")
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
   get_filename_component(name ${file} NAME)
+  get_filename_component(folder ${file} DIRECTORY)
+  get_filename_component(module ${folder} NAME)
   string(APPEND body "static const unsigned char file_${count}[] = {${bytes}0};\n")
-  string(APPEND table "  {\"${name}\", {reinterpret_cast<const char *>(file_${count}), ${length}}},\n")
+  string(APPEND table "  {\"${name}\", \"${module}\", {reinterpret_cast<const char *>(file_${count}), ${length}}},\n")
   math(EXPR count "${count} + 1")
 endforeach()
 string(APPEND body "static const EmbeddedFile table[] = {\n${table}};\n")

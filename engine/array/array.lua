@@ -13,12 +13,13 @@ local fail, check = core.fail, core.check
 local cast, istype, tonumber, type, select, ipairs, pairs = ffi.cast, ffi.istype, tonumber, type, select, ipairs, pairs
 local tostring, floor, format, concat, sort = tostring, math.floor, string.format, table.concat, table.sort
 local band, next, unpack, max, remove = bit.band, next, unpack, math.max, table.remove
-local sub, rawget = string.sub, rawget
+local sub, find, gsub, gmatch, rawget = string.sub, string.find, string.gsub, string.gmatch, rawget
 local pcall, error, setmetatable, rawequal = pcall, error, setmetatable, rawequal
 
 local array = {}   -- the module
 local methods = {} -- a:method()
 local getters = {} -- a.field
+local kit          -- below: parts
 
 local fresh, row_t, int64_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("int64_t")
 local array_p = ffi.typeof("pg_array *")
@@ -234,26 +235,6 @@ local function parse_shape(name, shape)
   fail("%s: a shape is a number or a table such as {2, 3}, got %s", name, kind_of(shape))
 end
 
--- zeros(2, 3 [, options]) or zeros({2, 3} [, options]): fills `lengths`, returns rank and dtype.
-local function parse_constructor(name, first, ...)
-  if type(first) ~= "number" then
-    return parse_shape(name, first), dtype_option(name, (...)) or FLOAT64
-  end
-  set_length(name, 1, first)
-  local count = select("#", ...)
-  for i = 1, count do
-    local x = select(i, ...)
-    if type(x) ~= "number" then
-      if i < count then
-        fail("%s: the options come last; got %s as argument %d", name, kind_of(x), i + 1)
-      end
-      return i, dtype_option(name, x) or FLOAT64
-    end
-    set_length(name, i + 1, x)
-  end
-  return count + 1, FLOAT64
-end
-
 local function create(rank, dtype, zero)
   return call(C.pg_array_create, nil, dtype, rank, lengths, zero)
 end
@@ -263,6 +244,8 @@ local function too_large(v)
   fail("the element %s is beyond 2^53, where Lua numbers are not exact; read it with a:%s(i)",
     (tostring(v):gsub("U?LL$", "")), istype(int64_t, v) and "int64" or "uint64")
 end
+
+local has_complex = false -- whether complex numbers have their arithmetic (array_complex.lua)
 
 local function load(data, dtype, i)
   if dtype == FLOAT64 then
@@ -281,9 +264,13 @@ local function load(data, dtype, i)
     return cast(uint8_p, data)[i] ~= 0
   elseif dtype == UINT8 then
     return cast(uint8_p, data)[i]
-  elseif dtype == COMPLEX128 then
-    return cast(complex_p, data)[i]
-  elseif dtype == COMPLEX64 then
+  elseif dtype == COMPLEX128 or dtype == COMPLEX64 then
+    if not has_complex then
+      has_complex = kit.is_complex ~= nil
+    end
+    if dtype == COMPLEX128 then
+      return cast(complex_p, data)[i]
+    end
     local v = cast(complex64_p, data)[i]
     return complex_t(v.re, v.im)
   elseif dtype == UINT64 then
@@ -477,8 +464,6 @@ local function make_row_of_row(a, i)
 end
 
 local select_axis, slice, assign_slice, assign_row -- below: views
-local kit_index_get, kit_index_set, has_array      -- array_index.lua
-local kit_from_arrays                              -- array_shape.lua
 
 -- Index checks below: the comparison is unsigned because one side is, so it finds 0 and negative indices too; converted
 -- to int64 first, NaN and what is beyond 2^63 become -2^63, which it finds as well. `k % 1 == 0` costs nothing where
@@ -524,13 +509,13 @@ local function row_element(a, k)
 end
 
 local function field(a, key)
-  local method = methods[key]
-  if method then
-    return method
-  end
   local get = getters[key]
   if get then
     return get(a)
+  end
+  local method = methods[key]
+  if method then
+    return method
   elseif type(key) == "table" then
     return slice(a, key)
   elseif type(key) == "string" then
@@ -539,7 +524,7 @@ local function field(a, key)
     end
     fail("arrays have no field or method '%s'%s", key, array._missing(key, "method"))
   elseif is(key) then
-    return (kit_index_get(a, key))
+    return (kit.index_get(a, key))
   end
   fail("an array is indexed by an integer, or by a table for a slice, got %s", kind_of(key))
 end
@@ -562,7 +547,7 @@ local function assign_field(a, key, value)
   if type(key) == "table" then
     assign_slice(a, key, value)
   elseif is(key) then
-    kit_index_set(a, key, value)
+    kit.index_set(a, key, value)
   elseif type(key) == "string" then
     fail("the field '%s' of an array cannot be assigned", key)
   else
@@ -907,6 +892,16 @@ local function stretch(a, spec)
   return v
 end
 
+-- Whether a slice has arrays among its entries.
+local function has_array(spec)
+  for i = 1, #spec do
+    if is(spec[i]) then
+      return true
+    end
+  end
+  return false
+end
+
 function slice(a, spec)
   local quick = stretch(a, spec)
   if quick then
@@ -914,7 +909,7 @@ function slice(a, spec)
   end
   check_spec(spec)
   if has_array(spec) then
-    return (kit_index_get(a, spec))
+    return (kit.index_get(a, spec))
   end
   local v = view(a, spec)
   if v._ndim == 0 then
@@ -964,7 +959,7 @@ end
 function assign_slice(a, spec, value)
   check_spec(spec)
   if has_array(spec) then
-    kit_index_set(a, spec, value)
+    kit.index_set(a, spec, value)
     return
   end
   write(view(a, spec), value)
@@ -1031,12 +1026,6 @@ function methods.astype(a, dtype, options)
   return call(convert, nil, a, to)
 end
 
---- a:copy(): a row-major copy.
-function methods.copy(a)
-  a = need_array("copy", a)
-  return call(C.pg_array_astype, nil, a, a._dtype)
-end
-
 --- a:fill(value): writes value into every element; returns a.
 function methods.fill(a, value)
   write(need_array("fill", a), value)
@@ -1057,33 +1046,6 @@ function methods.release(a)
   C.pg_array_release(a)
 end
 
--- --------------------------------------------------------------------------------------------------- constructors ----
---- array.zeros(2, 3 [, options]), array.zeros({2, 3} [, options]): options are {dtype = "float64"} or just the dtype.
-function array.zeros(...)
-  local rank, dtype = parse_constructor("zeros", ...)
-  return create(rank, dtype, 1)
-end
-
--- LuaJIT takes NaNs as they are, and one with chosen bits is a forged object (lj_cconv_tv_ct): memory that was used before
--- must not be seen as floats. So floats start as zeros; integers as whatever is there.
-local function empty_zero(dtype)
-  return (dtype == FLOAT64 or dtype == FLOAT32 or dtype > 10) and 1 or 0
-end
-
---- array.empty(shape [, options]): as zeros, with undefined contents.
-function array.empty(...)
-  local rank, dtype = parse_constructor("empty", ...)
-  return create(rank, dtype, empty_zero(dtype))
-end
-
---- array.ones(shape [, options])
-function array.ones(...)
-  local rank, dtype = parse_constructor("ones", ...)
-  local a = create(rank, dtype, 0)
-  write(a, dtype == BOOL and true or 1)
-  return a
-end
-
 -- The dtype for a value of Lua that nothing else gives one.
 local function value_dtype(value)
   if type(value) == "boolean" then
@@ -1095,291 +1057,95 @@ local function value_dtype(value)
   return FLOAT64
 end
 
---- array.full(shape, value [, options]): float64 for numbers, bool for booleans and complex128 for complex numbers unless
---- the options say otherwise.
-function array.full(shape, value, options)
-  local rank = parse_shape("full", shape)
-  if value == nil then
-    fail("full: a value is expected: full(shape, value)")
-  end
-  local a = create(rank, dtype_option("full", options) or value_dtype(value), 0)
-  write(a, value)
-  return a
-end
-
--- Shape and dtype of another array.
-local function like(name, a, options, zero)
-  a = need_array(name, a)
-  check_alive(a)
-  for i = 0, a._ndim - 1 do
-    lengths[i] = a._shape[i]
-  end
-  return create(a._ndim, dtype_option(name, options) or a._dtype, zero)
-end
-
---- array.zeros_like(a [, options]), array.empty_like, array.ones_like: an array of a's shape and, by default, dtype.
-function array.zeros_like(a, options) return like("zeros_like", a, options, 1) end
-function array.empty_like(a, options)
-  a = need_array("empty_like", a)
-  return like("empty_like", a, options, empty_zero(dtype_option("empty_like", options) or a._dtype))
-end
-function array.ones_like(a, options)
-  local b = like("ones_like", a, options, 0)
-  write(b, b._dtype == BOOL and true or 1)
-  return b
-end
-
-local function need_number(name, what, x)
-  if type(x) ~= "number" or x ~= x or x == math.huge or x == -math.huge then
-    fail("%s: %s must be a finite number, got %s", name, what, kind_of(x))
-  end
-end
-
---- array.range(n), array.range(first, last [, step [, options]]): first, first + step, ... up to and with last;
---- range(n) is 1 to n. float64 unless the options say otherwise. The options may also follow directly on n or last.
-function array.range(first, last, step, options)
-  if last == nil or type(last) == "table" or type(last) == "string" then
-    first, last, step, options = 1, first, 1, last
-  elseif type(step) == "table" or type(step) == "string" then
-    step, options = 1, step
-  end
-  step = step == nil and 1 or step
-  need_number("range", "first", first)
-  need_number("range", "last", last)
-  need_number("range", "step", step)
-  if step == 0 then
-    fail("range: the step must not be 0")
-  end
-  -- A tenth-step range must not lose its end to rounding: 0 to 1 by 0.1 has 11 elements.
-  local n = max(floor((last - first) / step + 1e-9) + 1, 0)
-  local dtype = dtype_option("range", options) or FLOAT64
-  set_length("range", 1, n)
-  local a = create(1, dtype, 0)
-  for i = 0, n - 1 do
-    store(a._data, dtype, i, first + i * step)
-  end
-  return a
-end
-
-local spaced_options = { dtype = true, endpoint = true }
-
--- n values from first to last, the last one left out with {endpoint = false}: what value(t) gives for t from 0 to 1.
-local function spaced(name, first, last, n, options, known, value)
-  need_number(name, "first", first)
-  need_number(name, "last", last)
-  if not is_integer(n) or n < 0 then
-    fail("%s: the number of values must be an integer, 0 or more, got %s", name, kind_of(n))
-  end
-  set_length(name, 1, n)
-  local dtype, intervals = FLOAT64, n - 1
-  if type(options) == "table" then
-    check_options(name, options, known)
-    dtype = options.dtype ~= nil and parse_dtype(name, options.dtype) or FLOAT64
-    if options.endpoint == false then
-      intervals = n
-    elseif options.endpoint ~= nil and options.endpoint ~= true then
-      fail("%s: endpoint is true or false, got %s", name, kind_of(options.endpoint))
-    end
-  else
-    dtype = dtype_option(name, options) or FLOAT64
-  end
-  local a = create(1, dtype, 0)
-  for i = 0, n - 1 do
-    store(a._data, dtype, i, value(i / max(intervals, 1)))
-  end
-  return a
-end
-
---- array.linspace(first, last, n [, {dtype, endpoint = true}]): n values evenly spaced, both ends included unless endpoint
---- is false.
-function array.linspace(first, last, n, options)
-  return (spaced("linspace", first, last, n, options, spaced_options, function(t)
-    return t == 1 and last or first + (last - first) * t
-  end))
-end
-
-local log_options = { dtype = true, endpoint = true, base = true }
-
---- array.logspace(first, last, n [, {base = 10, dtype, endpoint = true}]): n powers of base, their exponents evenly
---- spaced from first to last.
-function array.logspace(first, last, n, options)
-  local base = type(options) == "table" and options.base or 10
-  need_number("logspace", "base", base)
-  return (spaced("logspace", first, last, n, options, log_options, function(t)
-    return base ^ (t == 1 and last or first + (last - first) * t)
-  end))
-end
-
---- array.geomspace(first, last, n [, {dtype, endpoint = true}]): n values from first to last, each the same multiple of the
---- one before.
-function array.geomspace(first, last, n, options)
-  need_number("geomspace", "first", first)
-  need_number("geomspace", "last", last)
-  if first * last <= 0 then
-    fail("geomspace: %.17g and %.17g must both be positive or both negative", first, last)
-  end
-  local low, high = math.log10(math.abs(first)), math.log10(math.abs(last))
-  local sign = first > 0 and 1 or -1
-  return (spaced("geomspace", first, last, n, options, spaced_options, function(t)
-    return t == 0 and first or t == 1 and last or sign * 10 ^ (low + (high - low) * t)
-  end))
-end
-
--- "element [i][j]": the indices before `depth` from `path`, and index.
-local function place(path, depth, index)
-  local parts = {}
-  for i = 1, depth - 1 do
-    parts[i] = "[" .. path[i] .. "]"
-  end
-  return "element " .. concat(parts) .. "[" .. index .. "]"
-end
-
--- Fills `lengths` from the first elements at each depth; returns the rank and the first number or boolean.
-local function table_shape(t)
-  local rank = 0
-  while type(t) == "table" do
-    set_length("from", rank + 1, #t)
-    rank = rank + 1
-    if #t == 0 then
-      return rank, nil
-    end
-    t = t[1]
-  end
-  return rank, t
-end
-
--- Stores numbers from t to p (of floats); returns how many came before something else.
-local function fill_numbers(p, t, n)
-  for i = 1, n do
-    local x = t[i]
-    if type(x) ~= "number" then
-      return i - 1
-    end
-    p[i - 1] = x
-  end
-  return n
-end
-
-local function fill_from(a, t, axis, at, path)
-  local rank, n = a._ndim, tonumber(a._shape[axis])
-  if type(t) ~= "table" then
-    fail("from: %s is %s where a table of %d is expected, as in the first", place(path, axis, path[axis]), kind_of(t), n)
-  elseif #t ~= n then
-    if axis == 0 then
-      fail("from: the table changed while it was read")
-    end
-    fail("from: ragged table: %s has %d %s where the first has %d", place(path, axis, path[axis]), #t,
-      #t == 1 and "entry" or "entries", n)
-  end
-  if n == 0 or next(t) ~= 1 or next(t, n) ~= nil then -- else the entries are in the table's array, and nothing follows
-    local name = axis == 0 and "the table" or place(path, axis, path[axis])
-    for key in pairs(t) do
-      if is_integer(key) and key > n then
-        fail("from: %s has a hole: entry %d is nil, and there is an entry %d", name, n + 1, key)
-      elseif not is_integer(key) or key < 1 then
-        fail("from: %s has the key %s beside its list of %d entries", name, tostring(key), n)
-      end
-    end
-  end
-  local dtype, first = a._dtype, 1
-  if axis < rank - 1 then
-    local stride = tonumber(a._strides[axis])
-    for i = 1, n do
-      path[axis + 1] = i
-      fill_from(a, t[i], axis + 1, at + (i - 1) * stride, path)
-    end
-    return
-  elseif dtype == FLOAT64 then
-    first = fill_numbers(cast(double_p, a._data) + at, t, n) + 1
-  elseif dtype == FLOAT32 then
-    first = fill_numbers(cast(float_p, a._data) + at, t, n) + 1
-  end
-  for i = first, n do
-    local x = t[i]
-    if type(x) == "number" or (type(x) == "cdata" and (istype(int64_t, x) or istype(uint64_t, x) or
-      (istype(complex_t, x) and kinds[dtype] == "c"))) then
-      if dtype == BOOL and x ~= 0 and x ~= 1 then
-        fail("from: %s is %s; a bool array holds true and false", place(path, rank, i), tostring(x))
-      elseif lowest[dtype] and type(x) == "number" and (x % 1 ~= 0 or x < lowest[dtype] or x > highest[dtype]) then
-        fail("from: %s is %s, which %s cannot hold", place(path, rank, i), format("%.17g", x), dtype_names[dtype])
-      end
-      store(a._data, dtype, at + i - 1, x)
-    elseif type(x) == "boolean" and dtype == BOOL then
-      store(a._data, dtype, at + i - 1, x)
-    elseif type(x) == "table" then
-      fail("from: ragged table: %s is a table, where the first entries are not", place(path, rank, i))
-    else
-      fail("from: mixed table: %s is %s in an array of dtype %s", place(path, rank, i), kind_of(x), dtype_names[dtype])
-    end
-  end
-end
-
---- array.from(table [, options]): an array of nested tables of numbers (float64 unless the options say otherwise) or of
---- booleans (bool). All tables of one depth must be of one length. Given an array it makes a copy.
-function array.from(t, options)
-  local dtype = dtype_option("from", options)
-  local source = as_array(t)
-  if source then
-    return call(C.pg_array_astype, nil, source, dtype or source._dtype)
-  elseif type(t) ~= "table" then
-    fail("from: a table of numbers is expected, got %s", kind_of(t))
-  end
-  local rank, first = table_shape(t)
-  if is(first) then
-    return (kit_from_arrays(t, dtype))
-  end
-  local a = create(rank, dtype or value_dtype(first), 0)
-  fill_from(a, t, 0, 0, {})
-  return a
-end
-
-local function to_table(a, axis, at)
-  local t, n, stride = {}, tonumber(a._shape[axis]), tonumber(a._strides[axis])
-  if axis == a._ndim - 1 then
-    for i = 1, n do
-      t[i] = load(a._data, a._dtype, at + (i - 1) * stride)
-    end
-  else
-    for i = 1, n do
-      t[i] = to_table(a, axis + 1, at + (i - 1) * stride)
-    end
-  end
-  return t
-end
-
---- a:totable(): nested Lua tables with the elements.
-function methods.totable(a)
-  a = need_array("totable", a)
-  check_alive(a)
-  if a._ndim == 0 then
-    return (load(a._data, a._dtype, 0))
-  end
-  return to_table(a, 0, 0)
-end
-
 -- ----------------------------------------------------------------------------------------------------------- parts ----
 -- The other files of this module. Each is a chunk that gets the core and `kit`: what is local here and used there. Parts
--- add to `array`, `methods`, `getters` and, for one another and for other modules (array._kit), to `kit`.
-local kit = {
+-- add to `array`, `methods` and, for one another and for other modules (array._kit), to `kit`. A part is loaded when one
+-- of its names is first used: a collection goes through everything that is loaded, and takes place each few results.
+local parts = {
+  array_create = "zeros ones empty full zeros_like ones_like empty_like full_like parse_constructor",
+  array_space = "range linspace logspace geomspace",
+  array_from = "from totable",
+  array_compose = "where clip clip_ fma fma_ isclose round round_ modf frexp divmod nan_to_num nan_to_num_",
+  array_complex = "real imag complex is_complex",
+  array_index = "index_get index_set take take_along_axis put_along_axis unravel_index put compress nonzero argwhere " ..
+    "flatnonzero choose base shares_memory may_share_memory count_allocations",
+  array_shape = "need_order reshape transpose copy ascontiguousarray asfortranarray is_contiguous shape_of swapaxes " ..
+    "moveaxis squeeze expand_dims broadcast_to broadcast_arrays flip flipud fliplr rot90 diagonal ravel " ..
+    "flatten atleast_1d atleast_2d atleast_3d concatenate stack hstack vstack dstack column_stack split " ..
+    "array_split hsplit vsplit dsplit tile repeats repeat roll eye identity diag tri tril triu meshgrid " ..
+    "pad append insert delete resize from_arrays",
+  array_reduce = "axis_bits deliver ptp reduce_all split_options finish allclose equal sum mean min max prod var std " ..
+    "any all count_nonzero nansum nanmean nanmin nanmax nanvar nanstd argmin argmax cumsum cumprod cummin " ..
+    "cummax nanprod nancumsum nancumprod nanargmin nanargmax",
+  array_sort = "sort sort_ argsort partition partition_ argpartition topk lexsort",
+  array_quantile = "median quantile percentile nanmedian nanquantile nanpercentile",
+  array_matmul = "matmul dot trace vdot inner outer kron tensordot einsum",
+  array_statistics = "diff gradient trapz convolve correlate histogram bincount unique searchsorted digitize isin union1d " ..
+    "intersect1d setdiff1d setxor1d interp average cov corrcoef",
+}
+local loaded = {}
+-- In the order of enum pg_binary_op and enum pg_unary_op. Each has a function, a method and, with "_", one in place.
+local binary_names = "add subtract multiply divide power remainder minimum maximum eq ne lt le gt ge floor_divide fmod " ..
+  "fmin fmax atan2 hypot copysign nextafter logaddexp ldexp logical_and logical_or logical_xor bitwise_and bitwise_or " ..
+  "bitwise_xor left_shift right_shift gcd lcm heaviside logaddexp2 fdim ieee_remainder"
+local unary_names = "negative abs square floor ceil sqrt cbrt exp log sin cos tan tanh exp2 expm1 log2 log10 log1p asin " ..
+  "acos atan sinh cosh asinh acosh atanh erf erfc gamma lgamma reciprocal degrees radians positive sign trunc round conj " ..
+  "bitwise_not logical_not isnan isinf isfinite signbit angle logb"
+
+-- The position of a word in a list, from 0; nil if it is not there.
+local function word_in(list, word)
+  local at = find(" " .. list .. " ", " " .. word .. " ", 1, true)
+  if at then
+    local _, before = gsub(sub(list, 1, at - 1), " ", "")
+    return before
+  end
+end
+
+-- Sees to it that what is called `name` is in `array`, `methods` or `kit`, if there is such a thing.
+local function provide(name)
+  for part, names in pairs(parts) do
+    if not loaded[part] and word_in(names, name) then
+      loaded[part] = true
+      core.part(part, kit)
+      return
+    end
+  end
+  local plain = sub(name, -1) == "_" and sub(name, 1, -2) or name
+  if rawget(methods, plain) then
+    return
+  end
+  local binary_op, unary_op = word_in(binary_names, plain), word_in(unary_names, plain)
+  if binary_op then
+    kit.define_binary(plain, binary_op)
+  elseif unary_op then
+    kit.define_unary(plain, unary_op)
+  end
+end
+
+-- A table's __index that provides what is missing in it.
+local function provided(t, name)
+  if type(name) == "string" and sub(name, 1, 1) ~= "_" then
+    provide(name)
+  end
+  return (rawget(t, name))
+end
+
+kit = setmetatable({
   array = array, methods = methods, getters = getters, array_t = array_t, own = own, row_t = row_t, call = call, is = is,
   as_array = as_array, need_array = need_array, kind_of = kind_of, is_integer = is_integer, shape_text = shape_text,
   parse_dtype = parse_dtype, check_options = check_options, dtype_option = dtype_option, lengths = lengths,
-  set_length = set_length, parse_shape = parse_shape, parse_constructor = parse_constructor, create = create,
+  set_length = set_length, parse_shape = parse_shape, create = create,
   load = load, store = store, advance = advance, check_alive = check_alive, is_released = is_released,
   read_only = read_only, resolve = resolve, offset = offset,
   share = share, set_size = set_size, view = view, check_spec = check_spec, scalar = scalar, write = write,
-  parse_axis = parse_axis, axis_option = axis_option, need_number = need_number, dtypes = dtypes,
-  dtype_names = dtype_names, lowest = lowest,
+  parse_axis = parse_axis, axis_option = axis_option, dtypes = dtypes,
+  dtype_names = dtype_names, lowest = lowest, has_array = has_array,
   highest = highest, exact = exact, kinds = kinds, complex_t = complex_t, value_dtype = value_dtype,
-}
-array._kit = kit
+}, { __index = provided })
+setmetatable(methods, getmetatable(kit))
+array._kit, array._find = kit, provided
 
-for _, name in ipairs { "array_shape", "array_elementwise", "array_complex", "array_reduce", "array_sort", "array_quantile",
-  "array_matmul", "array_index", "array_statistics" } do
-  core.part(name, kit)
-end
-kit_from_arrays = kit.from_arrays
-kit_index_get, kit_index_set, has_array = kit.index_get, kit.index_set, kit.has_array
+core.part("array_elementwise", kit)
 
 -- ---------------------------------------------------------------------------------------------------------- text ----
 local text, text_length = ffi.new("const char *[1]"), ffi.new("int64_t[1]")
@@ -1480,53 +1246,28 @@ function array._adopt(address)
   return a
 end
 
-for _, name in ipairs { "reshape", "transpose", "astype" } do
-  array[name] = methods[name]
-end
+array.astype = methods.astype
 
--- Names by which others know what is here, and what is elsewhere.
-local synonyms = { arange = "range", array = "from", asarray = "from", absolute = "abs", fabs = "abs", mod = "remainder",
-  invert = "bitwise_not", bitwise_invert = "bitwise_not", bitwise_left_shift = "left_shift",
-  bitwise_right_shift = "right_shift", conjugate = "conj", rint = "round", around = "round", fix = "trunc",
-  arcsin = "asin", arccos = "acos", arctan = "atan", arctan2 = "atan2", arcsinh = "asinh", arccosh = "acosh",
-  arctanh = "atanh", pow = "power", greater = "gt", greater_equal = "ge", less = "lt", less_equal = "le",
-  not_equal = "ne", true_divide = "divide", deg2rad = "radians", rad2deg = "degrees", tolist = "totable",
-  tgamma = "gamma", gammaln = "lgamma", amax = "max", amin = "min", concat = "concatenate", permute_dims = "transpose",
-  cumulative_sum = "cumsum", cumulative_prod = "cumprod", len = "size", length = "size", count = "size",
-  type = "dtype", average = "mean", avg = "mean", product = "prod", flatten = "reshape", sub = "subtract",
-  mul = "multiply", div = "divide", neg = "negative" }
-local elsewhere = { linalg = "cholesky cond cross det eig eigh eigvals eigvalsh einsum inner inv kron lstsq matrix_power " ..
-  "norm outer pinv polyfit polyval qr roots slogdet solve svd tensordot trace vdot cdist pdist curve_fit",
-  fft = "fftfreq fftshift ifft rfft irfft fft fft2 ifft2 fftn",
-  random = "rand randn randint normal uniform shuffle permutation choice integers",
-  io = "load save loadtxt savetxt genfromtxt savez read_csv" }
+-- For the prompt's completion and tests: what `a.` and `a:` may be followed by, and what loads all parts.
+array._getters, array._methods, array._parts = getters, methods, parts
+function array._everything()
+  for part in pairs(parts) do
+    if not loaded[part] then
+      loaded[part] = true
+      core.part(part, kit)
+    end
+  end
+  for name in gmatch(binary_names .. " " .. unary_names, "%S+") do
+    provided(methods, name)
+  end
+end
 
 --- What to say after "there is no function 'key'", or after "no method 'key'" if `how` is "method".
 function array._missing(key, how)
-  local method = how == "method"
-  local own, other = method and methods or array, method and array or methods
-  if rawget(other, key) and sub(key, 1, 1) ~= "_" then
-    return method and format("; it is a function: array.%s(...)", key) or
-      format("; it is a method: a:%s(...)", key)
-  elseif key == "pi" then
-    return "; write math.pi"
-  end
-  for module, names in pairs(elsewhere) do
-    if (" " .. names .. " "):find(" " .. key .. " ", 1, true) then
-      return format("; look in perigee.%s", module)
-    end
-  end
-  local near = core.nearest(key, own, method and getters or {}, synonyms)
-  local name = synonyms[near]
-  if name and (rawget(own, name) or (method and getters[name])) then
-    return format("; it is called '%s' here", name)
-  end
-  return near and not name and format("; did you mean '%s'?", near) or ""
+  array._everything()
+  return (core.part("array_names", kit)(key, how))
 end
 
 natives.watch(owned, owners)
-
--- What `a.` and `a:` may be followed by, for the prompt's completion.
-array._getters, array._methods = getters, methods
 
 return array

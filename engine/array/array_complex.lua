@@ -168,4 +168,4 @@ function array.complex(re, im)
 end
 
 --- array.is_complex(x): whether x is a complex number.
-array.is_complex = is_complex
+array.is_complex, kit.is_complex = is_complex, is_complex

@@ -16,22 +16,14 @@ local ADD = 0
 local int64_t, uint64_t = ffi.typeof("int64_t"), ffi.typeof("uint64_t")
 
 -- ----------------------------------------------------------------------------------------------------- arithmetic ----
--- What enum pg_binary_op does with a Lua number that an integer array meets.
-local binary_names = { [0] = "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq",
-  "ne", "lt", "le", "gt", "ge", "floor_divide", "fmod", "fmin", "fmax", "atan2", "hypot", "copysign", "nextafter",
-  "logaddexp", "ldexp", "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift",
-  "right_shift", "gcd", "lcm", "heaviside", "logaddexp2", "fdim", "ieee_remainder" }
-local ops = {}
-for op = 0, #binary_names do
-  ops[binary_names[op]] = op
+-- enum pg_binary_op: divide, atan2 to ldexp, heaviside to ieee_remainder give floats; these need no integer.
+local function gives_float(op)
+  return op == 3 or op >= 18 and op <= 23 or op >= 34
 end
-local to_float, any_number = {}, {} -- these need no integer; these do not mind one that is out of range
-for _, name in ipairs { "divide", "atan2", "hypot", "copysign", "nextafter", "logaddexp", "ldexp", "heaviside",
-  "logaddexp2", "fdim", "ieee_remainder" } do
-  to_float[ops[name]] = true
-end
-for _, name in ipairs { "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor" } do
-  any_number[ops[name]] = true
+
+-- Comparisons and logic do not mind a number that is out of range.
+local function gives_bool(op)
+  return op >= 8 and op <= 13 or op >= 24 and op <= 26
 end
 
 -- A Lua number is weak: it takes the dtype of the array it meets where that can hold it.
@@ -40,11 +32,11 @@ local function weak_dtype(name, op, value, dtype)
   if type(value) == "number" then
     if kind == "f" or kind == "c" then
       return dtype
-    elseif value % 1 ~= 0 or to_float[op] then
+    elseif value % 1 ~= 0 or gives_float(op) then
       return FLOAT64
     elseif kind ~= "b" and value >= lowest[dtype] and value <= highest[dtype] then
       return dtype
-    elseif any_number[op] then
+    elseif gives_bool(op) then
       return value >= -exact and value <= exact and INT64 or FLOAT64
     elseif kind == "b" then
       return INT64
@@ -93,11 +85,11 @@ local function output(name, options)
   return out
 end
 
--- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation but those that answer yes or no.
+-- array.add(a, b, {out = c}), a:add(b) and a:add_(b), for every operation but those that answer yes or no. They are made
+-- when they are first used.
 local no_place = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true, isnan = true, isinf = true,
   isfinite = true, signbit = true }
-for op = 0, #binary_names do
-  local name = binary_names[op]
+function kit.define_binary(name, op)
   local in_place_name = name .. "_"
   local function apply(a, b, options)
     return binary(name, op, output(name, options), a, b)
@@ -113,13 +105,7 @@ for op = 0, #binary_names do
   end
 end
 
--- enum pg_unary_op
-local unary_names = { [0] = "negative", "abs", "square", "floor", "ceil", "sqrt", "cbrt", "exp", "log", "sin", "cos",
-  "tan", "tanh", "exp2", "expm1", "log2", "log10", "log1p", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh",
-  "atanh", "erf", "erfc", "gamma", "lgamma", "reciprocal", "degrees", "radians", "positive", "sign", "trunc", "round",
-  "conj", "bitwise_not", "logical_not", "isnan", "isinf", "isfinite", "signbit", "angle", "logb" }
-for op = 0, #unary_names do
-  local name = unary_names[op]
+function kit.define_unary(name, op)
   local in_place_name = name .. "_"
   local function apply(a, options)
     local x = as_array(a)
@@ -178,5 +164,3 @@ function array.result_type(...)
 end
 
 kit.output, kit.binary, kit.ternary, kit.weak_dtype = output, binary, ternary, weak_dtype
-
-core.part("array_compose", kit)

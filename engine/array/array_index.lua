@@ -6,7 +6,7 @@ local array, methods, call, is, as_array = kit.array, kit.methods, kit.call, kit
 local need_array, kind_of, is_integer, check_alive = kit.need_array, kit.kind_of, kit.is_integer, kit.check_alive
 local parse_axis, parse_shape, lengths, create, view = kit.parse_axis, kit.parse_shape, kit.lengths, kit.create, kit.view
 local load, share, read_only, scalar, dtype_names = kit.load, kit.share, kit.read_only, kit.scalar, kit.dtype_names
-local check_options = kit.check_options
+local check_options, has_array = kit.check_options, kit.has_array
 local tonumber, type, tostring, ipairs, pairs, select, unpack = tonumber, type, tostring, ipairs, pairs, select, unpack
 local band = bit.band
 local BOOL, FLOAT32, FLOAT64 = 0, 4, 5
@@ -157,16 +157,6 @@ local function scatter(v, position, indices, value)
   call(C.pg_array_index_set, v, position, point_to(indices), value)
   kept[1] = nil
 end
-
-local function has_array(spec)
-  for i = 1, #spec do
-    if is(spec[i]) then
-      return true
-    end
-  end
-  return false
-end
-kit.has_array = has_array
 
 --- a[key] and a[{ ... }] with arrays in the index.
 function kit.index_get(a, key)

@@ -98,6 +98,8 @@ local function need_order(name, order)
   return order
 end
 
+kit.need_order = need_order
+
 local only_order = { order = true }
 local function order_option(name, options)
   if options == nil then
@@ -224,16 +226,6 @@ function methods.transpose(a, ...)
 end
 
 -- ----------------------------------------------------------------------------------------------------------- order ----
--- Makes a new, row-major array column-major: its elements are still undefined or all alike.
-local function make_column_major(a)
-  local stride = 1
-  for i = 0, a._ndim - 1 do
-    a._strides[i] = stride
-    stride = stride * max(tonumber(a._shape[i]), 1)
-  end
-  return a
-end
-
 --- a:copy([{order = "C"}]): a copy; its elements lie in row-major order, or column-major with {order = "F"}.
 function methods.copy(a, options)
   a = need_array("copy", a)
@@ -256,37 +248,6 @@ function methods.is_contiguous(a, order)
   a = need_array("is_contiguous", a)
   check_alive(a)
   return is_contiguous(a, need_order("is_contiguous", order or "C"))
-end
-
--- Constructors take {order = "F"} beside the dtype.
-local with_order = { dtype = true, order = true }
-for _, name in ipairs { "zeros", "empty", "ones", "full", "from", "zeros_like", "empty_like", "ones_like" } do
-  local plain = array[name]
-  array[name] = function(...)
-    local n = select("#", ...)
-    local options = n > 0 and (select(n, ...)) or nil
-    if type(options) ~= "table" or options.order == nil or n == 1 and name == "from" then
-      return (plain(...))
-    end
-    check_options(name, options, with_order)
-    local order, arguments = need_order(name, options.order), { ... }
-    arguments[n] = { dtype = options.dtype }
-    local a = plain(unpack(arguments, 1, n))
-    if order == "F" then
-      if name == "from" then
-        return methods.copy(a, "F")
-      end
-      make_column_major(a)
-    end
-    return a
-  end
-end
-
---- array.full_like(a, value [, options])
-function array.full_like(a, value, options)
-  local b = array.empty_like(a, options)
-  write(b, value)
-  return b
 end
 
 -- ----------------------------------------------------------------------------------------------------------- views ----
@@ -1120,7 +1081,7 @@ function kit.from_arrays(t, dtype)
 end
 
 for _, name in ipairs { "swapaxes", "moveaxis", "squeeze", "expand_dims", "broadcast_to", "flip", "rot90", "diagonal",
-  "trace", "ravel", "flatten", "roll", "is_contiguous" } do
+  "trace", "ravel", "flatten", "roll", "is_contiguous", "reshape", "transpose" } do
   array[name] = methods[name]
 end
 for _, name in ipairs { "tile", "split", "pad" } do

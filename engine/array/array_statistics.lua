@@ -1,4 +1,4 @@
--- Statistics: counting, searching, differences, convolution. The work on many elements is C++ (statistics_abi.h) or
+-- Statistics: counting, searching, differences, convolution. The work on many elements is C++ (array_statistics_abi.h) or
 -- the operations of the other parts.
 local core, kit = ...
 local C, ffi = core.C, core.ffi

@@ -5,7 +5,8 @@
 
 #pragma GCC visibility push(default)
 extern "C" {
-#include "array/index_abi.h"
+#include "array/array_index_abi.h"
+#include "array/array_shape_abi.h"
 }
 #pragma GCC visibility pop
 

@@ -5,7 +5,7 @@
 
 #pragma GCC visibility push(default)
 extern "C" {
-#include "array/reduce_abi.h"
+#include "array/array_reduce_abi.h"
 }
 #pragma GCC visibility pop
 

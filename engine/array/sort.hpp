@@ -5,7 +5,8 @@
 
 #pragma GCC visibility push(default)
 extern "C" {
-#include "array/sort_abi.h"
+#include "array/array_quantile_abi.h"
+#include "array/array_sort_abi.h"
 }
 #pragma GCC visibility pop
 

@@ -5,6 +5,6 @@
 
 #pragma GCC visibility push(default)
 extern "C" {
-#include "array/statistics_abi.h"
+#include "array/array_statistics_abi.h"
 }
 #pragma GCC visibility pop

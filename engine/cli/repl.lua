@@ -227,6 +227,9 @@ local module_names = { "array", "bench", "random", "timer" }
 -- Keys of whatever can be indexed by names: a table, what its metatable leads to, an array's methods.
 local function keys_of(value, found, depth)
   if type(value) == "table" then
+    if rawget(value, "_everything") then
+      value._everything()
+    end
     for key, field in pairs(value) do
       if is_name(key) then
         found[key] = type(field)
@@ -246,6 +249,7 @@ local function keys_of(value, found, depth)
     keys_of(index, found, depth + 1)
   elseif type(value) == "cdata" and core.pg.available("array") then
     local array = core.require("array")
+    array._everything()
     keys_of(array._methods, found, 4)
     for key in pairs(array._getters) do
       found[key] = "field"

@@ -9,12 +9,37 @@ local concat, sort = table.concat, table.sort
 local error, tostring, type, select, pairs, ipairs, pcall, load, rawset = error, tostring, type, select, pairs, ipairs,
   pcall, load, rawset
 
-for _, header in ipairs(boot.headers) do
-  ffi.cdef(header)
-end
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
-local core = { C = C, ffi = ffi, trusted = boot.trusted, dump = string.dump, source = boot.source,
+local declared = {}
+
+local core -- below
+
+-- Enumerators are left out: names are strings, which every collection goes through, and Lua writes their values.
+local function cdef(header)
+  ffi.cdef((gsub(header, "enum [%w_]+ {.-};", "")))
+  if core and core.checked then
+    core.checked.declare(header)
+  end
+end
+
+-- Declares the C functions and structs of a module, but those of its parts (<module>_<part>_abi.h). A module's own are
+-- there when it is loaded, and those of arrays, which the others use; what it calls of a third it declares.
+local function declare(module)
+  if not declared[module] then
+    declared[module] = true
+    if module ~= "core" and module ~= "timer" then
+      declare("array")
+    end
+    for _, header in ipairs(boot.headers(module)) do
+      cdef(header)
+    end
+  end
+end
+declare("core")
+declare("timer") -- small, and many ask for the time
+
+core = { C = C, ffi = ffi, trusted = boot.trusted, declare = declare, dump = string.dump, source = boot.source,
   natives = { array = boot.array, io = boot.io, parallel = boot.parallel, profiler = boot.profiler },
   read_script = boot.read_script, write = boot.write }
 
@@ -299,7 +324,8 @@ function loaded_module(name)
 end
 
 -- A misspelt function is named at once, instead of as "a nil value" that is called. A module may have hints of its own:
--- module._missing(key) gives what follows. module._optional names fields that may be nil.
+-- module._missing(key) gives what follows. module._optional names fields that may be nil. module._find(module, key) loads
+-- what has not been needed before.
 local function name_what_is_missing(name, module)
   if getmetatable(module) then
     return
@@ -308,6 +334,11 @@ local function name_what_is_missing(name, module)
     local optional = rawget(module, "_optional")
     if type(key) ~= "string" or sub(key, 1, 1) == "_" or (optional and optional[key]) then
       return nil
+    end
+    local find = rawget(module, "_find")
+    local found = find and find(module, key)
+    if found ~= nil then
+      return found
     end
     local missing = rawget(module, "_missing")
     core.fail("perigee.%s has no function '%s'%s", name, key,
@@ -357,8 +388,12 @@ local function try_module(name)
   elseif reasons[name] then
     return nil, reasons[name]
   end
-  local text, reason, library = boot.source(name .. ".lua"), nil, nil
-  if not text or name == "core" then
+  local text, folder = boot.source(name .. ".lua")
+  local reason, library
+  if text and name ~= "core" then
+    declare(folder)
+  else
+    declare("array")
     text, reason, library = load_plugin(name)
     if not text then
       reasons[name] = reason
@@ -393,7 +428,10 @@ core.optional = try_module
 --- Runs a part of a module, engine/<m>/<m>_<part>.lua: a chunk that gets the core and `kit`, the module's shared locals.
 --- Its name holds an underscore, which no module's does, so that scripts cannot require it.
 function core.part(name, kit)
-  local text = boot.source(name .. ".lua")
+  local text, header = boot.source(name .. ".lua"), boot.source(name .. "_abi.h")
+  if header then
+    cdef(header)
+  end
   local chunk, syntax = load(text or "", "@perigee:" .. name, "t")
   if not text or not chunk then
     core.internal("part '%s' does not load: %s", name, syntax or "it is not embedded")

@@ -8,6 +8,7 @@ namespace perigee::core {
 
 struct EmbeddedFile {
   std::string_view name; // "array.lua", "array_abi.h"
+  std::string_view module; // "array": its folder
   std::string_view text;
 };
 

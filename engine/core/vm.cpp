@@ -108,15 +108,32 @@ struct VmInternals {
     return 0;
   }
 
+  // source(name) -> the text of an embedded file and its module, or nothing.
   static int source(lua_State *L) {
     size_t size;
     const char *name = luaL_checklstring(L, 1, &size);
     for (const EmbeddedFile &file : embedded_files)
       if (file.name == std::string_view(name, size)) {
         lua_pushlstring(L, file.text.data(), file.text.size());
-        return 1;
+        lua_pushlstring(L, file.module.data(), file.module.size());
+        return 2;
       }
     return 0;
+  }
+
+  // headers(module) -> the texts of its ABI headers, but those of its parts (<module>_<part>_abi.h).
+  static int headers(lua_State *L) {
+    const std::string_view module = luaL_checkstring(L, 1);
+    lua_newtable(L);
+    int count = 0;
+    for (const EmbeddedFile &file : embedded_files) {
+      const bool own = file.name.starts_with(module) && file.name.substr(module.size()).starts_with("_");
+      if (file.module == module && file.name.ends_with(".h") && !(own && file.name.substr(module.size()) != "_abi.h")) {
+        lua_pushlstring(L, file.text.data(), file.text.size());
+        lua_rawseti(L, -2, ++count);
+      }
+    }
+    return 1;
   }
 
   // read_script(path) -> text, or nil and the reason.
@@ -202,18 +219,10 @@ struct VmInternals {
     lua_pushlightuserdata(L, vm);
     lua_setfield(L, LUA_REGISTRYINDEX, "perigee.vm");
     const EmbeddedFile *core = nullptr;
-    lua_newtable(L);
-    lua_newtable(L);
-    int headers = 0;
-    for (const EmbeddedFile &file : embedded_files) {
-      if (file.name.ends_with(".h")) {
-        lua_pushlstring(L, file.text.data(), file.text.size());
-        lua_rawseti(L, -2, ++headers);
-      } else if (file.name == "core.lua") {
+    for (const EmbeddedFile &file : embedded_files)
+      if (file.name == "core.lua")
         core = &file;
-      }
-    }
-    lua_setfield(L, -2, "headers");
+    lua_newtable(L);
     auto closure = [&](const char *name, lua_CFunction function) {
       lua_pushlightuserdata(L, vm);
       lua_pushcclosure(L, function, 1);
@@ -221,6 +230,7 @@ struct VmInternals {
     };
     closure("write", write);
     closure("source", source);
+    closure("headers", headers);
     closure("read_script", read_file);
     closure("find_plugin", find_plugin);
     array::open(L);

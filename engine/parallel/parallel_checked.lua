@@ -2,6 +2,7 @@
 -- Runs before any other module. Element access is told by wrappers around the metamethods of arrays; operations by
 -- wrappers around the C functions, whose declarations say what they read (const) and write.
 local core = ...
+core.declare "array"
 local ffi, plain, races = core.ffi, core.C, core.natives.races
 local debug, ipairs, pairs, rawset, select, setmetatable, tonumber, tostring, type, unpack = debug, ipairs, pairs, rawset,
   select, setmetatable, tonumber, tostring, type, unpack
@@ -200,8 +201,10 @@ function checked.instrument(kit, get, set, row_get, row_set)
   return reads(get), writes(set), reads(row_get), writes(row_set)
 end
 
-for _, header in ipairs(core.headers) do
-  declare(header)
+for _, module in ipairs { "core", "timer", "array" } do -- those that are declared already; core.lua tells of others
+  for _, header in ipairs(core.headers(module)) do
+    declare(header)
+  end
 end
 core.C = watch(plain)
 core.checked = checked

@@ -99,7 +99,8 @@ local function resolve(name)
     at, path = core.require(module), member
   end
   for key in string.gmatch(path, "[^.]+") do
-    at = rawget(at, key)
+    local find_more = rawget(at, "_find") -- a module whose parts load when they are used
+    at = rawget(at, key) or (find_more and find_more(at, key))
     if at == nil then
       core.internal("a worker has no '%s'", name)
     end

@@ -13,7 +13,7 @@ extern "C" {
 namespace {
 
 double evaluate(pg_vm *vm, const std::string &expression) {
-  const std::string text = "local ffi = require 'ffi' local _ = require('perigee').array return " + expression;
+  const std::string text = "local ffi = require 'ffi' local pg = require 'perigee' local _, _ = pg.array, pg.random return " + expression;
   pg_value result{};
   size_t count = 0;
   const pg_status status = pg_vm_run(vm, text.data(), text.size(), "layout.lua", &result, 1, &count);

@@ -118,6 +118,10 @@ function TestAnnotations.test_modules()
       found = found + 1
       local here, reason = pg.available(name)
       if here then
+        local everything = rawget(pg[name], "_everything")
+        if everything then
+          everything()
+        end
         local members = {}
         for key, value in pairs(pg[name]) do
           members[key] = value
@@ -149,6 +153,7 @@ end
 
 function TestAnnotations.test_arrays()
   local members = {}
+  pg.array._everything()
   for name, method in pairs(pg.array._methods) do
     members[name] = method
   end

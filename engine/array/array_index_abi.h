@@ -1,11 +1,7 @@
 /* Plain C without directives or macros (see array_abi.h). */
 
-/* Moving and selecting elements: layout, masks, index arrays. */
+/* Selecting elements: masks, index arrays. */
 
-enum pg_array_order { PG_ROW_MAJOR = 0, PG_COLUMN_MAJOR = 1 };
-
-/* A copy whose elements lie in memory in this order. */
-int32_t pg_array_copy(pg_array *out, int32_t *collect, const pg_array *a, int32_t order);
 /* The elements of a at which mask, a bool array of the shape of a's first axes, is true: shape (count, remaining axes). */
 int32_t pg_array_mask_get(pg_array *out, int32_t *collect, const pg_array *a, const pg_array *mask);
 /* Writes values, broadcast to the shape that pg_array_mask_get gives, to where mask is true. */

@@ -1,0 +1,104 @@
+-- Evenly spaced numbers.
+local core, kit = ...
+local fail = core.fail
+local array, kind_of, is_integer, check_options, parse_dtype, dtype_option = kit.array, kit.kind_of, kit.is_integer,
+  kit.check_options, kit.parse_dtype, kit.dtype_option
+local set_length, create, store = kit.set_length, kit.create, kit.store
+local type, max, floor = type, math.max, math.floor
+local FLOAT64 = 5
+
+local function need_number(name, what, x)
+  if type(x) ~= "number" or x ~= x or x == math.huge or x == -math.huge then
+    fail("%s: %s must be a finite number, got %s", name, what, kind_of(x))
+  end
+end
+
+--- array.range(n), array.range(first, last [, step [, options]]): first, first + step, ... up to and with last;
+--- range(n) is 1 to n. float64 unless the options say otherwise. The options may also follow directly on n or last.
+function array.range(first, last, step, options)
+  if last == nil or type(last) == "table" or type(last) == "string" then
+    first, last, step, options = 1, first, 1, last
+  elseif type(step) == "table" or type(step) == "string" then
+    step, options = 1, step
+  end
+  step = step == nil and 1 or step
+  need_number("range", "first", first)
+  need_number("range", "last", last)
+  need_number("range", "step", step)
+  if step == 0 then
+    fail("range: the step must not be 0")
+  end
+  -- A tenth-step range must not lose its end to rounding: 0 to 1 by 0.1 has 11 elements.
+  local n = max(floor((last - first) / step + 1e-9) + 1, 0)
+  local dtype = dtype_option("range", options) or FLOAT64
+  set_length("range", 1, n)
+  local a = create(1, dtype, 0)
+  for i = 0, n - 1 do
+    store(a._data, dtype, i, first + i * step)
+  end
+  return a
+end
+
+local spaced_options = { dtype = true, endpoint = true }
+
+-- n values from first to last, the last one left out with {endpoint = false}: what value(t) gives for t from 0 to 1.
+local function spaced(name, first, last, n, options, known, value)
+  need_number(name, "first", first)
+  need_number(name, "last", last)
+  if not is_integer(n) or n < 0 then
+    fail("%s: the number of values must be an integer, 0 or more, got %s", name, kind_of(n))
+  end
+  set_length(name, 1, n)
+  local dtype, intervals = FLOAT64, n - 1
+  if type(options) == "table" then
+    check_options(name, options, known)
+    dtype = options.dtype ~= nil and parse_dtype(name, options.dtype) or FLOAT64
+    if options.endpoint == false then
+      intervals = n
+    elseif options.endpoint ~= nil and options.endpoint ~= true then
+      fail("%s: endpoint is true or false, got %s", name, kind_of(options.endpoint))
+    end
+  else
+    dtype = dtype_option(name, options) or FLOAT64
+  end
+  local a = create(1, dtype, 0)
+  for i = 0, n - 1 do
+    store(a._data, dtype, i, value(i / max(intervals, 1)))
+  end
+  return a
+end
+
+--- array.linspace(first, last, n [, {dtype, endpoint = true}]): n values evenly spaced, both ends included unless endpoint
+--- is false.
+function array.linspace(first, last, n, options)
+  return (spaced("linspace", first, last, n, options, spaced_options, function(t)
+    return t == 1 and last or first + (last - first) * t
+  end))
+end
+
+local log_options = { dtype = true, endpoint = true, base = true }
+
+--- array.logspace(first, last, n [, {base = 10, dtype, endpoint = true}]): n powers of base, their exponents evenly
+--- spaced from first to last.
+function array.logspace(first, last, n, options)
+  local base = type(options) == "table" and options.base or 10
+  need_number("logspace", "base", base)
+  return (spaced("logspace", first, last, n, options, log_options, function(t)
+    return base ^ (t == 1 and last or first + (last - first) * t)
+  end))
+end
+
+--- array.geomspace(first, last, n [, {dtype, endpoint = true}]): n values from first to last, each the same multiple of the
+--- one before.
+function array.geomspace(first, last, n, options)
+  need_number("geomspace", "first", first)
+  need_number("geomspace", "last", last)
+  if first * last <= 0 then
+    fail("geomspace: %.17g and %.17g must both be positive or both negative", first, last)
+  end
+  local low, high = math.log10(math.abs(first)), math.log10(math.abs(last))
+  local sign = first > 0 and 1 or -1
+  return (spaced("geomspace", first, last, n, options, spaced_options, function(t)
+    return t == 0 and first or t == 1 and last or sign * 10 ^ (low + (high - low) * t)
+  end))
+end
