@@ -53,6 +53,7 @@ void Courier::put(Writer &writer, const Message &message) {
     writer.put(known->second);
     if (!fresh)
       continue;
+    writer.put(static_cast<uint32_t>(prototype->upvalues));
     writer.put_text(prototype->code);
     uint64_t number = 0;
     bool first = false;
@@ -107,12 +108,13 @@ Message Courier::get(Reader &reader) {
   Message message;
   message.count = reader.get<uint32_t>();
   const std::string_view bytes = reader.get_text();
-  message.bytes.assign(bytes.begin(), bytes.end());
+  message.bytes.append(bytes.data(), bytes.size());
 
   for (auto left = reader.get<uint32_t>(); left > 0; --left) {
     const auto number = reader.get<uint64_t>();
     auto &prototype = prototypes_[number];
     if (!prototype) {
+      const auto upvalues = reader.get<uint32_t>();
       std::string code(reader.get_text());
       std::shared_ptr<const Chunk> chunk;
       if (const auto place = reader.get<uint64_t>()) {
@@ -123,7 +125,7 @@ Message Courier::get(Reader &reader) {
         }
         chunk = known;
       }
-      prototype = intern_prototype(std::move(code), std::move(chunk));
+      prototype = intern_prototype(std::move(code), upvalues, std::move(chunk));
     }
     message.prototypes.push_back(prototype);
   }

@@ -6,7 +6,7 @@ local type, tonumber, tostring, pairs, ipairs, rawget, next, select = type, tonu
   select
 local getmetatable, setmetatable, error, unpack, istype = debug.getmetatable, setmetatable, error, unpack, ffi.istype
 local format, match, gsub, find = string.format, string.match, string.gsub, string.find
-local ceil, max, min, huge = math.ceil, math.max, math.min, math.huge
+local ceil, max, min, cast = math.ceil, math.max, math.min, ffi.cast
 local parallel, kind_of, new_shared = kit.parallel, kit.kind_of, kit.shared_t
 local array = core.require("array")
 local new_table = require "table.new"
@@ -20,6 +20,7 @@ local numbers_t = ffi.typeof("struct { int64_t count; double values[?]; }")
 local array_t, row_t, int64_t, uint64_t, complex_t = ffi.typeof("pg_array"), ffi.typeof("pg_row"), ffi.typeof("int64_t"),
   ffi.typeof("uint64_t"), ffi.typeof("double _Complex")
 kit.numbers_t = numbers_t
+local double_p = ffi.typeof("double *")
 
 -- Library tables, and what is in them, which every state has: by name.
 local library_names = { "string", "table", "math", "coroutine", "bit", "os", "io", "debug", "jit" }
@@ -436,6 +437,8 @@ local function close_pool(pool)
   C.pg_shared_release(pool)
 end
 
+kit.close_pool = close_pool
+
 local pool_options = { initializer = true, initargs = true, pin = true }
 local most_threads, most_processes = 1024, 256
 
@@ -539,11 +542,11 @@ function pool_methods.submit(pool, fn, ...)
 end
 
 -- A task of many pieces: worker_part(kind, fn, source) makes in each worker the function that runs a piece.
-local function make_job(what, kind_name, fn, source, extra)
+local function make_job(what, kind_name, fn, init)
   local job = new_shared()
-  local ok, reason, culprit = natives.job(job, parallel._runner, kind_name, fn, source, extra)
+  local ok, reason, culprit = natives.job(job, parallel._runner, kind_name, fn, init)
   if not ok then
-    refuse(what, reason, { "", "", "the function", "the source", "init" }, culprit)
+    refuse(what, reason, { "", "", "the function", "init" }, culprit)
   end
   return job
 end
@@ -589,27 +592,35 @@ local function items_of(what, list)
   fail("%s: a list, an array or a range is expected, got %s", what, kind_of(list))
 end
 
+-- The numbers of a list as an array, which goes to workers without a copy; nil where there is anything else in it.
+local function numbers_array(list, count)
+  if type(list[1]) ~= "number" then
+    return nil
+  end
+  local a = array.empty(count)
+  local data = cast(double_p, a._data)
+  for i = 1, count do
+    local value = list[i]
+    if type(value) ~= "number" then
+      a:release()
+      return nil
+    end
+    data[i - 1] = value
+  end
+  return a
+end
+
+local function from_array(out, a, count)
+  local data = cast(double_p, a._data)
+  for i = 1, count do
+    out[i] = data[i - 1]
+  end
+end
+
 -- Items first to last of a list, as they are sent.
 local function piece(list, first, last)
-  local count = last - first + 1
-  local numbers = numbers_t(count)
-  numbers.count = count
-  local values = numbers.values
-  local before = first - 1
-  local i = 1
-  while i <= count do
-    local value = list[before + i]
-    if type(value) ~= "number" then
-      break
-    end
-    values[i - 1] = value
-    i = i + 1
-  end
-  if i > count then
-    return numbers
-  end
-  local items = {}
-  for k = 1, count do
+  local items, before = {}, first - 1
+  for k = 1, last - before do
     items[k] = list[before + k]
   end
   return items
@@ -627,21 +638,28 @@ end
 
 local item_names = { "list" }
 
--- Submits fn for all items in pieces: lists of futures and of the first item of each, and how many items there are.
-local function submit_pieces(what, pool, kind_name, fn, list, size, count, source, extra)
-  local job = make_job(what, kind_name, fn, source, extra)
+-- Submits fn for all items in pieces: lists of futures and of the first item of each. Workers fetch items from `source`
+-- themselves where there is one. Results that are numbers go into the array `out` where there is one.
+local function submit_pieces(what, pool, kind_name, fn, list, size, count, source, out, init)
+  local numbers = not source and kind_name ~= "starmap" and numbers_array(list, count) or nil
+  local job = make_job(what, kind_name .. (numbers and " numbers" or source and (array.is(source) and " array" or
+    " range") or " list"), fn, init)
+  source = numbers or source
+  local shares = select(4, natives.pool_info(pool))
   local futures, firsts, n = {}, {}, 0
   for first = 1, count, size do
     local last = min(count, first + size - 1)
     n = n + 1
     firsts[n] = first
-    if source then
-      futures[n] = submit(what, pool, job, item_names, nil, first, last)
+    if array.is(source) and not shares then -- a process is sent no more than it needs
+      futures[n] = submit(what, pool, job, item_names, nil, source[{ { first, last } }], 1, last - first + 1, nil)
+    elseif source then
+      futures[n] = submit(what, pool, job, item_names, nil, source, first, last, out)
     else
-      futures[n] = submit(what, pool, job, item_names, first - 1, piece(list, first, last), 0)
+      futures[n] = submit(what, pool, job, item_names, first - 1, piece(list, first, last), 1, last - first + 1, nil)
     end
   end
-  return futures, firsts
+  return futures, firsts, numbers
 end
 
 local function cancel_all(futures, from)
@@ -665,19 +683,15 @@ local function collect(futures, i)
   return a, b
 end
 
-local function copy_numbers(numbers, out, before)
-  local values = numbers.values
-  for i = 1, tonumber(numbers.count) do
-    out[before + i] = values[i - 1]
-  end
-end
-
--- Writes what a piece returned into `out`.
+-- What a piece returned, into `out`: numbers, or a list and how many.
 local function place(out, before, values, count)
   if type(values) == "cdata" then
-    copy_numbers(values, out, before)
-  else
-    for i = 1, count or 0 do -- (for_each has no results)
+    local numbers = values.values
+    for i = 1, tonumber(values.count) do
+      out[before + i] = numbers[i - 1]
+    end
+  elseif values then
+    for i = 1, count do
       out[before + i] = values[i]
     end
   end
@@ -691,11 +705,27 @@ local function map(what, kind_name, pool, fn, list, options)
   options = check_options(what, options, chunk_options)
   local count, source = items_of(what, list)
   local size = need_chunksize(what, options, count, pool.size)
-  local futures, firsts = submit_pieces(what, pool, kind_name, fn, list, size, count, source)
-  local out = new_table(count, 0)
+  local place_of_numbers = kind_name ~= "for_each" and (source or type(list[1]) == "number") and
+    select(4, natives.pool_info(pool)) and array.empty(count) or nil
+  local futures, firsts, numbers = submit_pieces(what, pool, kind_name, fn, list, size, count, source, place_of_numbers)
+  local returned = {} -- piece -> results that are not all numbers
   for i = 1, #futures do
-    place(out, firsts[i] - 1, collect(futures, i))
+    local values, n = collect(futures, i)
+    if values then
+      returned[i] = { values, n }
+    end
     futures[i] = nil
+  end
+  local out = new_table(kind_name == "for_each" and 0 or count, 0)
+  if place_of_numbers then
+    from_array(out, place_of_numbers, count)
+    place_of_numbers:release()
+  end
+  for i, values in pairs(returned) do
+    place(out, firsts[i] - 1, values[1], values[2])
+  end
+  if numbers then
+    numbers:release()
   end
   if callback_waiter then
     run_callbacks()
@@ -738,9 +768,8 @@ local function imap(what, pool, fn, list, options, ordered)
       values, left = collect(futures, k)
       if type(values) == "cdata" then
         local list_of = {}
-        left = tonumber(values.count)
-        copy_numbers(values, list_of, 0)
-        values = list_of
+        place(list_of, 0, values)
+        values, left = list_of, #list_of
       end
       before, i = firsts[k] - 1, 0
       futures[k] = nil
@@ -835,7 +864,7 @@ function pool_methods.reduce(pool, fn, list, init, options)
   local ordered = options.deterministic ~= false
   local size = options.chunksize and need_chunksize("reduce", options, count, 1) or
     max(1, ceil(count / (ordered and 64 or 4 * pool.size)))
-  local futures = submit_pieces("reduce", pool, combine and "fold_from" or "fold", fn, list, size, count, source, init)
+  local futures = submit_pieces("reduce", pool, combine and "fold_from" or "fold", fn, list, size, count, source, nil, init)
   local join = combine or fn
   local waiter = not ordered and watch(futures) or nil
   local total = not combine and init or nil

@@ -1,67 +1,71 @@
 -- What workers run for the pieces of a map or loop: loops of their own for each function, which LuaJIT compiles for it.
 local core, kit = ...
-local natives = core.natives.parallel
-local load, format, next = load, string.format, next
+local natives, ffi = core.natives.parallel, core.ffi
+local load, format, type, tonumber, unpack = load, string.format, type, tonumber, unpack
+local cast, double_p, numbers_t = ffi.cast, ffi.typeof("double *"), kit.numbers_t
 
--- A piece is a list of items or pg_numbers, or the places first to last of a source that the worker has itself. An item is
--- ITEM; loops over lists, over numbers and over the source differ in nothing else.
-local over_list = "for i = 1, #items do local item = items[i] %s end"
-local over_numbers = "local values = items.values for i = 1, tonumber(items.count) do local item = values[i - 1] %s end"
-local over_array = "for i = 1, last - items + 1 do local item = source[items + i - 1] %s end"
-local over_range =
-  "local first, step = source.first - source.step, source.step for i = 1, last - items + 1 do " ..
-  "local item = first + (items + i - 1) * step %s end"
+-- A runner gets items, first, last and an array for results or nil: items is a list, an array of numbers made for this
+-- (which is let go of at the end), an array or a range. Loops over these differ only in how an item is fetched.
+local fetch = {
+  list = { "", "items[i]" },
+  numbers = { "local numbers = cast(double_p, items._data)", "numbers[i - 1]" },
+  array = { "", "items[i]" },
+  range = { "local before, step = items.first - items.step, items.step", "before + i * step" },
+}
 
--- kind -> what is done before the loop, with each item, and after it. `count` is how many items there are.
+-- kind -> what is done before the loop, with each item, and after it.
 local kinds = {
   -- Results that are numbers are kept as such until one is not.
-  map = { "local out, list = numbers(count), nil", [[
+  map = { "local numbers_out, data = place(out, first, last) local list", [[
       local result = CALL
       if not list and type(result) == "number" then
-        out.values[i - 1] = result
+        data[i - first] = result
       else
-        list = list or as_list(out, i - 1)
-        list[i] = result
-      end]], "if list then return list, count end out.count = count return out, count" },
-  for_each = { "", "CALL", "return" },
-  fold = { "local total", "if i == 1 then total = item else total = fn(total, item) end", "return total" },
-  fold_from = { "local total = init", "total = fn(total, item)", "return total" },
+        list = list or as_list(data, i - first)
+        list[i - first + 1] = result
+      end]], "", "list or numbers_out, last - first + 1" },
+  for_each = { "", "CALL", "", "" },
+  fold = { "local total", "if i == first then total = item else total = fn(total, item) end", "", "total" },
+  fold_from = { "local total = init", "total = fn(total, item)", "", "total" },
 }
 kinds.starmap = kinds.map
 
-local function loop(kind, pattern)
-  local parts = kinds[kind]
-  local call = kind == "starmap" and "fn(unpack(item))" or "fn(item)"
-  local body = parts[2]:gsub("CALL", call)
-  return format("%s %s %s", parts[1], format(pattern, body), parts[3])
-end
-
-local function text_of(kind, source)
+local function text_of(kind, items)
   if kind == "for" then
     return "return function(first, last) for i = first, last do fn(i) end end"
-  elseif source then
-    return format("return function(items, last) local count = last - items + 1 %s end", loop(kind, source))
   end
+  local parts, from = kinds[kind], fetch[items]
   return format([[
-    return function(items)
-      if type(items) == "cdata" then
-        local count = tonumber(items.count)
+    return function(items, first, last, out)
+      %s
+      %s
+      for i = first, last do
+        local item = %s
         %s
       end
-      local count = #items
       %s
-    end]], kind == "starmap" and "" or loop(kind, over_numbers), loop(kind, over_list))
+      %s
+      if out then out:release() end
+      return %s
+    end]], from[1], parts[1], from[2], parts[2]:gsub("CALL", kind == "starmap" and "fn(unpack(item))" or "fn(item)"),
+    parts[3], items == "numbers" and "items:release()" or "", parts[4])
 end
 
-local numbers_t = kit.numbers_t
-local function numbers(count)
-  return (numbers_t(count))
+-- Where a piece writes numbers: the place of its first in `out`, else new pg_numbers, which are its result.
+local function place(out, first, last)
+  if out then
+    return nil, cast(double_p, out._data) + (first - 1)
+  end
+  local count = last - first + 1
+  local numbers = numbers_t(count)
+  numbers.count = count
+  return numbers, cast(double_p, numbers.values)
 end
 
-local function as_list(out, count)
+local function as_list(data, count)
   local list = {}
   for i = 1, count do
-    list[i] = out.values[i - 1]
+    list[i] = data[i - 1]
   end
   return list
 end
@@ -69,10 +73,8 @@ end
 -- function or id of its code -> kind -> function that makes runners
 local made, made_count = {}, 0
 
---- What the jobs of pools call in a worker: the function that runs a piece.
-function kit.parallel._runner(kind, fn, source, init)
-  local pattern = source ~= nil and (type(source) == "table" and over_range or over_array) or nil
-  local which = kind .. (pattern == over_range and " range" or pattern and " array" or "")
+--- What the jobs of pools call in a worker: the function that runs a piece. `kind` is "map numbers", "fold range" ...
+function kit.parallel._runner(kind, fn, init)
   local key = natives.code_id(fn) or fn
   local of_function = made[key]
   if not of_function then
@@ -83,14 +85,15 @@ function kit.parallel._runner(kind, fn, source, init)
     of_function = {}
     made[key] = of_function
   end
-  local make = of_function[which]
+  local make = of_function[kind]
   if not make then
-    make = load("local fn, source, init, numbers, as_list, type, tonumber, unpack = ... " .. text_of(kind, pattern),
+    local what, items = kind:match("^(%S+) ?(.*)$")
+    make = load("local fn, init, place, as_list, cast, double_p, type, unpack = ... " .. text_of(what, items),
       "@perigee:parallel_worker")
-    of_function[which] = make
+    of_function[kind] = make
     for _ = 1, 4 do -- see Transport::push_factory
       make()
     end
   end
-  return (make(fn, source, init, numbers, as_list, type, tonumber, unpack))
+  return (make(fn, init, place, as_list, cast, double_p, type, unpack))
 end

@@ -19,6 +19,8 @@ thread_local const Worker *current = nullptr;
 // How long to look for work before sleeping. A wake-up takes the kernel 5 to 50 us, and a sleeping worker costs whoever
 // submits a system call.
 constexpr auto spin = std::chrono::microseconds(30);
+// How long a worker sleeps before it cleans up.
+constexpr auto nap = std::chrono::milliseconds(20);
 // How often a wait looks whether Ctrl-C was pressed.
 constexpr auto glance = std::chrono::milliseconds(100);
 
@@ -184,7 +186,8 @@ void Future::finish(Outcome &&outcome) {
 }
 
 void Future::complete(State state) {
-  message = {}; // what the task was sent is of no use any more
+  message.arrays.clear(); // what the task was sent is of no use any more
+  message.shared.clear();
   job = {};
   state_.store(state, std::memory_order_release);
   for (const Entry &entry : listeners_)
@@ -266,14 +269,14 @@ bool wait(Future &future, const Deadline &deadline) {
 }
 
 // -------------------------------------------------------------------------------------------------------- pools ------
-Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser)
-    : Shared(PG_SHARED_POOL), id(++last_id), size_(workers), factory_(std::move(factory)),
+Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory)
+    : Shared(PG_SHARED_POOL), id(++last_id), shares_memory(shares_memory), size_(workers), factory_(std::move(factory)),
       initialiser_(std::move(initialiser)) {
   use_handler();
 }
 
-Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser) {
-  Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser)));
+Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory) {
+  Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser), shares_memory));
   try {
     for (int i = 1; i <= workers; ++i)
       pool->threads_.emplace_back([self = pool.get(), i] { self->work(i); });
@@ -336,7 +339,8 @@ std::string Pool::broken() {
 }
 
 // A task to run, claimed; none when the pool is closed and empty.
-Ref<Future> Pool::take() {
+Ref<Future> Pool::take(Executor &executor) {
+  bool rested = false;
   static const bool several = core::thread_count() > 1;
   for (;;) {
     if (several)
@@ -346,7 +350,16 @@ Ref<Future> Pool::take() {
       std::unique_lock lock(mutex_);
       while (queue_.empty() && !closed_) {
         ++sleeping_;
-        condition_.wait(lock);
+        if (rested) {
+          condition_.wait(lock);
+        } else if (condition_.wait_for(lock, nap) == std::cv_status::timeout && queue_.empty() && !closed_) {
+          --sleeping_;
+          lock.unlock();
+          executor.rest();
+          rested = true;
+          lock.lock();
+          continue;
+        }
         --sleeping_;
       }
       if (queue_.empty())
@@ -399,7 +412,7 @@ void Pool::work(int number) {
       }
     };
     begin();
-    while (Ref<Future> task = take()) {
+    while (Ref<Future> task = take(*executor)) {
       if (interrupted()) {
         Outcome outcome;
         outcome.error = "interrupted by Ctrl-C before it began";

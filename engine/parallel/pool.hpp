@@ -110,6 +110,8 @@ class Executor {
   virtual Outcome run(const Future &task) = 0;
   // Whether the executor can go on; where not, the pool makes another in its place.
   virtual bool alive() const { return true; }
+  // There has been no task for a moment: time to clean up.
+  virtual void rest() {}
 };
 
 class Pool : public Shared {
@@ -117,7 +119,8 @@ class Pool : public Shared {
   // Makes the executor of the worker with this number, from 1, on its thread. Throws where it cannot.
   using Factory = std::function<std::unique_ptr<Executor>(Pool &pool, int worker)>;
 
-  static Ref<Pool> open(int workers, Factory factory, std::optional<Message> initialiser);
+  // `shares_memory`: a worker writes into arrays that it was sent, and others see it.
+  static Ref<Pool> open(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory = true);
   ~Pool() override;
 
   // Throws ArgumentError after shutdown.
@@ -132,11 +135,12 @@ class Pool : public Shared {
   std::string broken();
 
   const uint64_t id;
+  const bool shares_memory;
 
  private:
-  Pool(int workers, Factory factory, std::optional<Message> initialiser);
+  Pool(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory);
   void work(int worker);
-  Ref<Future> take();
+  Ref<Future> take(Executor &executor);
   void fail_all(const std::string &reason);
 
   const int size_;

@@ -32,6 +32,7 @@ class LuaExecutor final : public Executor {
       options.print = [](void *user, const char *text, size_t size) { static_cast<Parent *>(user)->print(text, size); };
     }
     vm_ = std::make_unique<pg_vm>(options);
+    transport_ = &Transport::of(vm_->state);
     in_state([this](lua_State *L) {
       lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
       lua_getfield(L, -1, "require");
@@ -43,6 +44,21 @@ class LuaExecutor final : public Executor {
       lua_newtable(L);
       runners_ = luaL_ref(L, LUA_REGISTRYINDEX);
     });
+  }
+
+  // Lets go of what the last tasks left: the runners of loops, garbage that holds arrays.
+  void rest() override {
+    recent_ = {};
+    try {
+      in_state([this](lua_State *L) {
+        lua_newtable(L);
+        lua_rawseti(L, LUA_REGISTRYINDEX, runners_);
+        lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+        lua_getfield(L, -1, "collect");
+        lua_call(L, 0, 0);
+      });
+    } catch (const std::exception &) { // garbage that stays
+    }
   }
 
   Outcome run(const Future &task) override {
@@ -92,7 +108,7 @@ class LuaExecutor final : public Executor {
   }
 
   void body(lua_State *L, const Future &task, Outcome &outcome) {
-    Transport &transport = Transport::of(L);
+    Transport &transport = *transport_;
     int arguments;
     if (task.job) {
       push_runner(L, *task.job);
@@ -124,7 +140,7 @@ class LuaExecutor final : public Executor {
       }
     lua_rawgeti(L, LUA_REGISTRYINDEX, runners_);
     const int table = lua_gettop(L);
-    lua_call(L, Transport::of(L).decode(L, job.message) - 1, 1);
+    lua_call(L, transport_->decode(L, job.message) - 1, 1);
     lua_pushvalue(L, -1);
     Runner &runner = recent_[next_];
     next_ = (next_ + 1) % recent_.size();
@@ -156,7 +172,7 @@ class LuaExecutor final : public Executor {
     lua_getfield(L, -1, "value"); // where the error is no string
     if (!lua_isnil(L, -1)) {
       try {
-        if (!Transport::of(L).encode(L, lua_gettop(L), outcome.value))
+        if (!transport_->encode(L, lua_gettop(L), outcome.value))
           outcome.value.clear();
       } catch (const std::exception &) {
         outcome.value.clear();
@@ -172,6 +188,7 @@ class LuaExecutor final : public Executor {
 
   std::shared_ptr<Parent> parent_;
   std::unique_ptr<pg_vm> vm_;
+  Transport *transport_ = nullptr;
   int handler_ = LUA_NOREF, runners_ = LUA_NOREF;
   std::array<Runner, 8> recent_{};
   size_t next_ = 0;
@@ -212,6 +229,10 @@ template <class Body> int protect(lua_State *L, Body &&body) {
   return 2;
 }
 
+Transport &own_transport(lua_State *L) {
+  return *static_cast<Transport *>(lua_touserdata(L, lua_upvalueindex(1)));
+}
+
 pg_shared *struct_at(lua_State *L, int index) {
   return static_cast<pg_shared *>(const_cast<void *>(lua_topointer(L, index)));
 }
@@ -240,7 +261,7 @@ int refuse(lua_State *L, const Transport &transport) {
 // connect(functions)
 int connect(lua_State *L) {
   lua_settop(L, 1);
-  Transport::of(L).connect(L);
+  own_transport(L).connect(L);
   return 0;
 }
 
@@ -249,7 +270,7 @@ int pool_open(lua_State *L) {
   return protect(L, [&] {
     std::optional<Message> initialiser;
     if (lua_gettop(L) > 3) {
-      Transport &transport = Transport::of(L);
+      Transport &transport = own_transport(L);
       if (!transport.encode(L, 4, initialiser.emplace()))
         return refuse(L, transport);
     }
@@ -259,7 +280,8 @@ int pool_open(lua_State *L) {
       return processes ? make_process_executor(parent, worker) : make_lua_executor(parent);
     };
     hand_over(struct_at(L, 1),
-              Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory), std::move(initialiser)));
+              Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory), std::move(initialiser),
+                         !processes));
     lua_pushboolean(L, 1);
     return 1;
   });
@@ -283,14 +305,15 @@ int pool_shutdown(lua_State *L) {
   return 1;
 }
 
-// pool_info(pool) -> workers, whether it is closed, why it is broken
+// pool_info(pool) -> workers, whether it is closed, why it is broken, whether workers see arrays as they are
 int pool_info(lua_State *L) {
   auto *pool = object_at<Pool>(L, 1);
   const std::string broken = pool->broken();
   lua_pushinteger(L, pool->size());
   lua_pushboolean(L, pool->closed());
   lua_pushlstring(L, broken.data(), broken.size());
-  return 3;
+  lua_pushboolean(L, pool->shares_memory);
+  return 4;
 }
 
 // worker() -> the number of the worker that calls, nil outside of one
@@ -303,7 +326,7 @@ int worker(lua_State *L) {
 
 // code_id(function) -> a number for its code, nil for one that never travelled
 int code_id(lua_State *L) {
-  const double id = Transport::of(L).code_id(L, 1);
+  const double id = own_transport(L).code_id(L, 1);
   if (id == 0)
     return 0;
   lua_pushnumber(L, id);
@@ -313,7 +336,7 @@ int code_id(lua_State *L) {
 // job(out, maker, ...) -> true
 int job(lua_State *L) {
   return protect(L, [&] {
-    Transport &transport = Transport::of(L);
+    Transport &transport = own_transport(L);
     Message message;
     if (!transport.encode(L, 2, message))
       return refuse(L, transport);
@@ -326,7 +349,7 @@ int job(lua_State *L) {
 // submit(out, pool, job or nil, ...) -> true
 int submit(lua_State *L) {
   return protect(L, [&] {
-    Transport &transport = Transport::of(L);
+    Transport &transport = own_transport(L);
     Message message;
     if (!transport.encode(L, 4, message))
       return refuse(L, transport);
@@ -373,11 +396,11 @@ int result(lua_State *L) {
   const Future::State state = future->state();
   lua_pushinteger(L, state);
   if (state == Future::finished)
-    return 1 + Transport::of(L).decode(L, future->outcome().value);
+    return 1 + own_transport(L).decode(L, future->outcome().value);
   if (state == Future::failed) {
     const Outcome &outcome = future->outcome();
     if (outcome.value.count > 0)
-      Transport::of(L).decode(L, outcome.value);
+      own_transport(L).decode(L, outcome.value);
     else
       lua_pushlstring(L, outcome.error.data(), outcome.error.size());
     lua_pushlstring(L, outcome.traceback.data(), outcome.traceback.size());
@@ -437,9 +460,11 @@ void open(lua_State *L) {
                                 {"wait", wait_future},      {"result", result},       {"waiter", waiter},
                                 {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
                                 {nullptr, nullptr}};
+  Transport &transport = Transport::of(L);
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {
-    lua_pushcfunction(L, f->func);
+    lua_pushlightuserdata(L, &transport);
+    lua_pushcclosure(L, f->func, 1);
     lua_setfield(L, -2, f->name);
   }
 }

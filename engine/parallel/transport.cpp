@@ -3,6 +3,7 @@
 
 #include "core/status.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
@@ -98,7 +99,8 @@ std::shared_ptr<const Chunk> intern_chunk(std::string_view name, std::string_vie
   return chunk;
 }
 
-std::shared_ptr<const Prototype> intern_prototype(std::string code, std::shared_ptr<const Chunk> chunk) {
+std::shared_ptr<const Prototype> intern_prototype(std::string code, unsigned upvalues,
+                                                  std::shared_ptr<const Chunk> chunk) {
   static auto &registry = *new Registry<Prototype>;
   static size_t limit = 1024;
   static uint64_t last_id = 0;
@@ -106,7 +108,7 @@ std::shared_ptr<const Prototype> intern_prototype(std::string code, std::shared_
   auto &entry = registry[code];
   auto prototype = entry.lock();
   if (!prototype) {
-    prototype = std::make_shared<const Prototype>(Prototype{++last_id, std::move(code), std::move(chunk)});
+    prototype = std::make_shared<const Prototype>(Prototype{++last_id, upvalues, std::move(code), std::move(chunk)});
     entry = prototype;
     sweep(registry, limit);
   }
@@ -145,6 +147,37 @@ std::string make_factory(std::string_view dump, std::string_view frame, unsigned
   code += frame.substr(factory_begin, factory_end - factory_begin);
   code += '\0';
   return code;
+}
+
+Bytes &Bytes::operator=(Bytes &&other) noexcept {
+  if (this == &other)
+    return *this;
+  if (data_ != own_)
+    std::free(data_);
+  if (other.data_ == other.own_) {
+    data_ = own_;
+    capacity_ = sizeof own_;
+    std::memcpy(own_, other.own_, other.size_);
+  } else {
+    data_ = other.data_;
+    capacity_ = other.capacity_;
+    other.data_ = other.own_;
+    other.capacity_ = sizeof other.own_;
+  }
+  size_ = std::exchange(other.size_, 0);
+  return *this;
+}
+
+void Bytes::grow(size_t more) {
+  const size_t wanted = std::max(2 * capacity_, size_ + more);
+  char *data =
+      data_ == own_ ? static_cast<char *>(std::malloc(wanted)) : static_cast<char *>(std::realloc(data_, wanted));
+  if (!data)
+    throw std::bad_alloc();
+  if (data_ == own_)
+    std::memcpy(data, own_, size_);
+  data_ = data;
+  capacity_ = wanted;
 }
 
 void Message::clear() {

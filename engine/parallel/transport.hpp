@@ -14,6 +14,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -30,12 +32,14 @@ struct Chunk {
 // closure. One object for equal code in a process; a state loads it once.
 struct Prototype {
   uint64_t id; // in this process
+  unsigned upvalues;
   std::string code;
   std::shared_ptr<const Chunk> chunk; // may be null
 };
 
 // The one prototype of this code.
-std::shared_ptr<const Prototype> intern_prototype(std::string code, std::shared_ptr<const Chunk> chunk);
+std::shared_ptr<const Prototype> intern_prototype(std::string code, unsigned upvalues,
+                                                  std::shared_ptr<const Chunk> chunk);
 // The one chunk of this name and text.
 std::shared_ptr<const Chunk> intern_chunk(std::string_view name, std::string_view text);
 
@@ -44,8 +48,51 @@ std::shared_ptr<const Chunk> intern_chunk(std::string_view name, std::string_vie
 // bytes are not as LuaJIT 2.1 writes them.
 std::string make_factory(std::string_view dump, std::string_view frame, unsigned upvalues);
 
+// The bytes of a message: those of a small task lie in the object itself, since memory that one thread takes and
+// another gives back costs malloc a third of such a task.
+class Bytes {
+ public:
+  Bytes() = default;
+  Bytes(const Bytes &other) { append(other.data(), other.size()); }
+  Bytes(Bytes &&other) noexcept { *this = std::move(other); }
+  Bytes &operator=(const Bytes &other) {
+    if (this != &other) {
+      clear();
+      append(other.data(), other.size());
+    }
+    return *this;
+  }
+  Bytes &operator=(Bytes &&other) noexcept;
+  ~Bytes() {
+    if (data_ != own_)
+      std::free(data_);
+  }
+  char *data() { return data_; }
+  const char *data() const { return data_; }
+  size_t size() const { return size_; }
+  void clear() { size_ = 0; }
+  // Room for more at the end, which the caller writes.
+  char *extend(size_t more) {
+    if (more > capacity_ - size_)
+      grow(more);
+    char *at = data_ + size_;
+    size_ += more;
+    return at;
+  }
+  void append(const void *from, size_t size) {
+    if (size > 0)
+      std::memcpy(extend(size), from, size);
+  }
+
+ private:
+  void grow(size_t more);
+  char own_[72];
+  char *data_ = own_;
+  size_t size_ = 0, capacity_ = sizeof own_;
+};
+
 struct Message {
-  std::vector<char> bytes;
+  Bytes bytes;
   std::vector<std::shared_ptr<const Prototype>> prototypes;
   std::vector<array::Array> arrays;
   std::vector<Ref<>> shared;

@@ -83,15 +83,23 @@ const std::string &frame_of(lua_State *L, unsigned n) {
 // ------------------------------------------------------------------------------------------------------ encoding -----
 class Encoder {
  public:
-  Encoder(Transport &transport, lua_State *L, Message &message) : transport_(transport), L(L), message_(message) {}
+  Encoder(Transport &transport, lua_State *L, Message &message)
+      : transport_(transport), L(L), message_(message), functions_(transport.found_), body_(transport.body_),
+        tables_(transport.tables_), function_numbers_(transport.functions_), cells_(transport.cells_),
+        prototypes_(transport.prototypes_) {
+    for (Numbering *numbers : {&tables_, &function_numbers_, &cells_, &prototypes_})
+      numbers->clear();
+  }
 
   bool all(int first) {
     const int last = lua_gettop(L);
     lua_pushnil(L); // the list of functions, when there are any: kept until their upvalues are coded
     list_ = last + 1;
     message_.clear();
-    put32(0); // functions and flags, below
-    put32(0);
+    body_.clear();
+    functions_.clear();
+    Bytes &directory = message_.bytes;
+    directory.extend(8); // number of functions and flags, below
     for (int i = first; i <= last; ++i) {
       root_ = i - first + 1;
       lua_pushvalue(L, i);
@@ -99,36 +107,26 @@ class Encoder {
         return failed();
       lua_pop(L, 1);
     }
-    message_.count = static_cast<uint32_t>(last - first + 1);
+    message_.count = static_cast<uint32_t>(std::max(0, last - first + 1));
     // Functions found on the way, and those found in their upvalues.
     for (size_t i = 0; i < functions_.size(); ++i)
       if (!upvalues(i))
         return failed();
     auto count = static_cast<uint32_t>(functions_.size());
-    std::memcpy(message_.bytes.data(), &count, 4);
-    std::memcpy(message_.bytes.data() + 4, &flags_, 4);
-    message_.bytes.insert(message_.bytes.begin() + 8, directory_.begin(), directory_.end());
+    std::memcpy(directory.data(), &count, 4);
+    std::memcpy(directory.data() + 4, &flags_, 4);
+    directory.append(body_.data(), body_.size());
+    if (body_.size() > 1 << 20) // a buffer of that size is not kept
+      body_ = {};
     lua_settop(L, last);
     return true;
   }
 
  private:
-  struct Function {
-    int parent, upvalue; // where it was found: in the upvalue of a function, or (-1) in the value with number `root`
-    int root;
-  };
-
-  template <class T> void append(std::vector<char> &to, const T &x) {
-    const size_t at = to.size();
-    to.resize(at + sizeof x);
-    std::memcpy(to.data() + at, &x, sizeof x);
-  }
-  void put(Tag tag) { message_.bytes.push_back(static_cast<char>(tag)); }
-  void put32(uint32_t x) { append(message_.bytes, x); }
-  void put_bytes(const void *data, size_t size) {
-    const auto *bytes = static_cast<const char *>(data);
-    message_.bytes.insert(message_.bytes.end(), bytes, bytes + size);
-  }
+  template <class T> static void append(Bytes &to, const T &x) { std::memcpy(to.extend(sizeof x), &x, sizeof x); }
+  void put(Tag tag) { *body_.extend(1) = static_cast<char>(tag); }
+  void put32(uint32_t x) { append(body_, x); }
+  void put_bytes(const void *data, size_t size) { body_.append(data, size); }
   void put_string(const char *text, size_t size) {
     put32(static_cast<uint32_t>(size));
     put_bytes(text, size);
@@ -141,7 +139,7 @@ class Encoder {
 
   // Where the function with this number came from, for an error.
   std::string origin(int function) {
-    const Function &f = functions_[size_t(function)];
+    const auto &f = functions_[size_t(function)];
     if (f.parent < 0) {
       transport_.culprit = f.root;
       return "\1";
@@ -174,7 +172,7 @@ class Encoder {
       return true;
     case LUA_TNUMBER:
       put(tag_number);
-      append(message_.bytes, lua_tonumber(L, -1));
+      append(body_, lua_tonumber(L, -1));
       return true;
     case LUA_TSTRING: {
       size_t size;
@@ -247,10 +245,10 @@ class Encoder {
       lua_pushnil(L);
     }
     // The name of the class or nil is on the stack above the table.
-    const auto [seen, fresh] = tables_.try_emplace(self, static_cast<uint32_t>(tables_.size()));
+    const auto [seen, fresh] = tables_.number(self);
     if (!fresh) {
       put(tag_seen);
-      put32(seen->second);
+      put32(seen);
       flags_ |= flag_seen;
       lua_pop(L, 1);
       return true;
@@ -271,7 +269,7 @@ class Encoder {
 
   bool fields(int depth) {
     const int self = lua_gettop(L);
-    const size_t head = message_.bytes.size();
+    const size_t head = body_.size();
     put32(0); // items and pairs, below
     put32(0);
     uint32_t items = 0, pairs = 0;
@@ -281,14 +279,14 @@ class Encoder {
       if (lua_type(L, -1) == LUA_TNUMBER) {
         if (run == 0) {
           put(tag_run);
-          run = message_.bytes.size();
+          run = body_.size();
           put32(0);
         }
         uint32_t count;
-        std::memcpy(&count, &message_.bytes[run], 4);
+        std::memcpy(&count, body_.data() + run, 4);
         ++count;
-        std::memcpy(&message_.bytes[run], &count, 4);
-        append(message_.bytes, lua_tonumber(L, -1));
+        std::memcpy(body_.data() + run, &count, 4);
+        append(body_, lua_tonumber(L, -1));
         return true;
       }
       run = 0;
@@ -344,32 +342,33 @@ class Encoder {
       }
       lua_pop(L, 1);
     }
-    std::memcpy(&message_.bytes[head], &items, 4);
-    std::memcpy(&message_.bytes[head + 4], &pairs, 4);
+    std::memcpy(body_.data() + head, &items, 4);
+    std::memcpy(body_.data() + head + 4, &pairs, 4);
     return true;
   }
 
   bool function() {
     const void *self = lua_topointer(L, -1);
-    if (const auto found = function_numbers_.find(self); found != function_numbers_.end()) {
+    if (const int64_t known = function_numbers_.known(self); known >= 0) {
       put(tag_function);
-      put32(found->second);
+      put32(static_cast<uint32_t>(known));
       return true;
     }
-    if (lua_iscfunction(L, -1))
-      return named() || fail(what_.empty() ? "a C function" : what_);
-    lua_Debug info;
-    lua_pushvalue(L, -1);
-    lua_getinfo(L, ">Su", &info);
-    if (std::strncmp(info.source, "@perigee:", 9) == 0)
-      return named() || fail(what_.empty() ? "a function inside Perigee" : what_);
-    lua_getfenv(L, -1);
-    const bool usual = lua_topointer(L, -1) == transport_.env_;
-    lua_pop(L, 1);
-    if (!usual)
-      return fail("a function with an environment of its own");
-    const auto number = static_cast<uint32_t>(functions_.size());
-    function_numbers_.emplace(self, number);
+    if (!transport_.known_prototype(L)) {
+      if (lua_iscfunction(L, -1))
+        return named() || fail(what_.empty() ? "a C function" : what_);
+      lua_Debug info;
+      lua_pushvalue(L, -1);
+      lua_getinfo(L, ">S", &info);
+      if (std::strncmp(info.source, "@perigee:", 9) == 0)
+        return named() || fail(what_.empty() ? "a function inside Perigee" : what_);
+      lua_getfenv(L, -1);
+      const bool usual = lua_topointer(L, -1) == transport_.env_;
+      lua_pop(L, 1);
+      if (!usual)
+        return fail("a function with an environment of its own");
+    }
+    const uint32_t number = function_numbers_.number(self).first;
     functions_.push_back({parent_, upvalue_, root_});
     if (number == 0) {
       lua_newtable(L);
@@ -387,20 +386,17 @@ class Encoder {
     parent_ = static_cast<int>(number);
     lua_rawgeti(L, list_, parent_ + 1);
     const int function = lua_gettop(L);
-    lua_Debug info;
-    lua_pushvalue(L, function);
-    lua_getinfo(L, ">u", &info);
-    const auto count = static_cast<unsigned>(info.nups);
-    const Prototype *prototype = transport_.prototype_of(L, function, count);
-    const auto [place, fresh] = prototypes_.try_emplace(prototype, static_cast<uint32_t>(message_.prototypes.size()));
+    const std::shared_ptr<const Prototype> prototype = transport_.prototype_of(L, function);
+    const unsigned count = prototype->upvalues;
+    const auto [place, fresh] = prototypes_.number(prototype.get());
     if (fresh)
-      message_.prototypes.push_back(transport_.sent_.at(prototype->id));
-    append(directory_, place->second);
-    directory_.push_back(static_cast<char>(count));
+      message_.prototypes.push_back(prototype);
+    append(message_.bytes, place);
+    append(message_.bytes, static_cast<char>(count));
     for (unsigned i = 1; i <= count; ++i) {
       const void *id = lua_upvalueid(L, function, static_cast<int>(i));
-      const auto [cell, unseen] = cells_.try_emplace(id, static_cast<uint32_t>(cells_.size()));
-      append(directory_, cell->second);
+      const auto [cell, unseen] = cells_.number(id);
+      append(message_.bytes, cell);
       if (!unseen)
         continue;
       upvalue_ = static_cast<int>(i);
@@ -459,7 +455,7 @@ class Encoder {
       int64_t count;
       std::memcpy(&count, data, 8);
       put(tag_numbers);
-      append(message_.bytes, count);
+      append(body_, count);
       put_bytes(static_cast<const char *>(data) + 8, static_cast<size_t>(count) * 8);
       return true;
     }
@@ -471,9 +467,9 @@ class Encoder {
   Transport &transport_;
   lua_State *L;
   Message &message_;
-  std::vector<char> directory_;
-  std::vector<Function> functions_;
-  std::unordered_map<const void *, uint32_t> tables_, function_numbers_, cells_, prototypes_;
+  std::vector<Transport::FoundFunction> &functions_;
+  Bytes &body_;
+  Numbering &tables_, &function_numbers_, &cells_, &prototypes_;
   int root_ = 0, parent_ = -1, upvalue_ = 0, list_ = 0;
   uint32_t flags_ = 0;
   std::string path_, what_;
@@ -483,9 +479,14 @@ class Encoder {
 class Decoder {
  public:
   Decoder(Transport &transport, lua_State *L, const Message &message)
-      : transport_(transport), L(L), message_(message), at_(message.bytes.data()), end_(at_ + message.bytes.size()) {}
+      : transport_(transport), L(L), message_(message), at_(message.bytes.data()), end_(at_ + message.bytes.size()),
+        cells_(transport.made_cells_) {
+    cells_.clear();
+  }
 
   int all() {
+    if (message_.count == 0)
+      return 0;
     luaL_checkstack(L, static_cast<int>(message_.count) + 16, "too many values");
     const uint32_t functions = get<uint32_t>();
     const uint32_t flags = get<uint32_t>();
@@ -503,7 +504,7 @@ class Decoder {
       directory(functions);
     for (uint32_t i = 0; i < message_.count; ++i)
       value();
-    for (const Cell &cell : cells_) {
+    for (const Transport::Cell &cell : cells_) {
       lua_rawgeti(L, list_, cell.function);
       value();
       lua_setupvalue(L, -2, cell.upvalue);
@@ -515,10 +516,6 @@ class Decoder {
   }
 
  private:
-  struct Cell {
-    int function, upvalue; // the first function that has it, as which
-  };
-
   const char *take(size_t size) {
     if (size > static_cast<size_t>(end_ - at_))
       throw InternalError("a message ends early");
@@ -550,7 +547,7 @@ class Decoder {
         const auto cell = get<uint32_t>();
         if (cell == cells_.size()) {
           cells_.push_back({static_cast<int>(i), u});
-        } else if (const Cell &first = cells_.at(cell); first.function == static_cast<int>(i)) {
+        } else if (const Transport::Cell &first = cells_.at(cell); first.function == static_cast<int>(i)) {
           lua_upvaluejoin(L, -1, u, -1, first.upvalue);
         } else {
           lua_rawgeti(L, list_, first.function);
@@ -687,7 +684,7 @@ class Decoder {
   lua_State *L;
   const Message &message_;
   const char *at_, *end_;
-  std::vector<Cell> cells_;
+  std::vector<Transport::Cell> &cells_;
   int seen_ = 0, list_ = 0;
   uint32_t tables_ = 0;
   bool remember_ = false;
@@ -762,23 +759,25 @@ void Transport::load_libraries(lua_State *L) {
   lua_pop(L, 1);
 }
 
-const Prototype *Transport::prototype_of(lua_State *L, int index, unsigned upvalues) {
-  push(L, ids_);
+const std::shared_ptr<const Prototype> *Transport::known_prototype(lua_State *L) {
+  const double id = code_id(L, lua_gettop(L));
+  if (id == 0)
+    return nullptr;
+  const auto found = sent_.find(static_cast<uint64_t>(id));
+  return found == sent_.end() ? nullptr : &found->second;
+}
+
+std::shared_ptr<const Prototype> Transport::prototype_of(lua_State *L, int index) {
   lua_pushvalue(L, index);
-  lua_rawget(L, -2);
-  const auto id = static_cast<uint64_t>(lua_tonumber(L, -1));
-  lua_pop(L, 1);
-  if (id != 0)
-    if (const auto found = sent_.find(id); found != sent_.end()) {
-      lua_pop(L, 1);
-      return found->second.get();
-    }
+  if (const auto *known = known_prototype(L)) {
+    lua_pop(L, 1);
+    return *known;
+  }
   std::string dump;
-  lua_pushvalue(L, index);
   if (lua_dump(L, append_dump, &dump) != 0)
     throw InternalError("a function cannot be dumped");
   lua_Debug info;
-  lua_getinfo(L, ">S", &info);
+  lua_getinfo(L, ">Su", &info);
   std::shared_ptr<const Chunk> chunk;
   if (info.source[0] == '@') {
     push(L, chunk_text_);
@@ -789,16 +788,14 @@ const Prototype *Transport::prototype_of(lua_State *L, int index, unsigned upval
       chunk = intern_chunk(info.source + 1, {text, size});
     lua_pop(L, 1);
   }
-  auto prototype = intern_prototype(make_factory(dump, frame_of(L, upvalues), upvalues), std::move(chunk));
+  const auto upvalues = static_cast<unsigned>(info.nups);
+  auto prototype = intern_prototype(make_factory(dump, frame_of(L, upvalues), upvalues), upvalues, std::move(chunk));
   if (sent_.size() > 4096) // of a script that makes ever new code
     sent_.clear();
   lua_pushvalue(L, index);
-  lua_pushnumber(L, double(prototype->id));
-  lua_rawset(L, -3);
+  know(L, prototype);
   lua_pop(L, 1);
-  const auto *result = prototype.get();
-  sent_[result->id] = std::move(prototype);
-  return result;
+  return prototype;
 }
 
 void Transport::know(lua_State *L, const std::shared_ptr<const Prototype> &prototype) {

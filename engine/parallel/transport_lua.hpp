@@ -11,6 +11,54 @@
 
 namespace perigee::parallel {
 
+// Numbers of pointers, as they come: kept from message to message, so that coding a small one allocates nothing.
+class Numbering {
+ public:
+  void clear() {
+    ++epoch_;
+    count_ = 0;
+  }
+  uint32_t size() const { return count_; }
+  // The number of a pointer, and whether it is new: then it has the next one.
+  std::pair<uint32_t, bool> number(const void *key) {
+    Entry &entry = find(key);
+    if (entry.epoch == epoch_)
+      return {entry.number, false};
+    entry = {key, epoch_, count_++};
+    const uint32_t number = entry.number;
+    if (count_ * 2 > entries_.size())
+      grow();
+    return {number, true};
+  }
+  // The number of a pointer, or -1.
+  int64_t known(const void *key) {
+    const Entry &entry = find(key);
+    return entry.epoch == epoch_ ? int64_t(entry.number) : -1;
+  }
+
+ private:
+  struct Entry {
+    const void *key = nullptr;
+    uint32_t epoch = 0, number = 0;
+  };
+  Entry &find(const void *key) {
+    const size_t mask = entries_.size() - 1;
+    size_t at = (reinterpret_cast<uintptr_t>(key) * 0x9e3779b97f4a7c15u >> 20) & mask;
+    while (entries_[at].epoch == epoch_ && entries_[at].key != key)
+      at = (at + 1) & mask;
+    return entries_[at];
+  }
+  void grow() {
+    std::vector<Entry> old(entries_.size() * 2);
+    old.swap(entries_);
+    for (const Entry &entry : old)
+      if (entry.epoch == epoch_)
+        find(entry.key) = entry;
+  }
+  std::vector<Entry> entries_ = std::vector<Entry>(16);
+  uint32_t epoch_ = 1, count_ = 0;
+};
+
 // What a Lua state needs to send and receive. One a state: `Transport::of`. The functions run inside a protected call
 // of that state; Lua may raise out of them.
 class Transport {
@@ -38,7 +86,9 @@ class Transport {
   friend class Encoder;
   friend class Decoder;
   explicit Transport(lua_State *L);
-  const Prototype *prototype_of(lua_State *L, int index, unsigned upvalues);
+  std::shared_ptr<const Prototype> prototype_of(lua_State *L, int index);
+  // Of the function at the top of the stack; NULL where it has not travelled yet.
+  const std::shared_ptr<const Prototype> *known_prototype(lua_State *L);
   // Notes the prototype of the function at the top of the stack.
   void know(lua_State *L, const std::shared_ptr<const Prototype> &prototype);
   void push_factory(lua_State *L, const Prototype &prototype);
@@ -46,6 +96,18 @@ class Transport {
   void load_libraries(lua_State *L);
 
   const void *env_ = nullptr;
+  // Of the message that is coded or decoded.
+  Numbering tables_, functions_, cells_, prototypes_;
+  struct FoundFunction {
+    int parent, upvalue; // where it was found: in the upvalue of a function, or (-1) in the value with number `root`
+    int root;
+  };
+  std::vector<FoundFunction> found_;
+  struct Cell {
+    int function, upvalue; // the first function that has it, as which
+  };
+  std::vector<Cell> made_cells_;
+  Bytes body_;
   // Of the registry: functions of parallel_pool.lua, and tables.
   int kind_of_ = LUA_NOREF, name_of_ = LUA_NOREF, resolve_ = LUA_NOREF, bless_ = LUA_NOREF, adopt_array_ = LUA_NOREF,
       array_address_ = LUA_NOREF, adopt_shared_ = LUA_NOREF, new_cdata_ = LUA_NOREF, libraries_ = LUA_NOREF,
