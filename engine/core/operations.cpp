@@ -1,5 +1,7 @@
 #include "core/operations.hpp"
 
+#include "core/timeline.hpp"
+
 #include <atomic>
 
 int32_t pg_operations_watched = 0;
@@ -20,6 +22,10 @@ void watch_operations(OperationWatcher *who) {
   depth = 0;
 }
 
+const char *running_operation() {
+  return depth == 0 ? "" : running.name[0] ? running.name : running.function;
+}
+
 } // namespace perigee::core
 
 using namespace perigee::core;
@@ -27,13 +33,18 @@ using namespace perigee::core;
 extern "C" {
 
 void pg_operation_begin(const char *function) {
-  if (!watcher || depth++ > 0)
+  if (depth > 0) {
+    ++depth;
     return;
+  }
+  if (!watcher && !timeline::recording())
+    return;
+  depth = 1;
   running = {function, "", "", 0, 0, monotonic_nanoseconds(), 0};
 }
 
 void pg_operation_describe(const char *name, const char *dtype, double bytes, double flops) {
-  if (watcher && depth > 0 && !running.name[0]) {
+  if (depth > 0 && !running.name[0]) {
     running.name = name;
     running.dtype = dtype;
     running.bytes = bytes;
@@ -42,9 +53,12 @@ void pg_operation_describe(const char *name, const char *dtype, double bytes, do
 }
 
 void pg_operation_end(void) {
-  if (!watcher || depth == 0 || --depth > 0)
+  if (depth == 0 || --depth > 0) // it began before anybody watched, or it is part of another
     return;
   running.end = monotonic_nanoseconds();
-  watcher->on_operation(running);
+  if (watcher)
+    watcher->on_operation(running);
+  if (timeline::recording())
+    timeline::add({running.name[0] ? running.name : running.function, "operation", running.begin, running.end, 'X'});
 }
 }

@@ -32,4 +32,8 @@ struct OperationWatcher {
 // Watches the calling thread's operations from now on; NULL ends it.
 void watch_operations(OperationWatcher *watcher);
 
+// What the calling thread's operation does, as far as it has said so, or its function; "" where none runs or nobody
+// watches.
+const char *running_operation();
+
 } // namespace perigee::core

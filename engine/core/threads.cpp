@@ -5,6 +5,7 @@
 #include "core/plugin_support.hpp"
 #include "core/processors.hpp"
 #include "core/status.hpp"
+#include "core/timeline.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -66,6 +67,14 @@ tbb::task_arena &arena(int threads) {
   return *mine;
 }
 
+// oneTBB's threads have no names.
+void name_thread() {
+  static std::atomic<int> count{0};
+  thread_local bool named = false;
+  if (!std::exchange(named, true))
+    timeline::name_thread("oneTBB thread " + std::to_string(++count));
+}
+
 } // namespace
 
 int thread_count() {
@@ -94,13 +103,22 @@ void parallel_ranges(int64_t n, int64_t grain, RangeBody body, void *context) {
     return;
   }
   const int64_t account = pg_memory_owner(); // what the pieces allocate is the caller's
+  // For the timeline: what the threads that join in do. The caller's share is in the span of its operation.
+  const char *name = timeline::recording() ? running_operation() : "";
+  const auto caller = std::this_thread::get_id();
   char begun, done;
   release(&begun);
   arena(threads).execute([&] {
     tbb::parallel_for(int64_t{0}, pieces, [&](int64_t piece) {
       acquire(&begun);
       AccountScope scope(account);
+      const bool timed = name[0] && std::this_thread::get_id() != caller;
+      if (timed)
+        name_thread();
+      const int64_t since = timed ? monotonic_nanoseconds() : 0;
       body(context, piece * grain, std::min((piece + 1) * grain, n));
+      if (timed)
+        timeline::add({name, "part", since, monotonic_nanoseconds(), 'X'});
       release(&done);
     });
   });

@@ -3,6 +3,7 @@
 #include "core/plugin_support.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
+#include "core/timeline.hpp"
 #include "parallel/waiting.hpp"
 
 #include <algorithm>
@@ -259,6 +260,7 @@ std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
 bool wait(Future &future, const Deadline &deadline) {
   if (future.done())
     return true;
+  const core::timeline::Span span("wait for a task", "wait");
   if (run_here(future))
     return true;
   if (look([&] { return future.done(); }))
@@ -396,6 +398,7 @@ void Pool::work(int number) {
     Worker worker;
     worker.pool = this;
     worker.number = number;
+    core::timeline::name_thread("worker " + std::to_string(number));
     const Listed listed(&worker);
     Participant participant("worker " + std::to_string(number), &interrupt_);
     const ThreadParticipant of_thread(participant);

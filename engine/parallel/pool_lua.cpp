@@ -3,6 +3,7 @@
 #include "core/memory.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
+#include "core/timeline.hpp"
 #include "core/vm.hpp"
 #include "parallel/parallel.hpp"
 #include "parallel/pool.hpp"
@@ -62,6 +63,7 @@ class LuaExecutor final : public Executor {
   }
 
   Outcome run(const Future &task) override {
+    const core::timeline::Span span("task", "task");
     Outcome outcome;
     if (lua_State *L = std::exchange(waiting, nullptr)) { // for a task of this worker that waits for it
       run_in(L, task, outcome);

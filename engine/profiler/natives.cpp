@@ -1,11 +1,13 @@
 // What profiler.lua calls: functions that need the VM itself (stacks, hooks), and so are lua_CFunctions and not FFI.
 #include "core/status.hpp"
+#include "core/timeline.hpp"
 #include "profiler/allocations.hpp"
 #include "profiler/profiler.hpp"
 #include "profiler/recorder.hpp"
 #include "profiler/sampler.hpp"
 #include "profiler/tracer.hpp"
 
+#include <bit>
 #include <new>
 #include <string>
 #include <sys/resource.h>
@@ -270,17 +272,16 @@ int memory_stop(lua_State *L) {
 // ------------------------------------------------------------------------------------------------------ recorder -----
 template <> constexpr const char *handle_type<Recorder> = "perigee.recorder";
 
-// record_start(most_events) -> recorder, or nil and why not. 0 events: sums of operations only.
+// record_start() -> recorder, or nil and why not.
 int record_start(lua_State *L) {
   auto **recorder = new_handle<Recorder>(L);
   return protect(L, [&] {
-    *recorder = new Recorder(size_t(lua_tonumber(L, 1)));
+    *recorder = new Recorder();
     return 1;
   });
 }
 
-// record_stop(recorder) -> {operations = {{name, dtype, count, seconds, bytes, flops, longest}...}, count (of
-// events), dropped}
+// record_stop(recorder) -> {operations = {{call, name, dtype, count, seconds, bytes, flops, longest}...}}
 int record_stop(lua_State *L) {
   Recorder *recorder = handle_at<Recorder>(L);
   if (!recorder)
@@ -302,29 +303,59 @@ int record_stop(lua_State *L) {
     lua_rawseti(L, -2, ++i);
   }
   lua_setfield(L, -2, "operations");
-  set(L, "dropped", double(recorder->dropped));
-  set(L, "count", double(recorder->events.size()));
   return 1;
 }
 
-// record_events(recorder) -> {{name, category, phase, begin, seconds}...}, after record_stop.
-int record_events(lua_State *L) {
-  Recorder *recorder = handle_at<Recorder>(L);
-  if (!recorder)
+// ------------------------------------------------------------------------------------------------------ timeline -----
+using core::timeline::Recording;
+template <> constexpr const char *handle_type<Recording> = "perigee.timeline";
+
+// timeline_start(most_events) -> true, or nil and why not.
+int timeline_start(lua_State *L) {
+  return protect(L, [&] {
+    core::timeline::start(size_t(lua_tonumber(L, 1)));
+    lua_pushboolean(L, 1);
+    return 1;
+  });
+}
+
+// timeline_stop() -> recording, events for which there was no room
+int timeline_stop(lua_State *L) {
+  auto **recording = new_handle<Recording>(L);
+  return protect(L, [&] {
+    *recording = new Recording(core::timeline::stop());
+    lua_pushnumber(L, double((*recording)->dropped));
+    return 2;
+  });
+}
+
+// timeline_events(recording) -> {{name, category, phase, begin, seconds or value, thread}...}, {names of threads}
+int timeline_events(lua_State *L) {
+  Recording *recording = handle_at<Recording>(L);
+  if (!recording)
     return 0;
-  lua_createtable(L, int(recorder->events.size()), 0);
-  int i = 0;
-  for (const auto &event : recorder->events) {
-    lua_createtable(L, 0, 5);
-    text(L, "name", event.name);
-    text(L, "category", event.category);
-    lua_pushlstring(L, &event.phase, 1);
-    lua_setfield(L, -2, "phase");
-    set(L, "begin", double(event.begin) * 1e-9);
-    set(L, "seconds", double(event.end - event.begin) * 1e-9);
-    lua_rawseti(L, -2, ++i);
+  lua_newtable(L);
+  lua_createtable(L, int(recording->threads.size()), 0);
+  int i = 0, number = 0;
+  for (const auto &thread : recording->threads) {
+    lua_pushlstring(L, thread.name.data(), thread.name.size());
+    lua_rawseti(L, -2, ++number);
+    for (const auto &event : thread.events) {
+      lua_createtable(L, 0, 6);
+      text(L, "name", event.name);
+      text(L, "category", event.category);
+      lua_pushlstring(L, &event.phase, 1);
+      lua_setfield(L, -2, "phase");
+      set(L, "begin", double(event.begin) * 1e-9);
+      if (event.phase == 'C')
+        set(L, "value", std::bit_cast<double>(event.end));
+      else
+        set(L, "seconds", event.phase == 'X' ? double(event.end - event.begin) * 1e-9 : 0);
+      set(L, "thread", number);
+      lua_rawseti(L, -3, ++i);
+    }
   }
-  return 1;
+  return 2;
 }
 
 } // namespace
@@ -339,7 +370,9 @@ void open(lua_State *L) {
                                 {"memory_stop", memory_stop},
                                 {"record_start", record_start},
                                 {"record_stop", record_stop},
-                                {"record_events", record_events},
+                                {"timeline_start", timeline_start},
+                                {"timeline_stop", timeline_stop},
+                                {"timeline_events", timeline_events},
                                 {nullptr, nullptr}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {

@@ -244,7 +244,7 @@ function kit.place(fn, line)
   return format("%s:%d", match(fn.file, "[^/]*$"), line or fn.line)
 end
 
-for _, part in ipairs { "export", "flame", "sample", "trace", "jit", "memory", "counters", "ops", "command" } do
+for _, part in ipairs { "export", "flame", "sample", "trace", "jit", "memory", "counters", "ops", "timeline", "command" } do
   core.part("profiler_" .. part, kit)
 end
 

@@ -14,12 +14,13 @@ int32_t pg_profiler_counters_start(void);
    counter here; pg_last_message then says why. */
 int32_t pg_profiler_counters_stop(double *values);
 
-/* The timeline of the calling thread: whether one is being recorded; a span of a script begins or ends (the innermost);
-   an instant. Nothing happens while none is recorded. */
+/* The timeline (core/timeline.hpp), from any thread and Lua state: whether one is being recorded; a span begins or ends
+   (the thread's innermost); an instant; the value of something from now on. Nothing happens while none is recorded. */
 int32_t pg_profiler_recording(void);
-int32_t pg_profiler_span_begin(const char *name);
+int32_t pg_profiler_span_begin(const char *name, const char *category);
 int32_t pg_profiler_span_end(void);
-int32_t pg_profiler_mark(const char *name);
+int32_t pg_profiler_mark(const char *name, const char *category);
+int32_t pg_profiler_counter(const char *name, double value);
 
 /* What this machine can do, on `threads` threads: bytes a second read from a buffer of `bytes` for each thread, over and over
    for about `seconds`; and floating-point operations a second (multiply-adds in registers, float64 or float32). */

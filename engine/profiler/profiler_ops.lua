@@ -159,26 +159,20 @@ local function name_of(row)
   return (string.gsub(string.gsub(row.call, "^pg_", ""), "_", "."))
 end
 
-local function record(what, events, fn, ...)
+-- profiler.ops(fn, ...) -> profile, results of fn...: every operation of the engine that fn(...) runs on this thread.
+function profiler.ops(fn, ...)
   local recorder
   local t0 = C.pg_timer_now()
-  local raw, results = kit.run(what, function()
+  local raw, results = kit.run("profiler.ops", function()
     local reason
-    recorder, reason = natives.record_start(events)
+    recorder, reason = natives.record_start()
     if not recorder then
-      core.fail("%s: %s", what, reason)
+      core.fail("profiler.ops: %s", reason)
     end
   end, function()
     return natives.record_stop(recorder)
   end, fn, ...)
-  raw.wall, raw.started, raw.recorder = C.pg_timer_now() - t0, t0, recorder
-  return raw, results
-end
-
--- profiler.ops(fn, ...) -> profile, results of fn...: every operation of the engine that fn(...) runs on this thread.
-function profiler.ops(fn, ...)
-  local raw, results = record("profiler.ops", 0, fn, ...)
-  local profile = setmetatable({ kind = "ops", wall = raw.wall, operations = {} }, Operations)
+  local profile = setmetatable({ kind = "ops", wall = C.pg_timer_now() - t0, operations = {} }, Operations)
   local seconds, count = 0, 0
   for _, row in ipairs(raw.operations) do
     row.operation = name_of(row)
@@ -294,116 +288,4 @@ function Operations:write(path, kind)
     return
   end
   kit.write(self, path, kind or "text")
-end
-
--- ------------------------------------------------------------------------------------------------------- timeline ----
-local Timeline = {}
-
--- The events are made into tables when they are asked for.
-function Timeline.__index(timeline, key)
-  if key == "events" then
-    local events = natives.record_events(timeline._recorder)
-    timeline.events = events
-    return events
-  end
-  return Timeline[key]
-end
-
--- profiler.timeline(fn, ...) -> timeline, results of fn...: what the engine and the script's spans did when, at most a
--- million events. timeline:write("x.json") writes Chrome's trace format, which ui.perfetto.dev and chrome://tracing show.
-function profiler.timeline(fn, ...)
-  local raw, results = record("profiler.timeline", 1e6, fn, ...)
-  local timeline = setmetatable({ kind = "timeline", wall = raw.wall, started = raw.started,
-    dropped = raw.dropped, _recorder = raw.recorder }, Timeline)
-  return kit.finish(timeline, results)
-end
-
--- profiler.span(name, fn, ...) -> results of fn...: a named span in the timeline that is being recorded, if one is.
-function profiler.span(name, fn, ...)
-  if type(name) ~= "string" then
-    core.fail("profiler.span: the name must be a string, got %s", type(name))
-  elseif type(fn) ~= "function" then
-    core.fail("profiler.span: a function is expected, got %s", type(fn))
-  end
-  if C.pg_profiler_recording() == 0 then
-    return fn(...)
-  end
-  core.check(C.pg_profiler_span_begin(name))
-  local function finish(ok, ...)
-    core.check(C.pg_profiler_span_end())
-    if not ok then
-      error((...), 0)
-    end
-    return ...
-  end
-  return finish(pcall(fn, ...))
-end
-
--- profiler.mark(name): an instant in the timeline that is being recorded, if one is.
-function profiler.mark(name)
-  if type(name) ~= "string" then
-    core.fail("profiler.mark: the name must be a string, got %s", type(name))
-  end
-  core.check(C.pg_profiler_mark(name))
-end
-
-function Timeline:text()
-  local sums, order = {}, {}
-  for _, event in ipairs(self.events) do
-    local key = event.category .. " " .. event.name
-    if not sums[key] then
-      sums[key] = { event = event, count = 0, seconds = 0 }
-      order[#order + 1] = sums[key]
-    end
-    sums[key].count = sums[key].count + 1
-    sums[key].seconds = sums[key].seconds + (event.phase == "X" and event.seconds or 0)
-  end
-  sort(order, function(a, b) return a.seconds > b.seconds end)
-  local rows = {}
-  for i, one in ipairs(order) do
-    if i > 25 then
-      break
-    end
-    rows[i] = { one.event.category, one.event.name, format("%d", one.count), one.event.phase == "X" and
-      kit.seconds(one.seconds) or "" }
-  end
-  return format("%d events in %s%s. Write them to a .json file and open that in ui.perfetto.dev.\n", #self.events,
-    kit.seconds(self.wall), self.dropped > 0 and format("; %d more found no room", self.dropped) or "") ..
-    kit.table({ { "kind" }, { "name", width = 40 }, { "events", right = true }, { "time", right = true } }, rows)
-end
-
-Timeline.__tostring = function(self) return self:text() end
-
--- timeline:write(path): Chrome's trace format (.json), or the text (.txt).
-function Timeline:write(path)
-  if type(path) ~= "string" or not (string.find(path, "%.json$") or string.find(path, "%.txt$")) then
-    core.fail("write: a timeline is written to a .json or .txt file, got %s", tostring(path))
-  end
-  local file, reason = io.open(path, "wb")
-  if not file then
-    core.fail("write: cannot write %s", reason)
-  end
-  if string.find(path, "%.txt$") then
-    file:write(self:text(), "\n")
-  else
-    -- "Trace Event Format", the object form; times in microseconds.
-    file:write('{"displayTimeUnit":"ns","traceEvents":[\n',
-      '{"name":"process_name","ph":"M","pid":1,"tid":1,"args":{"name":"perigee"}},\n',
-      '{"name":"thread_name","ph":"M","pid":1,"tid":1,"args":{"name":"main"}}')
-    for _, event in ipairs(self.events) do
-      local start = (event.begin - self.started) * 1e6
-      if event.phase == "X" then
-        file:write(format(',\n{"name":%s,"cat":"%s","ph":"X","ts":%.3f,"dur":%.3f,"pid":1,"tid":1}',
-          kit.json_string(event.name), event.category, start, event.seconds * 1e6))
-      else
-        file:write(format(',\n{"name":%s,"cat":"%s","ph":"i","s":"t","ts":%.3f,"pid":1,"tid":1}',
-          kit.json_string(event.name), event.category, start))
-      end
-    end
-    file:write("\n]}\n")
-  end
-  local ok, why = file:close()
-  if not ok then
-    core.fail("write: cannot write %s: %s", path, why)
-  end
 end

@@ -1,9 +1,11 @@
 #include "profiler/recorder.hpp"
 
 #include "core/status.hpp"
+#include "core/timeline.hpp"
 
-#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <new>
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -12,26 +14,8 @@ extern "C" {
 #pragma GCC visibility pop
 
 namespace perigee::profiler {
-namespace {
 
-thread_local Recorder *recorder = nullptr; // with events
-
-struct Open { // a span of a script
-  const char *name;
-  int64_t begin;
-};
-thread_local std::vector<Open> spans;
-
-} // namespace
-
-Recorder::Recorder(size_t most_events) : most_events_(most_events) {
-  if (most_events_) {
-    if (recorder)
-      throw ArgumentError("a timeline is being recorded already");
-    events.reserve(std::min<size_t>(most_events_, 1 << 16));
-    recorder = this;
-    spans.clear();
-  }
+Recorder::Recorder() {
   core::watch_operations(this);
 }
 
@@ -44,16 +28,6 @@ void Recorder::stop() {
     return;
   running_ = false;
   core::watch_operations(nullptr);
-  if (recorder == this) {
-    recorder = nullptr;
-    const int64_t end = core::monotonic_nanoseconds();
-    for (; !spans.empty(); spans.pop_back()) // an error left them open
-      add({spans.back().name, "span", spans.back().begin, end, 'X'});
-  }
-}
-
-const char *Recorder::keep(const std::string &text) {
-  return texts_.try_emplace(text, 0).first->first.c_str(); // nodes stay where they are
 }
 
 void Recorder::on_operation(const core::Operation &operation) noexcept {
@@ -66,22 +40,19 @@ void Recorder::on_operation(const core::Operation &operation) noexcept {
     sum.bytes += operation.bytes;
     sum.flops += operation.flops;
     sum.longest = std::max(sum.longest, took);
-    if (most_events_)
-      add({operation.name[0] ? operation.name : operation.function, "operation", operation.begin, operation.end, 'X'});
-  } catch (const std::bad_alloc &) {
-    ++dropped;
+  } catch (const std::bad_alloc &) { // no memory to note it in: the profile lacks it
   }
 }
 
 } // namespace perigee::profiler
 
 using namespace perigee;
-using namespace perigee::profiler;
+namespace timeline = core::timeline;
 
 // Not through guard(): these are no operations of the engine.
 template <class Body> static int32_t quietly(Body &&body) noexcept {
   try {
-    if (recorder)
+    if (timeline::recording())
       body();
     return PG_OK;
   } catch (const std::bad_alloc &) {
@@ -90,22 +61,25 @@ template <class Body> static int32_t quietly(Body &&body) noexcept {
 }
 
 int32_t pg_profiler_recording(void) {
-  return recorder != nullptr;
+  return timeline::recording();
 }
 
-int32_t pg_profiler_span_begin(const char *name) {
-  return quietly([&] { spans.push_back({recorder->keep(name), core::monotonic_nanoseconds()}); });
+int32_t pg_profiler_span_begin(const char *name, const char *category) {
+  return quietly([&] { timeline::begin(timeline::keep(name), timeline::keep(category)); });
 }
 
 int32_t pg_profiler_span_end(void) {
+  return quietly([] { timeline::end(); });
+}
+
+int32_t pg_profiler_mark(const char *name, const char *category) {
   return quietly([&] {
-    if (!spans.empty()) {
-      recorder->add({spans.back().name, "span", spans.back().begin, core::monotonic_nanoseconds(), 'X'});
-      spans.pop_back();
-    }
+    timeline::add({timeline::keep(name), timeline::keep(category), core::monotonic_nanoseconds(), 0, 'i'});
   });
 }
 
-int32_t pg_profiler_mark(const char *name) {
-  return quietly([&] { recorder->add({recorder->keep(name), "mark", core::monotonic_nanoseconds(), 0, 'i'}); });
+int32_t pg_profiler_counter(const char *name, double value) {
+  return quietly([&] {
+    timeline::add({timeline::keep(name), "counter", core::monotonic_nanoseconds(), std::bit_cast<int64_t>(value), 'C'});
+  });
 }

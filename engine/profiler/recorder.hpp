@@ -1,11 +1,9 @@
-// What the engine did, operation by operation: sums for the profile of operations, and events for the timeline.
+// What the engine did, operation by operation: sums for the profile of operations. (What happened when:
+// core/timeline.hpp.)
 #pragma once
 
 #include "core/operations.hpp"
 #include "profiler/profiler.hpp"
-
-#include <string>
-#include <vector>
 
 namespace perigee::profiler {
 
@@ -29,38 +27,18 @@ class Recorder final : core::OperationWatcher {
              size_t(k.size);
     }
   };
-  // Of the timeline. Phase as in Chrome's trace format: 'X' a span, 'i' an instant, 'C' a counter (its value in `end`).
-  struct Event {
-    const char *name, *category;
-    int64_t begin, end;
-    char phase;
-  };
 
-  // Records the calling thread's operations; with `events`, at most so many events as well.
-  explicit Recorder(size_t events);
+  Recorder();  // records the calling thread's operations
   ~Recorder(); // stops
   Recorder(const Recorder &) = delete;
   void stop();
 
-  void add(const Event &event) {
-    if (events.size() < most_events_)
-      events.push_back(event);
-    else
-      ++dropped;
-  }
-  // A text that lives as long as the recorder: names of spans.
-  const char *keep(const std::string &text);
-
   std::unordered_map<Key, Sum, Hash> sums;
-  std::vector<Event> events;
-  int64_t dropped = 0;
 
  private:
   void on_operation(const core::Operation &operation) noexcept override;
 
-  size_t most_events_;
   bool running_ = true;
-  std::unordered_map<std::string, int> texts_;
 };
 
 } // namespace perigee::profiler

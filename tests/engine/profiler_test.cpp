@@ -2,8 +2,12 @@
 #include <catch2/catch.hpp>
 
 #include "core/abi.hpp"
+#include "core/status.hpp"
+#include "core/threads.hpp"
+#include "core/timeline.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -102,4 +106,84 @@ TEST_CASE("VMs come and go while others are sampled", "[profiler]") {
   done = true;
   other.join();
   CHECK_FALSE(failed);
+}
+
+namespace timeline = perigee::core::timeline;
+
+TEST_CASE("the timeline has the parts of an operation that other threads took", "[profiler]") {
+  const int before = perigee::core::thread_count();
+  perigee::core::set_thread_count(2);
+  timeline::start(100000);
+  pg_operation_begin("pg_test");
+  // The caller's first piece waits for another thread to join in.
+  std::atomic<int> inside{0};
+  std::atomic<bool> met{false};
+  perigee::core::parallel_ranges(2, 1, [&](int64_t, int64_t) {
+    ++inside;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (inside < 2 && std::chrono::steady_clock::now() < until)
+      std::this_thread::yield();
+    if (inside == 2)
+      met = true;
+  });
+  pg_operation_end();
+  const timeline::Recording recording = timeline::stop();
+  perigee::core::set_thread_count(before);
+  REQUIRE(!recording.threads.empty());
+  bool operation = false, part = false;
+  for (const auto &thread : recording.threads)
+    for (const auto &event : thread.events) {
+      CHECK(std::string(event.name) == "pg_test");
+      CHECK(event.end >= event.begin);
+      operation = operation || (event.category == std::string("operation") && thread.name == "main");
+      part = part || (event.category == std::string("part") && thread.name.find("oneTBB thread") == 0);
+    }
+  CHECK(operation);
+  if (!met)
+    WARN("no other thread joined in for 20 s: not tested");
+  else
+    CHECK(part);
+}
+
+TEST_CASE("threads write to a timeline while it starts and stops", "[profiler]") {
+  std::atomic<bool> done{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i)
+    threads.emplace_back([&done, i] {
+      timeline::name_thread("writer " + std::to_string(i));
+      while (!done) {
+        timeline::begin("outer", "span");
+        timeline::add({timeline::keep("text " + std::to_string(i)), "mark", 1, 2, 'X'});
+        timeline::end();
+      }
+    });
+  int64_t events = 0;
+  for (int round = 0; round < 20; ++round) {
+    timeline::start(10000);
+    CHECK_THROWS_AS(timeline::start(1), perigee::ArgumentError);
+    for (int i = 0; i < 100; ++i)
+      timeline::add({"here", "mark", 0, 1, 'X'});
+    std::this_thread::yield();
+    const auto recording = timeline::stop();
+    for (const auto &thread : recording.threads) {
+      events += int64_t(thread.events.size());
+      for (const auto &event : thread.events)
+        CHECK(std::strlen(event.name) >= 4);
+    }
+  }
+  done = true;
+  for (auto &thread : threads)
+    thread.join();
+  CHECK(events >= 20 * 100);
+  CHECK(timeline::stop().threads.empty()); // none is being recorded
+}
+
+TEST_CASE("a timeline that is full says how much it lacks", "[profiler]") {
+  timeline::start(5000);
+  for (int i = 0; i < 6000; ++i)
+    timeline::add({"event", "mark", 0, 1, 'X'});
+  const auto recording = timeline::stop();
+  REQUIRE(recording.threads.size() == 1);
+  CHECK(recording.threads[0].events.size() == 5000);
+  CHECK(recording.dropped == 1000);
 }

@@ -762,9 +762,103 @@ function TestTimeline:test_spans_nest_and_operations_are_in_them()
   timeline:write(path)
   local trace = pg.io.read_json(path)
   os.remove(path)
-  lu.assertEquals(#trace.traceEvents, #timeline.events + 2)
+  lu.assertEquals(#trace.traceEvents, #timeline.events + 1 + 2 * #timeline.threads)
   lu.assertStrContains(tostring(timeline), "outer")
   lu.assertErrorMsgContains(".json or .txt", timeline.write, timeline, "x.svg")
+end
+
+-- "Trace Event Format": what each kind of event must have.
+function TestTimeline:test_the_file_is_as_the_format_says()
+  local timeline = profiler.timeline(function()
+    profiler.span("s", function() profiler.counter("level", 2.5) end)
+    profiler.mark("m")
+    collectgarbage()
+  end)
+  local path = os.tmpname() .. " ä.json"
+  timeline:write(path)
+  local trace = pg.io.read_json(path)
+  os.remove(path)
+  local kinds, threads = {}, {}
+  for _, event in ipairs(trace.traceEvents) do
+    kinds[event.ph] = (kinds[event.ph] or 0) + 1
+    lu.assertIsString(event.name)
+    lu.assertIsNumber(event.pid)
+    lu.assertIsNumber(event.tid)
+    if event.ph == "M" then
+      threads[event.tid] = true
+    else
+      lu.assertTrue(threads[event.tid]) -- its thread was named before
+      lu.assertTrue(event.ts >= 0 and event.ts <= timeline.wall * 1e6 + 1)
+      lu.assertIsString(event.cat)
+    end
+    if event.ph == "X" then
+      lu.assertTrue(event.dur >= 0)
+    elseif event.ph == "C" then
+      lu.assertIsNumber(event.args.value)
+    elseif event.ph == "i" then
+      lu.assertEquals(event.s, "t")
+    end
+  end
+  lu.assertTrue(kinds.M > 0 and kinds.X > 0 and kinds.C > 0 and kinds.i > 0)
+end
+
+function TestTimeline:test_garbage_collections()
+  local timeline = profiler.timeline(function()
+    local _ = {}
+    collectgarbage()
+    lu.assertEquals(collectgarbage("count") > 0, true) -- not one
+  end)
+  local asked, ended, heap = 0, 0, 0
+  for _, event in ipairs(timeline.events) do
+    asked = asked + (event.category == "garbage" and event.name == "collectgarbage" and 1 or 0)
+    ended = ended + (event.name == "a collection ended" and 1 or 0)
+    if event.name == "Lua heap" then
+      heap = heap + 1
+      lu.assertTrue(event.value > 1000)
+    end
+  end
+  lu.assertEquals(asked, 1)
+  lu.assertTrue(ended >= 1)
+  lu.assertTrue(heap >= 3)
+  collectgarbage() -- as before
+end
+
+function TestTimeline:test_tasks_of_a_pool_are_on_their_threads()
+  local parallel = pg.parallel
+  local timeline = profiler.timeline(function()
+    local pool = parallel.pool(2)
+    lu.assertEquals(pool:map(function(x)
+      local pg = require "perigee"
+      return pg.profiler.span("of task " .. x, function() return (pg.array.ones(10) * x):sum() end)
+    end, { 1, 2, 3 }), { 10, 20, 30 })
+    pool:shutdown()
+  end)
+  local tasks, spans = 0, {}
+  for _, event in ipairs(timeline.events) do
+    local thread = timeline.threads[event.thread]
+    if event.category == "task" then
+      tasks = tasks + 1
+      lu.assertStrMatches(thread, "worker [12]")
+    elseif event.category == "span" then
+      spans[event.name] = true
+      lu.assertStrMatches(thread, "worker [12]")
+    end
+  end
+  lu.assertTrue(tasks >= 1)
+  lu.assertEquals(spans, { ["of task 1"] = true, ["of task 2"] = true, ["of task 3"] = true })
+  lu.assertEquals(timeline.threads[1], "main")
+end
+
+function TestTimeline:test_errors()
+  lu.assertErrorMsgContains("the value must be a finite number, got nan", profiler.counter, "x", 0 / 0)
+  lu.assertErrorMsgContains("the name must be a string", profiler.counter, 1, 2)
+  lu.assertErrorMsgContains("boom", profiler.timeline, function()
+    profiler.span("open", function() error("boom") end)
+  end)
+  lu.assertStrContains(tostring(profiler.last), "open")
+  local timeline = profiler.timeline(function() profiler.mark("one") end)
+  profiler.timeline(function() profiler.mark("another") end)
+  lu.assertStrContains(tostring(timeline), "one") -- made into text after another was recorded
 end
 
 function TestTimeline:test_without_a_timeline_spans_are_calls()
@@ -883,7 +977,7 @@ print(...)
 
 function TestCommand:test_each_kind()
   for options, expected in pairs { [""] = "Traced", ["--sample"] = "Sampled", ["--lines"] = "for i = 1, n do",
-    ["--jit"] = "loop compiled", ["--memory"] = "Allocated, by line", ["--ops"] = "operations of the engine", ["--timeline"] = "events in", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
+    ["--jit"] = "loop compiled", ["--memory"] = "Allocated, by line", ["--ops"] = "operations of the engine", ["--timeline"] = "ui.perfetto.dev", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
     local text = profile_of(busy, options, " ä b.lua")
     lu.assertStrContains(text, expected)
     lu.assertStrContains(text, "one\ttwo")
