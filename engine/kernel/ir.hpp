@@ -95,7 +95,8 @@ enum class Step : std::uint8_t {
   assign_call, // variables `targets` (-1: dropped) = results of call node a
   store,       // array[arguments] = a; the first `integer` indices are known to be inside. Without any: every element
   check_index, // that int64 a lies inside dimension `integer` of the array
-  for_,        // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]
+  for_,        // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]. integer 1: no round
+               // uses what another one writes
   while_,      // a; blocks[0]
   repeat,      // blocks[0]; until a (which may use the body's variables)
   if_,         // a; blocks[0], blocks[1]
@@ -138,7 +139,7 @@ struct Argument {
 };
 
 struct Function {
-  std::string name;
+  std::string name, chunk; // chunk: the text it stands in, for messages
   Position at;
   std::vector<Node> nodes;
   std::vector<Variable> variables;
@@ -148,9 +149,17 @@ struct Function {
   std::vector<Instruction> body;
 };
 
+// How a backend's code is entered (engine/llvm/codegen.hpp).
+enum class Entry : std::int8_t {
+  call,   // arguments as C passes them
+  loop,   // one-dimensional arrays by data and strides: of whole-array operations
+  packed, // pointers to arguments: of parallel loops
+};
+
 // functions[0] is the one compiled; the others are those it calls, before or after their callers.
 struct Module {
   std::string chunk; // name of the source, for messages
+  Entry entry = Entry::call;
   std::vector<Function> functions;
 };
 

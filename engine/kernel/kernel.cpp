@@ -94,29 +94,69 @@ void pg_kernel_close_source(pg_kernel_source *source) {
   delete source;
 }
 
-int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source,
-                             const pg_kernel_argument *arguments, int32_t count) {
+namespace {
+
+kernel::ArgumentType argument_type(const pg_kernel_argument &a) {
+  kernel::ArgumentType type;
+  type.is_array = a.kind == 0;
+  type.kind = a.kind == 0 ? kernel::Kind::unknown : kernel::Kind(a.kind);
+  type.dtype = a.dtype;
+  type.ndim = a.ndim;
+  type.contiguous = a.contiguous != 0;
+  type.writable = a.writable != 0;
+  return type;
+}
+
+// Runs what makes a module; errors in the source become those of the ABI.
+template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
   return guard([&] {
-    std::vector<kernel::ArgumentType> types;
-    for (int32_t i = 0; i < count; ++i) {
-      const pg_kernel_argument &a = arguments[i];
-      kernel::ArgumentType type;
-      type.is_array = a.kind == 0;
-      type.kind = a.kind == 0 ? kernel::Kind::unknown : kernel::Kind(a.kind);
-      type.dtype = a.dtype;
-      type.ndim = a.ndim;
-      type.contiguous = a.contiguous != 0;
-      type.writable = a.writable != 0;
-      types.push_back(type);
-    }
     try {
       auto made = std::make_unique<pg_kernel_module>();
-      made->module = kernel::specialise(*source->source, types);
+      made->module = make();
       kernel::hoist_checks(made->module);
       *out = made.release();
     } catch (const kernel::CompileError &e) {
       raise(e.chunk, e.at, e.message);
     }
+  });
+}
+
+} // namespace
+
+int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                             int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::specialise(*source->source, types);
+  });
+}
+
+int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                              int32_t count, int32_t *outputs, int32_t *results, int32_t outputs_contiguous) {
+  return make_module(out, [&] {
+    std::vector<kernel::Operand> operands;
+    for (int32_t i = 0; i < count; ++i)
+      operands.push_back({arguments[i].kind == 0, kernel::Kind(arguments[i].kind), arguments[i].dtype,
+                          arguments[i].contiguous != 0});
+    std::vector<std::int32_t> dtypes(outputs, outputs + *results);
+    kernel::Module module = kernel::elementwise(*source->source, operands, dtypes, outputs_contiguous != 0);
+    if (dtypes.size() > 8)
+      throw ArgumentError("a whole-array operation has at most 8 results, and this has " + std::to_string(dtypes.size()));
+    std::copy(dtypes.begin(), dtypes.end(), outputs);
+    *results = int32_t(dtypes.size());
+    return module;
+  });
+}
+
+int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                               const char *reduce, const pg_kernel_argument *arguments, int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::parallel_for(*source->source, dimensions, reduce, types);
   });
 }
 

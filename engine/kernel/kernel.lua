@@ -77,7 +77,7 @@ local function bind(source, name, value, env)
     else
       C.pg_kernel_bind_function(source, name, source_of(value, name))
     end
-  elseif t == "table" and getmetatable(value) == kernel_mt then
+  elseif t == "table" and getmetatable(value) and rawget(getmetatable(value), "_kernel") then
     C.pg_kernel_bind_function(source, name, source_of(value._function, name))
   elseif t == "table" then
     local table_name
@@ -351,6 +351,7 @@ local function make(fn, options)
   return made
 end
 
+kernel_mt._kernel = true
 kernel_mt.__index = kernel_methods
 kernel_mt.__call = function(self, ...)
   return self._call(self, ...)
@@ -454,5 +455,12 @@ for _, name in ipairs { "float32", "float64", "int64", "complex" } do
 end
 
 kernel._methods = kernel_methods
+
+core.part("kernel_forms", {
+  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of,
+  contiguous = contiguous, need_compiler = need_compiler, raise_failure = raise_failure, failure = failure,
+  results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
+  complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
+})
 
 return kernel

@@ -30,6 +30,14 @@ typedef struct pg_kernel_argument {
 /* Types the function for these arguments. */
 int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
                              int32_t count);
+/* The loop of a whole-array operation, made of a function of scalars. Of arrays among the arguments dtype and contiguous
+   count. outputs, of *results dtypes if that is above 0, else filled (at most 8); outputs_contiguous: of all of them. */
+int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                              int32_t count, int32_t *outputs, int32_t *results, int32_t outputs_contiguous);
+/* A parallel loop over the function's first `dimensions` parameters. Of the arguments the first 2 x dimensions are
+   integers: first and last of each index. reduce: "", "sum", "product", "min" or "max". */
+int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                               const char *reduce, const pg_kernel_argument *arguments, int32_t count);
 /* What a backend compiles. */
 const void *pg_kernel_contents(const pg_kernel_module *module);
 /* The typed form as text; lives as long as the module. */
@@ -48,3 +56,18 @@ typedef struct pg_kernel_failure {
   int64_t index, length;
   double value;
 } pg_kernel_failure;
+
+/* Runs the entry of a loop (see engine/llvm) over whole arrays: operands, `inputs` of them and then the results', walked
+   together. arrays[i] is NULL where scalars[i] points to a scalar. The results' shape is what the inputs broadcast to.
+   Pieces run on the engine's threads. *failed: 1 where a piece failed, and failure says how. */
+int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *entry, const pg_array *const *arrays,
+                           void *const *scalars, int32_t inputs, int32_t results);
+/* The shape that these arrays broadcast to: at most 8 lengths. */
+int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *const *arrays, int32_t count);
+/* Runs the packed entry of a parallel loop over boxes of its indices, on the engine's threads. lengths: of each index, from
+   1 on; tile: how far a box reaches. arguments: pointers to what follows the ranges. reduce, type: as in parallel_for, and
+   the type of what it returns (pg_kernel_result), combined into *total in the order of the boxes; no box: not written,
+   and *failed is -1. */
+int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t dimensions,
+                            const int64_t *lengths, const int64_t *tile, void *const *arguments, int32_t count,
+                            const char *reduce, int32_t type, void *total);

@@ -57,7 +57,6 @@ class Generator {
     debug_.createCompileUnit(llvm::dwarf::DW_LANG_C, file_, "perigee", true, "", 0, "",
                              llvm::DICompileUnit::DebugEmissionKind::NoDebug);
     out_->addModuleFlag(llvm::Module::Warning, "Debug Info Version", llvm::DEBUG_METADATA_VERSION);
-    chunk_text_ = text(module_.chunk);
     for (std::size_t i = 0; i < module_.functions.size(); ++i)
       declare(i);
     for (std::size_t i = 0; i < module_.functions.size(); ++i)
@@ -247,7 +246,7 @@ class Generator {
     for (int i = 0; i < 4; ++i)
       builder_.CreateStore(builder_.getInt32(std::uint32_t(values[i])), at_offset(offsets[i]));
     builder_.CreateStore(text(name), at_offset(offsetof(Failure, name)));
-    builder_.CreateStore(chunk_text_, at_offset(offsetof(Failure, chunk)));
+    builder_.CreateStore(text(f_->chunk), at_offset(offsetof(Failure, chunk)));
     if (index)
       builder_.CreateStore(index, at_offset(offsetof(Failure, index)));
     if (length)
@@ -408,6 +407,8 @@ class Generator {
     llvm::PHINode *i = builder_.CreatePHI(type(counter), 2);
     i->addIncoming(start, before);
     builder_.CreateStore(i, variables_[std::size_t(s.variable)]);
+    if (s.integer == 1)
+      groups_.push_back(llvm::MDNode::getDistinct(context_, {}));
     loops_.push_back({next, end});
     block(s.blocks[0]);
     loops_.pop_back();
@@ -416,7 +417,15 @@ class Generator {
     place(s.at);
     llvm::Value *after = whole ? builder_.CreateAdd(i, step, "", false, true) : builder_.CreateFAdd(i, step);
     i->addIncoming(after, next);
-    builder_.CreateCondBr(inside(after), body, end);
+    llvm::Instruction *back = builder_.CreateCondBr(inside(after), body, end);
+    if (s.integer == 1) {
+      llvm::MDNode *accesses =
+          llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.parallel_accesses"), groups_.back()});
+      groups_.pop_back();
+      llvm::MDNode *loop = llvm::MDNode::getDistinct(context_, {nullptr, accesses});
+      loop->replaceOperandWith(0, loop);
+      back->setMetadata(llvm::LLVMContext::MD_loop, loop);
+    }
     builder_.SetInsertPoint(end);
   }
 
@@ -487,11 +496,21 @@ class Generator {
     return builder_.CreateInBoundsGEP(element(array.dtype), m.data, offset ? offset : builder_.getInt64(0));
   }
 
+  // What an access to an element can share memory with, and the parallel loops that it is part of.
+  void tag(llvm::Instruction *access, std::int32_t dtype) {
+    access->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(dtype)]);
+    if (groups_.size() == 1)
+      access->setMetadata(llvm::LLVMContext::MD_access_group, groups_[0]);
+    else if (!groups_.empty())
+      access->setMetadata(llvm::LLVMContext::MD_access_group,
+                          llvm::MDNode::get(context_, std::vector<llvm::Metadata *>(groups_.begin(), groups_.end())));
+  }
+
   llvm::Value *load(const Node &n) {
     const std::int32_t dtype = f_->arrays[std::size_t(n.index)].dtype;
     llvm::Value *pointer = element_pointer(n.index, n.arguments, n.integer);
     llvm::LoadInst *raw = builder_.CreateLoad(element(dtype), pointer);
-    raw->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(dtype)]);
+    tag(raw, dtype);
     switch (dtype) {
     case PG_BOOL:
       return builder_.CreateICmpNE(raw, builder_.getInt8(0));
@@ -569,7 +588,7 @@ class Generator {
     llvm::Value *pointer = element_pointer(s.array, s.arguments, s.integer);
     v = as_element(v, node(s.a).type, array, s.at);
     llvm::StoreInst *put = builder_.CreateStore(v, pointer);
-    put->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(array.dtype)]);
+    tag(put, array.dtype);
   }
 
   // ----------------------------------------------------------------------------------------------- expressions
@@ -676,6 +695,13 @@ class Generator {
       }
     }
     if (n.type != Type::complex128) {
+      if (n.integer == 1) { // of a parallel loop's total
+        llvm::IRBuilder<>::FastMathFlagGuard before(builder_);
+        llvm::FastMathFlags flags = builder_.getFastMathFlags();
+        flags.setAllowReassoc();
+        builder_.setFastMathFlags(flags);
+        return n.op == Op::add ? builder_.CreateFAdd(a, b) : builder_.CreateFMul(a, b);
+      }
       switch (n.op) {
       case Op::add:
         return builder_.CreateFAdd(a, b);
@@ -948,23 +974,55 @@ class Generator {
 
   // ----------------------------------------------------------------------------------------------------- entry
   // --------
+  // A scalar argument in memory: double, int64, int32 (bool) or two doubles.
+  llvm::Value *scalar_at(llvm::Value *pointer, Type t) {
+    switch (t) {
+    case Type::none: return builder_.getInt64(0);
+    case Type::boolean: return builder_.CreateICmpNE(builder_.CreateLoad(i32_, pointer), builder_.getInt32(0));
+    case Type::int64: return builder_.CreateLoad(i64_, pointer);
+    case Type::float32: return builder_.CreateFPTrunc(builder_.CreateLoad(f64_, pointer), f32_);
+    case Type::float64: return builder_.CreateLoad(f64_, pointer);
+    case Type::complex128: return builder_.CreateLoad(complex_, pointer);
+    }
+    return nullptr;
+  }
+
+  // What a function takes of an array: its fields, loaded once.
+  void fields_of(llvm::Value *given, const Array &array, std::vector<llvm::Value *> &arguments) {
+    auto field = [&](std::size_t offset, llvm::Type *t) {
+      llvm::LoadInst *l = builder_.CreateLoad(t, builder_.CreateInBoundsGEP(i8_, given, builder_.getInt64(offset)));
+      l->setMetadata(llvm::LLVMContext::MD_tbaa, field_tag_);
+      return l;
+    };
+    arguments.push_back(field(offsetof(pg_array, _data), pointer_));
+    for (int d = 0; d < array.ndim; ++d)
+      arguments.push_back(field(offsetof(pg_array, _shape) + 8 * std::size_t(d), i64_));
+    if (!array.contiguous)
+      for (int d = 0; d < array.ndim; ++d)
+        arguments.push_back(field(offsetof(pg_array, _strides) + 8 * std::size_t(d), i64_));
+  }
+
   void entry() {
     const Function &f = module_.functions[0];
     std::vector<llvm::Type *> types{pointer_, pointer_};
-    for (const Argument &p : f.parameters) {
-      const Type t = p.is_array ? Type::none : f.variables[std::size_t(p.index)].type;
-      if (p.is_array)
-        types.push_back(pointer_);
-      else if (t == Type::complex128)
-        types.insert(types.end(), 2, f64_);
-      else
-        types.push_back(t == Type::int64 ? i64_ : t == Type::boolean ? i32_ : f64_);
-    }
+    if (module_.entry == kernel::Entry::loop)
+      types = {pointer_, i64_, pointer_, pointer_};
+    else if (module_.entry == kernel::Entry::packed)
+      types = {pointer_, pointer_, pointer_};
+    else
+      for (const Argument &p : f.parameters) {
+        const Type t = p.is_array ? Type::none : f.variables[std::size_t(p.index)].type;
+        if (p.is_array)
+          types.push_back(pointer_);
+        else if (t == Type::complex128)
+          types.insert(types.end(), 2, f64_);
+        else
+          types.push_back(t == Type::int64 ? i64_ : t == Type::boolean ? i32_ : f64_);
+      }
     llvm::Function *made = llvm::Function::Create(llvm::FunctionType::get(i32_, types, false),
                                                   llvm::Function::ExternalLinkage, entry_name, *out_);
     made->addFnAttr(llvm::Attribute::NoUnwind);
     made->addParamAttr(0, llvm::Attribute::NoAlias);
-    made->addParamAttr(1, llvm::Attribute::NoAlias);
     function_ = made;
     scope_ = debug_.createFunction(file_, entry_name, entry_name, file_, unsigned(f.at.line),
                                    debug_.createSubroutineType(debug_.getOrCreateTypeArray({})), unsigned(f.at.line),
@@ -978,33 +1036,39 @@ class Generator {
       arguments.push_back(outs.back());
     }
     unsigned next = 2;
-    for (const Argument &p : f.parameters) {
-      llvm::Value *given = made->getArg(next++);
-      if (!p.is_array) {
-        const Type t = f.variables[std::size_t(p.index)].type;
-        if (t == Type::complex128)
-          given = complex(given, made->getArg(next++));
-        else if (t == Type::boolean)
-          given = builder_.CreateICmpNE(given, builder_.getInt32(0));
-        else if (t == Type::float32)
-          given = builder_.CreateFPTrunc(given, f32_);
-        else if (t == Type::none)
-          given = builder_.getInt64(0);
-        arguments.push_back(given);
+    for (std::size_t k = 0; k < f.parameters.size(); ++k) {
+      const Argument &p = f.parameters[k];
+      const Type t = p.is_array ? Type::none : f.variables[std::size_t(p.index)].type;
+      if (module_.entry != kernel::Entry::call) {
+        llvm::Value *given = builder_.CreateLoad(
+            pointer_, builder_.CreateInBoundsGEP(pointer_, made->getArg(2), builder_.getInt64(k)));
+        if (!p.is_array) {
+          arguments.push_back(scalar_at(given, t));
+        } else if (module_.entry == kernel::Entry::packed) {
+          fields_of(given, f.arrays[std::size_t(p.index)], arguments);
+        } else {
+          arguments.push_back(given);
+          arguments.push_back(made->getArg(1));
+          if (!f.arrays[std::size_t(p.index)].contiguous)
+            arguments.push_back(builder_.CreateLoad(
+                i64_, builder_.CreateInBoundsGEP(i64_, made->getArg(3), builder_.getInt64(k))));
+        }
         continue;
       }
-      const Array &array = f.arrays[std::size_t(p.index)];
-      auto field = [&](std::size_t offset, llvm::Type *t) {
-        llvm::LoadInst *l = builder_.CreateLoad(t, builder_.CreateInBoundsGEP(i8_, given, builder_.getInt64(offset)));
-        l->setMetadata(llvm::LLVMContext::MD_tbaa, field_tag_);
-        return l;
-      };
-      arguments.push_back(field(offsetof(pg_array, _data), pointer_));
-      for (int d = 0; d < array.ndim; ++d)
-        arguments.push_back(field(offsetof(pg_array, _shape) + 8 * std::size_t(d), i64_));
-      if (!array.contiguous)
-        for (int d = 0; d < array.ndim; ++d)
-          arguments.push_back(field(offsetof(pg_array, _strides) + 8 * std::size_t(d), i64_));
+      llvm::Value *given = made->getArg(next++);
+      if (p.is_array) {
+        fields_of(given, f.arrays[std::size_t(p.index)], arguments);
+        continue;
+      }
+      if (t == Type::complex128)
+        given = complex(given, made->getArg(next++));
+      else if (t == Type::boolean)
+        given = builder_.CreateICmpNE(given, builder_.getInt32(0));
+      else if (t == Type::float32)
+        given = builder_.CreateFPTrunc(given, f32_);
+      else if (t == Type::none)
+        given = builder_.getInt64(0);
+      arguments.push_back(given);
     }
     llvm::Value *status = builder_.CreateCall(functions_[0], arguments);
     for (std::size_t i = 0; i < f.results.size(); ++i) {
@@ -1035,7 +1099,6 @@ class Generator {
   llvm::MDNode *field_tag_;
   std::vector<llvm::MDNode *> element_tags_;
   std::map<std::string, llvm::Constant *> texts_;
-  llvm::Constant *chunk_text_ = nullptr;
   std::vector<llvm::Function *> functions_;
   const Function *f_ = nullptr;
   llvm::Function *function_ = nullptr;
@@ -1044,6 +1107,7 @@ class Generator {
   std::vector<llvm::AllocaInst *> variables_;
   std::vector<Memory> memory_;
   std::vector<Loop> loops_;
+  std::vector<llvm::MDNode *> groups_; // of the parallel loops around
 };
 
 } // namespace

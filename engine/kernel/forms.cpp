@@ -1,0 +1,249 @@
+// Parallel loops, made of the function that is their body.
+#include "kernel/typing.hpp"
+
+#include <utility>
+
+namespace perigee::kernel {
+
+namespace {
+
+ExpressionPtr clone(const Expression &e);
+Block clone(const Block &block);
+
+std::unique_ptr<FunctionBody> clone(const FunctionBody &f) {
+  auto out = std::make_unique<FunctionBody>();
+  out->at = f.at;
+  out->last_line = f.last_line;
+  out->parameters = f.parameters;
+  out->parameter_positions = f.parameter_positions;
+  out->variadic = f.variadic;
+  out->body = clone(f.body);
+  return out;
+}
+
+ExpressionPtr clone(const Expression &e) {
+  auto out = std::make_unique<Expression>();
+  out->kind = e.kind;
+  out->at = e.at;
+  out->text = e.text;
+  out->value = e.value;
+  out->number = e.number;
+  out->integer = e.integer;
+  out->number_kind = e.number_kind;
+  out->op = e.op;
+  out->height = e.height;
+  for (const auto &operand : e.operands)
+    out->operands.push_back(clone(*operand));
+  if (e.function)
+    out->function = clone(*e.function);
+  return out;
+}
+
+Block clone(const Block &block) {
+  Block out;
+  for (const auto &s : block) {
+    auto c = std::make_unique<Statement>();
+    c->kind = s->kind;
+    c->at = s->at;
+    c->names = s->names;
+    c->name_positions = s->name_positions;
+    for (const auto &e : s->targets)
+      c->targets.push_back(clone(*e));
+    for (const auto &e : s->expressions)
+      c->expressions.push_back(clone(*e));
+    for (const auto &b : s->blocks)
+      c->blocks.push_back(clone(b));
+    if (s->function)
+      c->function = clone(*s->function);
+    out.push_back(std::move(c));
+  }
+  return out;
+}
+
+// Names that no source can have.
+constexpr const char *total_name = "(total)", *next_name = "(next)";
+
+ExpressionPtr name(const std::string &text, Position at) {
+  auto e = std::make_unique<Expression>();
+  e->kind = ExpressionKind::name;
+  e->at = at;
+  e->text = text;
+  return e;
+}
+
+ExpressionPtr call_of(const std::string &function, std::vector<ExpressionPtr> arguments, Position at) {
+  auto e = std::make_unique<Expression>();
+  e->kind = ExpressionKind::call;
+  e->at = at;
+  e->operands.push_back(name(function, at));
+  for (auto &a : arguments)
+    e->operands.push_back(std::move(a));
+  return e;
+}
+
+class Loop {
+public:
+  Loop(const Source &source, std::string reduce) : source_(source), reduce_(std::move(reduce)) {}
+
+  // `return e` as: total = total + e, and on to the next round.
+  void returns(Block &block, bool in_loop) {
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      Statement &s = *block[i];
+      if (s.kind == StatementKind::return_) {
+        if (in_loop)
+          fail(s.at, "the body of a parallel loop returns outside loops of its own only: break, and return after them");
+        if (reduce_.empty() && !s.expressions.empty())
+          fail(s.at, "the body of a parallel loop returns a value only where reduce says how values are combined");
+        if (!reduce_.empty() && s.expressions.size() != 1)
+          fail(s.at, "the body of this parallel loop returns one value, to be combined by reduce");
+        auto on = std::make_unique<Statement>();
+        on->kind = StatementKind::goto_;
+        on->at = s.at;
+        on->names = {next_name};
+        on->name_positions = {s.at};
+        if (reduce_.empty()) {
+          block[i] = std::move(on);
+          continue;
+        }
+        auto add = std::make_unique<Statement>();
+        add->kind = StatementKind::assign;
+        add->at = s.at;
+        add->targets.push_back(name(total_name, s.at));
+        add->expressions.push_back(combined(std::move(s.expressions[0]), s.at));
+        auto both = std::make_unique<Statement>();
+        both->kind = StatementKind::do_;
+        both->at = s.at;
+        both->blocks.resize(1);
+        both->blocks[0].push_back(std::move(add));
+        both->blocks[0].push_back(std::move(on));
+        block[i] = std::move(both);
+        continue;
+      }
+      const bool loops = s.kind == StatementKind::numeric_for || s.kind == StatementKind::while_ ||
+                         s.kind == StatementKind::repeat || s.kind == StatementKind::generic_for;
+      for (Block &inner : s.blocks)
+        returns(inner, in_loop || loops);
+    }
+  }
+
+private:
+  [[noreturn]] void fail(Position at, const std::string &message) const {
+    throw CompileError{message, source_.chunk, at};
+  }
+
+  ExpressionPtr combined(ExpressionPtr value, Position at) {
+    if (reduce_ == "min" || reduce_ == "max") {
+      std::vector<ExpressionPtr> both;
+      both.push_back(name(total_name, at));
+      both.push_back(std::move(value));
+      return call_of("(" + reduce_ + ")", std::move(both), at);
+    }
+    auto e = std::make_unique<Expression>();
+    e->kind = ExpressionKind::binary;
+    e->at = at;
+    e->op = reduce_ == "sum" ? TokenKind::plus : TokenKind::star;
+    e->value = true; // may be reordered
+    e->operands.push_back(name(total_name, at));
+    e->operands.push_back(std::move(value));
+    return e;
+  }
+
+  const Source &source_;
+  const std::string reduce_;
+};
+
+} // namespace
+
+Module parallel_for(const Source &source, int dimensions, const std::string &reduce,
+                    const std::vector<ArgumentType> &arguments) {
+  const FunctionBody &f = *source.body;
+  const Position at = f.at;
+  if (f.variadic || int(f.parameters.size()) < dimensions)
+    throw CompileError{"the body of this parallel loop has " + std::to_string(dimensions) +
+                           " indices as its first parameters, then what it works on",
+                       source.chunk, at};
+  auto made = std::make_shared<FunctionBody>();
+  made->at = at;
+  made->last_line = f.last_line;
+  auto parameter = [&](const std::string &text, Position where) {
+    made->parameters.push_back(text);
+    made->parameter_positions.push_back(where);
+  };
+  for (int d = 0; d < dimensions; ++d) {
+    parameter("(first" + std::to_string(d) + ")", at);
+    parameter("(last" + std::to_string(d) + ")", at);
+  }
+  for (std::size_t i = std::size_t(dimensions); i < f.parameters.size(); ++i)
+    parameter(f.parameters[i], f.parameter_positions[i]);
+
+  Block inner = clone(f.body);
+  Loop(source, reduce).returns(inner, false);
+  { // the body has a scope of its own, and the label comes after it
+    auto scope = std::make_unique<Statement>();
+    scope->kind = StatementKind::do_;
+    scope->at = at;
+    scope->blocks.push_back(std::move(inner));
+    auto label = std::make_unique<Statement>();
+    label->kind = StatementKind::label;
+    label->at = at;
+    label->names = {next_name};
+    label->name_positions = {at};
+    Block with_label;
+    with_label.push_back(std::move(scope));
+    with_label.push_back(std::move(label));
+    inner = std::move(with_label);
+  }
+  for (int d = dimensions - 1; d >= 0; --d) {
+    auto loop = std::make_unique<Statement>();
+    loop->kind = StatementKind::numeric_for;
+    loop->at = at;
+    loop->names = {f.parameters[std::size_t(d)]};
+    loop->name_positions = {f.parameter_positions[std::size_t(d)]};
+    loop->expressions.push_back(name("(first" + std::to_string(d) + ")", at));
+    loop->expressions.push_back(name("(last" + std::to_string(d) + ")", at));
+    loop->blocks.push_back(std::move(inner));
+    inner.clear();
+    inner.push_back(std::move(loop));
+  }
+  Source whole = source;
+  whole.body = made.get();
+  if (!reduce.empty()) {
+    auto start = std::make_unique<Statement>();
+    start->kind = StatementKind::local;
+    start->at = at;
+    start->names = {total_name};
+    start->name_positions = {at};
+    auto value = std::make_unique<Expression>();
+    value->kind = ExpressionKind::number;
+    value->at = at;
+    value->number_kind = NumberKind::integer;
+    value->integer = reduce == "product" ? 1 : 0;
+    value->number = double(value->integer);
+    if (reduce == "min" || reduce == "max") { // infinities are floats
+      value->number_kind = NumberKind::real;
+      value->number = reduce == "min" ? __builtin_inf() : -__builtin_inf();
+    }
+    start->expressions.push_back(std::move(value));
+    auto end = std::make_unique<Statement>();
+    end->kind = StatementKind::return_;
+    end->at = at;
+    end->expressions.push_back(name(total_name, at));
+    Block body;
+    body.push_back(std::move(start));
+    body.push_back(std::move(inner[0]));
+    body.push_back(std::move(end));
+    made->body = std::move(body);
+    for (const char *function : {"min", "max"}) {
+      Binding &binding = whole.bindings["(" + std::string(function) + ")"];
+      binding.what = Binding::What::builtin;
+      binding.text = "math." + std::string(function);
+    }
+  } else {
+    made->body = std::move(inner);
+  }
+  Module module = specialise(whole, arguments);
+  module.entry = Entry::packed;
+  return module;
+}
+
+} // namespace perigee::kernel

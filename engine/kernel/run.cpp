@@ -1,0 +1,198 @@
+// Runs compiled loops over whole arrays and over boxes of indices, on the engine's threads.
+#include "array/iterate.hpp"
+#include "core/abi.hpp"
+#include "core/status.hpp"
+#include "core/threads.hpp"
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "kernel/kernel_abi.h"
+}
+#pragma GCC visibility pop
+
+#include <atomic>
+#include <cmath>
+#include <complex>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+using namespace perigee;
+
+namespace {
+
+constexpr int most_operands = 12;
+using LoopEntry = int32_t (*)(pg_kernel_failure *, int64_t, void *const *, const int64_t *);
+using PackedEntry = int32_t (*)(pg_kernel_failure *, void *, void *const *);
+
+// The failure of the first piece, by its number: the same for any number of threads.
+class Failures {
+ public:
+  void add(int64_t piece, const pg_kernel_failure &failure) {
+    const std::lock_guard lock(mutex_);
+    if (piece < first_.load(std::memory_order_relaxed)) {
+      first_.store(piece, std::memory_order_relaxed);
+      failure_ = failure;
+    }
+  }
+  // Whether a piece before this one has failed, so that this one need not run.
+  bool before(int64_t piece) const { return first_.load(std::memory_order_relaxed) < piece; }
+  bool any() const { return first_.load() != INT64_MAX; }
+  const pg_kernel_failure &first() const { return failure_; }
+
+ private:
+  std::mutex mutex_;
+  std::atomic<int64_t> first_{INT64_MAX};
+  pg_kernel_failure failure_{};
+};
+
+array::Shape broadcast_all(const pg_array *const *arrays, int32_t count) {
+  array::Shape shape;
+  for (int32_t i = 0; i < count; ++i) {
+    if (!arrays[i])
+      continue;
+    array::require_alive(*arrays[i]);
+    pg_array so_far{};
+    so_far._ndim = shape.ndim;
+    std::copy_n(shape.lengths, shape.ndim, so_far._shape);
+    shape = array::broadcast(so_far, *arrays[i]);
+  }
+  return shape;
+}
+
+template <class T> T combine(std::string_view how, T a, T b) {
+  if (how == "sum")
+    return a + b;
+  if (how == "product")
+    return a * b;
+  if constexpr (!std::is_same_v<T, std::complex<double>>) {
+    if (how == "min")
+      return b < a ? b : a;
+    return a < b ? b : a;
+  }
+  return a;
+}
+
+} // namespace
+
+int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *const *arrays, int32_t count) {
+  return guard([&] {
+    const array::Shape shape = broadcast_all(arrays, count);
+    std::copy_n(shape.lengths, shape.ndim, lengths);
+    *ndim = shape.ndim;
+  });
+}
+
+int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *entry, const pg_array *const *arrays,
+                           void *const *scalars, int32_t inputs, int32_t results) {
+  return guard([&] {
+    const int32_t count = inputs + results;
+    if (count > most_operands)
+      throw ArgumentError("a whole-array operation has at most " + std::to_string(most_operands) +
+                          " arguments and results, and this has " + std::to_string(count));
+    const array::Shape shape = broadcast_all(arrays, inputs);
+    pg_array nothing{}; // stands for scalars and for operands there are not: it never moves
+    nothing._dtype = PG_UINT8;
+    std::array<const pg_array *, most_operands> walked;
+    walked.fill(&nothing);
+    for (int32_t i = 0; i < count; ++i)
+      if (arrays[i])
+        walked[std::size_t(i)] = arrays[i];
+    const array::Walk<most_operands> walk(shape, walked);
+    int64_t strides[most_operands], rows[most_operands];
+    for (int i = 0; i < most_operands; ++i) {
+      strides[i] = walk.inner_stride(i);
+      rows[i] = walk.outer_stride(i) * walk.bytes[i];
+    }
+    Failures failures;
+    const auto run = reinterpret_cast<LoopEntry>(entry);
+    std::atomic<int64_t> pieces{0};
+    walk.blocks(array::costly, [&](std::array<char *, most_operands> here, int64_t outer, int64_t inner) {
+      void *data[most_operands];
+      pg_kernel_failure wrong{};
+      for (int64_t row = 0; row < outer; ++row) {
+        for (int32_t i = 0; i < count; ++i)
+          data[i] = arrays[i] ? here[std::size_t(i)] + row * rows[i] : scalars[i];
+        if (run(&wrong, inner, data, strides) != 0) {
+          failures.add(pieces++, wrong);
+          return;
+        }
+      }
+    });
+    *failed = failures.any();
+    if (failures.any())
+      *failure = failures.first();
+  });
+}
+
+int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t dimensions,
+                            const int64_t *lengths, const int64_t *tile, void *const *arguments, int32_t count,
+                            const char *reduce, int32_t type, void *total) {
+  return guard([&] {
+    int64_t boxes = 1, along[3] = {1, 1, 1};
+    for (int32_t d = 0; d < dimensions; ++d) {
+      along[d] = lengths[d] <= 0 ? 0 : (lengths[d] - 1) / tile[d] + 1;
+      boxes *= along[d];
+    }
+    *failed = 0;
+    if (boxes == 0) {
+      *failed = -1;
+      return;
+    }
+    const std::string_view how = reduce;
+    struct Part {
+      double words[2];
+    };
+    std::vector<Part> parts(how.empty() ? 0 : std::size_t(boxes));
+    Failures failures;
+    const auto run = reinterpret_cast<PackedEntry>(entry);
+    core::parallel_ranges(boxes, 1, [&](int64_t at, int64_t end) {
+      std::vector<void *> given(std::size_t(2 * dimensions + count));
+      std::copy_n(arguments, count, given.begin() + 2 * dimensions);
+      int64_t ranges[6];
+      for (int i = 0; i < 2 * dimensions; ++i)
+        given[std::size_t(i)] = &ranges[i];
+      for (; at < end; ++at) {
+        if (failures.before(at))
+          return;
+        int64_t left = at;
+        for (int32_t d = dimensions - 1; d >= 0; --d) {
+          const int64_t box = left % along[d];
+          left /= along[d];
+          ranges[2 * d] = box * tile[d] + 1;
+          ranges[2 * d + 1] = std::min((box + 1) * tile[d], lengths[d]);
+        }
+        pg_kernel_failure wrong{};
+        Part result{};
+        if (run(&wrong, &result, given.data()) != 0) {
+          failures.add(at, wrong);
+          return;
+        }
+        if (!how.empty())
+          parts[std::size_t(at)] = result;
+      }
+    });
+    if (failures.any()) {
+      *failed = 1;
+      *failure = failures.first();
+      return;
+    }
+    if (how.empty())
+      return;
+    auto combine_all = [&]<class T>(std::type_identity<T>) {
+      T sum{};
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        T part;
+        std::memcpy(static_cast<void *>(&part), &parts[i], sizeof part);
+        sum = i == 0 ? part : combine(how, sum, part);
+      }
+      std::memcpy(total, &sum, sizeof sum);
+    };
+    if (type == 2)
+      combine_all(std::type_identity<int64_t>{});
+    else if (type == 5)
+      combine_all(std::type_identity<std::complex<double>>{});
+    else
+      combine_all(std::type_identity<double>{}); // float32 comes widened
+  });
+}
