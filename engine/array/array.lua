@@ -1229,6 +1229,11 @@ ffi.metatype(row_t, metatable(row_index, row_newindex))
 --- array.is(x): whether x is an array or a row of one.
 array.is = is
 
+--- array.fused(fn, ...): fn of numbers applied to every element of arrays that are broadcast together, in one pass.
+function array.fused(fn, ...)
+  return core.require("kernel")._fused(fn, ...)
+end
+
 --- For the engine: the address of the pg_array behind an array (of a row: of an owning view), and the object that must
 --- be kept while the address is used. nil if x is neither.
 function array._address(x)

@@ -179,7 +179,7 @@ class Hoister {
     if (n.op == Op::variable || n.op == Op::length)
       text += "#" + std::to_string(n.index) + "." + std::to_string(n.integer);
     if (n.op == Op::math)
-      text += "m" + std::to_string(int(n.math));
+      text += "m" + std::to_string(int(n.math)) + "^" + std::to_string(n.number);
     text += "(";
     for (const Ref r : {n.a, n.b, n.c})
       if (r >= 0)

@@ -39,7 +39,7 @@ enum class Op : std::uint8_t {
 
 enum class Math : std::uint8_t {
   absolute,
-  square,
+  power_of, // to a constant, `number` (2, 3, 4, -1, -2, 1.5, 2.5), by products and square roots
   sqrt,
   floor,
   ceil,

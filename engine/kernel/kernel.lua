@@ -296,7 +296,7 @@ local function miss(self, ...)
     end
     keys[i] = key_of(x)
     if keys[i] == 0 then
-      fail("'%s': argument %d is a %s: kernels take numbers, booleans and arrays", self._name, i, kind_of(x))
+      fail("'%s': argument %d must be a number, a boolean or an array, got %s", self._name, i, kind_of(x))
     end
   end
   if rows then
@@ -457,7 +457,7 @@ end
 kernel._methods = kernel_methods
 
 core.part("kernel_forms", {
-  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of,
+  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
   contiguous = contiguous, need_compiler = need_compiler, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,

@@ -18,6 +18,8 @@ local getinfo, pcall, error, getmetatable, rawget = debug.getinfo, pcall, error,
 
 local NUMBER, BOOLEAN, INTEGER, COMPLEX = 3, 1, 2, 6
 
+local scalar_names = { [NUMBER] = "number", [BOOLEAN] = "bool", [INTEGER] = "int64", [COMPLEX] = "complex128" }
+
 local failed = ffi.new("int32_t[1]")
 local arrays_t, pointers_t = ffi.typeof("const pg_array *[12]"), ffi.typeof("void *[?]")
 local slots_t = ffi.typeof("double[?]")
@@ -34,7 +36,7 @@ local function scalar_kind(name, i, x)
   elseif istype(int64_t, x) then
     return INTEGER
   end
-  fail("'%s': argument %d is a %s: arrays, numbers and booleans are expected", name, i, kind_of(x))
+  fail("'%s': argument %d must be an array, a number or a boolean, got %s", name, i, kind_of(x))
 end
 
 local function put(slots, i, kind, x)
@@ -106,7 +108,7 @@ local function outputs_of(self, options)
   local list = {}
   for i, a in ipairs(out) do
     if not (istype(array_t, a) or istype(row_t, a)) then
-      fail("'%s': out[%d] is a %s, and no array", self._name, i, kind_of(a))
+      fail("'%s': out[%d] must be an array, got %s", self._name, i, kind_of(a))
     end
     list[i] = kit.as_array(a)
     kit.check_alive(list[i])
@@ -174,11 +176,8 @@ local function apply(self, ...)
         same = same and a._shape[d] == shape_c[d]
       end
       if not same then
-        local lengths = {}
-        for d = 1, ndim_c[0] do
-          lengths[d] = tostring(tonumber(shape_c[d - 1]))
-        end
-        fail("'%s': out[%d] has shape %s, and the result has (%s)", self._name, i, kit.shape_text(a), concat(lengths, ", "))
+        fail("'%s': out[%d] has shape %s, and the result has %s", self._name, i, kit.shape_text(a._shape, a._ndim),
+          kit.shape_text(shape_c, ndim_c[0]))
       end
       straight = straight and contiguous(a)
       key[#key + 1] = "o" .. a._dtype
@@ -213,7 +212,11 @@ local function apply(self, ...)
     for i = 1, results[0] do
       s.outputs[i] = dtypes[i - 1]
     end
-    s.key = key
+    s.arguments = {}
+    for i = 1, count do
+      s.arguments[i] = arrays[i - 1] ~= nil and kit.dtype_names[values[i]._dtype] .. "[...]" or
+        scalar_names[scalar_kind(self._name, i, values[i])]
+    end
     self._by_key[key] = s
     self._specialisations[#self._specialisations + 1] = s
   end
@@ -257,6 +260,16 @@ elementwise_mt.__call = apply
 elementwise_mt.__tostring = function(self)
   return format("kernel.elementwise(%s, %d specialisations)", self._name, #self._specialisations)
 end
+
+-- For which types of arguments it has been compiled.
+local function specializations(self)
+  local list = {}
+  for i, s in ipairs(self._specialisations) do
+    list[i] = { arguments = s.arguments, compile_time = need_compiler().pg_llvm_seconds(s.code) }
+  end
+  return list
+end
+elementwise_methods.specializations = specializations
 
 local backends = { serial = true, simd = true, threads = true }
 
@@ -328,11 +341,11 @@ end
 
 local fused = setmetatable({}, { __mode = "k" })
 
---- array.fused(fn, ...): kernel.elementwise(fn), made once, applied to the arguments that follow.
-function array.fused(fn, ...)
+-- array.fused(fn, ...): kernel.elementwise(fn), made once, applied to the arguments that follow.
+function kernel._fused(fn, ...)
   local made = fused[fn]
   if not made then
-    made = kernel.elementwise(fn)
+    made = kernel.elementwise((function_of("array.fused", fn, nil, form_options)))
     fused[fn] = made
   end
   return made(...)
@@ -394,7 +407,7 @@ end
 
 -- ------------------------------------------------------------------------------------------ parallel loops -------------
 local parallel_mt = { _kernel = true }
-local parallel_methods = { on = on, inspect = inspect }
+local parallel_methods = { on = on, inspect = inspect, specializations = specializations }
 parallel_mt.__index = parallel_methods
 parallel_mt.__tostring = function(self)
   return format("kernel.parallel_for(%s, %d specialisations)", self._name, #self._specialisations)
@@ -459,7 +472,12 @@ local function run_parallel(self, ranges, ...)
     local module = ffi.new("pg_kernel_module *[1]")
     raise_source(C.pg_kernel_parallel_for(module, self._source, dimensions, self._reduce, types, count + 2 * dimensions))
     s = compile(module, self._options)
-    s.key = key
+    s.arguments = {}
+    for i = 1, count do
+      local x = values[i]
+      s.arguments[i] = istype(array_t, x) and shared.describe_key(shared.key_of(x)) or
+        scalar_names[scalar_kind(self._name, i, x)]
+    end
     s.result = self._reduce ~= "" and C.pg_kernel_result(s.module, 0) or 0
     self._by_key[key] = s
     self._specialisations[#self._specialisations + 1] = s

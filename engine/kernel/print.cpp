@@ -26,7 +26,7 @@ const char *type_name(Type type) {
 
 namespace {
 
-const char *const math_names[] = {"abs",   "square", "sqrt",   "floor",   "ceil", "sin",  "cos",   "tan",   "asin",
+const char *const math_names[] = {"abs",   "power", "sqrt",   "floor",   "ceil", "sin",  "cos",   "tan",   "asin",
                                   "acos",  "atan",   "sinh",   "cosh",    "tanh", "exp",  "log",   "log10", "log2",
                                   "atan2", "fmod",   "min",    "max",     "real", "imag", "band",  "bor",   "bxor",
                                   "bnot",  "lshift", "rshift", "arshift", "rol",  "ror",  "bswap", "tobit", "int64"};
@@ -125,7 +125,8 @@ class Printer {
     case Op::call:
       return module_.functions[std::size_t(n.index)].name + "(" + list(n.arguments) + ")";
     case Op::math:
-      return std::string(math_names[std::size_t(n.math)]) + "(" + list(n.arguments) + ")";
+      return std::string(math_names[std::size_t(n.math)]) + "(" + list(n.arguments) +
+             (n.math == Math::power_of ? ", " + number_text(n.number) : "") + ")";
     case Op::load:
       return element(n.index, n.arguments, n.integer);
     case Op::length:

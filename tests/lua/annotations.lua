@@ -164,13 +164,16 @@ function TestAnnotations.test_arrays()
   conclude()
 end
 
+local function nothing() end
+
 -- Classes whose objects are tables with a metatable: a class and a way to an object.
 function TestAnnotations.test_objects()
   local c = pg.collections
   local _, cache = c.memoize(function(x) return x end)
   for class, object in pairs { Set = c.set(), Counter = c.counter(), Deque = c.deque(), Heap = c.heap(),
     Records = c.records { { "x", "float64" } }, Cache = cache, Delayed = pg.tasks.delayed(1),
-    Kernel = pg.kernel.jit(function() end) } do
+    Kernel = pg.kernel.jit(nothing), ElementwiseKernel = pg.kernel.elementwise(nothing),
+    ParallelKernel = pg.kernel.parallel_for(nothing) } do
     local meta = debug.getmetatable(object)
     local members = meta and type(meta.__index) == "table" and meta.__index
     if members then

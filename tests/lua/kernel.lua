@@ -325,6 +325,149 @@ function TestKernels.test_inspect()
   lu.assertStrContains(tostring(k), "double")
 end
 
+-- -------------------------------------------------------------------------------------------- whole arrays -------------
+function TestKernels.test_elementwise()
+  local both = kernel.elementwise(function(a, b) return a * 2 + b, a < b end)
+  local x, y = array.from { 1, 2, 3 }, array.from { 3, 2, 1 }
+  local sum, less = both(x, y)
+  lu.assertEquals(sum:totable(), { 5, 6, 7 })
+  lu.assertEquals(less:totable(), { true, false, false })
+  lu.assertEquals(less.dtype, "bool")
+  -- broadcasting, scalars, rows, tables, strides
+  local m = array.range(1, 6):reshape { 2, 3 }:astype("float64")
+  lu.assertEquals(both(m, y):totable(), { { 5, 6, 7 }, { 11, 12, 13 } })
+  lu.assertEquals(both(m, 1):totable(), { { 3, 5, 7 }, { 9, 11, 13 } })
+  lu.assertEquals(both({ 1, 2 }, 1):totable(), { 3, 5 })
+  lu.assertEquals(both(m[2], y):totable(), { 11, 12, 13 })
+  lu.assertEquals(both(m:transpose(), array.from { 10, 20 }):totable(), { { 12, 28 }, { 14, 30 }, { 16, 32 } })
+  lu.assertEquals(both(m:flip(), m):totable(), { { 13, 12, 11 }, { 10, 9, 8 } })
+  lu.assertEquals({ both(1, 2) }, { 4, true })
+  lu.assertEquals(both(array.zeros { 0, 3 }, y).size, 0)
+  -- dtypes
+  lu.assertEquals(both(x:astype("float32"), 1).dtype, "float32")
+  lu.assertEquals(both(x:astype("float32"), y).dtype, "float64")
+  lu.assertEquals(both(x:astype("int32"), 1).dtype, "float64") -- a Lua number is a number
+  local add = kernel.elementwise(function(a, b) return a + b end)
+  lu.assertEquals(add(x:astype("int32"), x:astype("uint8")).dtype, "int64")
+  local turn = kernel.elementwise(function(z) return z * 1i end)
+  lu.assertEquals(turn(array.from { 1, 2 }).dtype, "complex128")
+  -- into arrays that are there, arguments among them
+  local out = array.zeros(3)
+  lu.assertEquals(add(x, y, { out = out }):totable(), { 4, 4, 4 })
+  lu.assertEquals(out:totable(), { 4, 4, 4 })
+  add(x, y, { out = x })
+  lu.assertEquals(x:totable(), { 4, 4, 4 })
+  local long = array.range(1, 9):astype("float64")
+  add(long[{ { 1, 8 } }], 0, { out = long[{ { 2, 9 } }] })
+  lu.assertEquals(long:totable(), { 1, 1, 2, 3, 4, 5, 6, 7, 8 })
+  local small = array.zeros(3, { dtype = "float32" })
+  add(x, y, { out = small })
+  lu.assertEquals(small:totable(), { 7, 6, 5 })
+  for _, backend in ipairs { "serial", "simd", "threads" } do
+    lu.assertEquals(add:on(backend)(y, y):totable(), { 6, 4, 2 })
+  end
+  lu.assertEquals(add:specializations()[1].arguments, { "int32[...]", "uint8[...]" })
+  lu.assertStrContains(add:inspect("ir"), "function")
+end
+
+function TestKernels.test_elementwise_errors()
+  local add = kernel.elementwise(function(a, b) return a + b end)
+  local x = array.zeros(3)
+  lu.assertErrorMsgContains("2 parameters, and got 1", add, x)
+  lu.assertErrorMsgContains("options such as", add, x, x, x)
+  lu.assertErrorMsgContains("unknown option 'oout'", add, x, x, { oout = x })
+  lu.assertErrorMsgContains("cannot be combined", add, x, array.zeros(4))
+  lu.assertErrorMsgContains("has shape (4), and the result has (3)", add, x, x, { out = array.zeros(4) })
+  lu.assertErrorMsgContains("does not hold", add, x, x, { out = array.zeros(3, { dtype = "int32" }) })
+  lu.assertErrorMsgContains('got the string "a"', add, x, "a")
+  lu.assertErrorMsgContains("returns nothing", kernel.elementwise(function(a) end), x)
+  lu.assertErrorMsgContains("1 values, and 2 arrays", add, x, x, { out = { x, x } })
+  lu.assertErrorMsgContains('"serial", "simd" or "threads"', add.on, add, "fpga")
+  lu.assertErrorMsgContains("not supported", add.on, add, "gpu")
+  lu.assertErrorMsgContains("a Lua function is expected", kernel.elementwise, 3)
+  lu.assertErrorMsgContains("modulo by zero", kernel.elementwise(function(a) return a % a end), array.zeros(3, { dtype = "int32" }))
+  local readonly = array.zeros(3):as_readonly()
+  lu.assertErrorMsgContains("read-only", add, x, x, { out = readonly })
+end
+
+function TestKernels.test_fused_expressions()
+  local a, b = array.from { 1, 2, 3 }, array.from { 4, 5, 6 }
+  local expected = 2 * a - 4.5 * b + array.sin(a) + array.cos(b)
+  lu.assertTrue(array.allclose(kernel.fuse("2*a - 4.5*b + sin(a) + cos(b)", { a = a, b = b }), expected))
+  lu.assertTrue(array.allclose(array.fused(function(x, y) return 2 * x - 4.5 * y + math.sin(x) + math.cos(y) end, a, b), expected))
+  lu.assertEquals(kernel.fuse("x > 1 and y < 6", { x = a, y = b }):totable(), { false, true, false })
+  lu.assertEquals(kernel.fuse("max(a, k) * pi", { a = a, k = 2 })[1], 2 * math.pi)
+  lu.assertEquals(kernel.fuse("sin * 2", { sin = a }):totable(), { 2, 4, 6 })
+  local out = array.zeros(3)
+  kernel.fuse("a + 1", { a = a }, { out = out })
+  lu.assertEquals(out:totable(), { 2, 3, 4 })
+  lu.assertErrorMsgContains("is no expression", kernel.fuse, "a +", { a = a })
+  lu.assertErrorMsgContains("'c'", kernel.fuse, "a + c", { a = a })
+  lu.assertErrorMsgContains("variables have names", kernel.fuse, "a", { a })
+  -- nothing but the result is made
+  local count = array.count_allocations(function() kernel.fuse("a * 2 + b * 3", { a = a, b = b }) end)
+  lu.assertEquals(count, 1)
+end
+
+-- The same results for any number of threads, in vectors or not.
+function TestKernels.test_parallel_loops()
+  local transpose = kernel.parallel_for(function(i, j, u, v) v[j][i] = u[i][j] * 2 end)
+  local u, v = array.range(1, 6):reshape { 2, 3 }:astype("float64"), array.zeros { 3, 2 }
+  transpose({ 2, 3 }, u, v)
+  lu.assertEquals(v:totable(), { { 2, 8 }, { 4, 10 }, { 6, 12 } })
+  local x = array.range(1, 1000):astype("float64")
+  local before = pg.threads()
+  local sum = kernel.parallel_for(function(i, x) return 1 / x[i] end, { reduce = "sum" })
+  local results = {}
+  for _, threads in ipairs { 1, 2, 5 } do
+    pg.threads(threads)
+    results[#results + 1] = sum(1000, x)
+  end
+  pg.threads(before)
+  lu.assertEquals(results[1], results[2])
+  lu.assertEquals(results[1], results[3])
+  lu.assertAlmostEquals(results[1], 7.485470860550345, 1e-12)
+  lu.assertAlmostEquals(sum:on("serial")(1000, x), results[1], 1e-12)
+  local least = kernel.parallel_for(function(i, x) return (x[i] - 500) ^ 2 end, { reduce = "min" })
+  lu.assertEquals(least(1000, x), 0)
+  lu.assertEquals(kernel.parallel_for(function(i) return i end, { reduce = "product" })(10), 3628800)
+  lu.assertEquals(kernel.parallel_for(function(i) return i end, { reduce = "max" })(77), 77)
+  lu.assertEquals(kernel.parallel_for(function(i, j, k) return 1 end, { reduce = "sum", tile = { 2, 3, 1 } }) { 5, 7, 3 }, 105)
+  lu.assertEquals(sum(0, x), 0)
+  -- early return, loops inside, conditions at the edge
+  local smooth = kernel.parallel_for(function(i, x, y)
+    if i == 1 or i == #x then
+      y[i] = x[i]
+      return
+    end
+    local s = 0.0
+    for k = -1, 1 do
+      s = s + x[i + k]
+    end
+    y[i] = s / 3
+  end)
+  local y = array.zeros(1000)
+  smooth(1000, x, y)
+  lu.assertTrue(array.allclose(x, y))
+end
+
+function TestKernels.test_parallel_loop_errors()
+  local set = kernel.parallel_for(function(i, x) x[i] = i end)
+  lu.assertErrorMsgContains("index 4 is out of range", set, 9, array.zeros(3))
+  lu.assertErrorMsgContains("takes 1 arguments after the lengths, got 0", set, 9)
+  lu.assertErrorMsgContains("whole number from 0 on, got -1", set, -1, array.zeros(3))
+  lu.assertErrorMsgContains("length 2", set, { 3, 1.5 }, array.zeros(3))
+  lu.assertErrorMsgContains("1 to 3 lengths", set, {}, array.zeros(3))
+  lu.assertErrorMsgContains("only where reduce says", kernel.parallel_for(function(i) return i end), 3)
+  lu.assertErrorMsgContains("one value", kernel.parallel_for(function(i) return i, i end, { reduce = "sum" }), 3)
+  lu.assertErrorMsgContains("outside loops of its own", kernel.parallel_for(function(i)
+    for j = 1, 3 do if j == i then return j end end
+    return 0
+  end, { reduce = "sum" }), 3)
+  lu.assertErrorMsgContains('"sum", "product", "min" or "max"', kernel.parallel_for, print, { reduce = "mean" })
+  lu.assertErrorMsgContains("tile is a whole number", kernel.parallel_for, print, { tile = 0 })
+end
+
 -- ------------------------------------------------------------------------------------- random kernels ----------------
 -- Programs of integers, numbers, conditions, loops and array elements, each run as a kernel and as plain Lua: the same
 -- results, the same elements, errors at the same accesses. PERIGEE_KERNELS: how many (60).
