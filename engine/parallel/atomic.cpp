@@ -2,6 +2,7 @@
 // and the operation itself take hides the choice of the dtype.
 #include "array/array.hpp"
 #include "core/status.hpp"
+#include "parallel/remote.hpp"
 #include "parallel/waiting.hpp"
 
 #include <type_traits>
@@ -117,6 +118,8 @@ int32_t pg_atomic_create(pg_shared *out, int32_t kind, double value) {
 }
 
 double pg_atomic_number(void *object, pg_participant *me, int32_t op, double value) {
+  if (is_remote(object))
+    return static_cast<double>(ask_remote(object, me, {RemoteOp::atomic, double(op), value}));
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
   const Ordered ordered(me, atomic.clock, op != PG_ATOMIC_LOAD, op != PG_ATOMIC_STORE);
   return atomic.kind == PG_SHARED_ATOMIC ? rounded_away(apply(atomic.integer, op, static_cast<int64_t>(value)))
@@ -124,6 +127,11 @@ double pg_atomic_number(void *object, pg_participant *me, int32_t op, double val
 }
 
 int32_t pg_atomic_number_compare_exchange(void *object, pg_participant *me, double *expected, double desired) {
+  if (is_remote(object)) {
+    double same = 0;
+    call_remote(object, me, {RemoteOp::atomic_compare_exchange, *expected, desired}, &same, expected);
+    return same != 0;
+  }
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
   const Ordered ordered(me, atomic.clock, true, true);
   return pg_atomic_compare_exchange(&atomic.integer, atomic.kind == PG_SHARED_ATOMIC ? PG_INT64 : PG_FLOAT64, 0,

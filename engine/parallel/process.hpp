@@ -121,6 +121,8 @@ class Channel {
   bool receive(Packet &packet);
   /// True when something can be received, the end of the channel included. -1: waits without end.
   bool wait(int milliseconds);
+  /// Whether the other side is gone; what it has sent may still be received.
+  bool ended() const;
 
   int descriptor() const { return socket_.get(); }
 

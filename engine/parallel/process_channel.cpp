@@ -483,6 +483,11 @@ bool Channel::receive(Packet &packet) {
   return receive_parts(std::move(parts));
 }
 
+bool Channel::ended() const {
+  pollfd state{socket_.get(), 0, 0};
+  return poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 pg_block *Channel::receive_segment(uint64_t id, int64_t descriptor, int64_t bytes, std::vector<Descriptor> &descriptors,
                                    std::size_t expected) {
   Segment *segment = Segment::find(id);

@@ -2,10 +2,12 @@
 #include "core/status.hpp"
 #include "parallel/pool_lua.hpp"
 #include "parallel/process_worker.hpp"
+#include "parallel/remote.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <unordered_map>
 
 namespace perigee::parallel {
 namespace {
@@ -13,7 +15,9 @@ namespace {
 class ProcessExecutor final : public Executor {
  public:
   ProcessExecutor(std::shared_ptr<Parent> parent, int number)
-      : parent_(std::move(parent)), number_(number), courier_({number_of, object_of}) {
+      : parent_(std::move(parent)), number_(number),
+        courier_({[this](const Ref<> &object) { return lend(object); },
+                  [this](uint64_t object, int32_t) { return lent(object); }}) {
     const pg_vm_options &options = parent_->options;
     Writer writer;
     writer.put(static_cast<int32_t>(number));
@@ -65,16 +69,66 @@ class ProcessExecutor final : public Executor {
   bool alive() const override { return !process_dead_; }
 
  private:
-  // Without shared objects, for now.
-  static uint64_t number_of(const Ref<> &object) {
-    throw UnsupportedError(std::string("a ") + kind_name(object->kind) +
-                           " cannot be sent to a worker process: it lies in the memory of this one");
+  // Objects stay here, and the worker calls (remote.hpp). It knows them by their addresses.
+  uint64_t lend(const Ref<> &object) {
+    switch (object->kind) {
+    case PG_SHARED_FUTURE:
+      refuse_to_send(*object, "send what it results in");
+    case PG_SHARED_POOL:
+      refuse_to_send(*object, "make one in the worker, or submit tasks from here");
+    case PG_SHARED_JOB:
+      refuse_to_send(*object, "it is this process's own");
+    default:
+      break;
+    }
+    if (object->remote)
+      refuse_to_send(*object, "it belongs to another process than this one");
+    const auto number = reinterpret_cast<uint64_t>(object.get());
+    Lent &entry = lent_[number];
+    entry.object = object;
+    ++entry.times;
+    return number;
   }
-  static Ref<> object_of(uint64_t, int32_t) { throw InternalError("a worker process has sent an object"); }
+  Ref<> lent(uint64_t number) const {
+    const auto found = lent_.find(number);
+    if (found == lent_.end())
+      throw InternalError("a worker process has sent an unknown object");
+    return found->second.object;
+  }
+  void take_back(uint64_t number) {
+    const auto found = lent_.find(number);
+    if (found != lent_.end() && --found->second.times == 0)
+      lent_.erase(found);
+  }
+
+  // Performs a call of the worker's.
+  bool call(Reader &reader) {
+    Participant &me = *ThreadParticipant::current();
+    RemoteCall call{};
+    const Ref<> object = lent(reader.get<uint64_t>());
+    call.op = reader.get<RemoteOp>();
+    call.a = reader.get<double>();
+    call.b = reader.get<double>();
+    const std::string where(reader.get_text());
+    pg_participant_at(&me, where.c_str());
+    RemoteResult result = perform(object.get(), call, me);
+    if (call.op == RemoteOp::condition_mutex) {
+      pg_shared mutex{};
+      pg_condition_mutex(object.get(), &mutex);
+      result.value = static_cast<double>(lend(Ref<>(static_cast<Shared *>(mutex._object))));
+    }
+    Writer writer;
+    writer.put(result.status);
+    writer.put_text(result.message);
+    writer.put(result.value);
+    writer.put(result.more);
+    return process_.channel().send(static_cast<uint32_t>(ProcessPacket::returned), 0, writer.bytes, writer.extents);
+  }
 
   // Sends a request and serves the worker until the answer is there.
   Outcome ask(ProcessPacket request, const Writer &writer) {
     Channel &channel = process_.channel();
+    const Serving serving(channel);
     bool there = channel.send(static_cast<uint32_t>(request), 0, writer.bytes, writer.extents);
     Packet packet;
     while (there && (there = channel.receive(packet))) {
@@ -87,6 +141,12 @@ class ProcessExecutor final : public Executor {
         parent_->print(text.data(), text.size());
         break;
       }
+      case ProcessPacket::call:
+        there = call(reader);
+        break;
+      case ProcessPacket::drop:
+        take_back(packet.tag);
+        break;
       default:
         there = false;
       }
@@ -97,9 +157,24 @@ class ProcessExecutor final : public Executor {
     return outcome;
   }
 
+  // While a worker is served: waits on its behalf end with it.
+  struct Serving {
+    explicit Serving(Channel &channel) {
+      Participant &me = *ThreadParticipant::current();
+      me.process = &channel;
+      me.gone = [](void *process) { return static_cast<Channel *>(process)->ended(); };
+    }
+    ~Serving() { ThreadParticipant::current()->gone = nullptr; }
+  };
+  struct Lent {
+    Ref<> object;
+    int64_t times = 0; // how often the worker was sent it, and has not let go of it
+  };
+
   const std::shared_ptr<Parent> parent_;
   const int number_;
   Courier courier_;
+  std::unordered_map<uint64_t, Lent> lent_;
   bool process_dead_ = false;
   std::array<uint64_t, jobs_kept> jobs_{};
   std::size_t next_job_ = 0;
@@ -110,6 +185,10 @@ class ProcessExecutor final : public Executor {
 
 std::unique_ptr<Executor> make_process_executor(std::shared_ptr<Parent> parent, int number) {
   return std::make_unique<ProcessExecutor>(std::move(parent), number);
+}
+
+void refuse_to_send(const Shared &object, const char *why) {
+  throw UnsupportedError(std::string("a ") + kind_name(object.kind) + " cannot be sent to a worker process; " + why);
 }
 
 void put_outcome(Writer &writer, Courier &courier, const Outcome &outcome) {

@@ -3,6 +3,7 @@
 
 #include "core/status.hpp"
 #include "parallel/pool_lua.hpp"
+#include "parallel/remote.hpp"
 
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -11,13 +12,21 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 
 namespace perigee::parallel {
 namespace {
 
 class WorkerProcess {
  public:
-  explicit WorkerProcess(Channel &channel) : channel_(channel), courier_({number_of, object_of}) {}
+  explicit WorkerProcess(Channel &channel)
+      : channel_(channel), courier_({number_of, [](uint64_t number, int32_t kind) { return borrow(number, kind); }}),
+        side_{[this](const Remote &object, const RemoteCall &call, Participant &me) { return ask(object, call, me); },
+              borrow,
+              [this](uint64_t number) { channel_.send(static_cast<uint32_t>(ProcessPacket::drop), number, {}); }} {
+    set_remote_side(&side_);
+  }
+  ~WorkerProcess() { set_remote_side(nullptr); }
 
   // Answers until the channel ends.
   void serve() {
@@ -30,10 +39,38 @@ class WorkerProcess {
 
  private:
   static uint64_t number_of(const Ref<> &object) {
-    throw UnsupportedError(std::string("a ") + kind_name(object->kind) +
-                           " of a worker process cannot leave it: make it before, and send it to the worker");
+    if (!object->remote)
+      refuse_to_send(*object, "this one was made in the worker: make it before, and send it there");
+    return static_cast<const Remote &>(*object).number;
   }
-  static Ref<> object_of(uint64_t, int32_t) { throw InternalError("a worker process was sent an unknown object"); }
+  static Ref<> borrow(uint64_t number, int32_t kind) {
+    return Ref<>(new Remote(static_cast<pg_shared_kind>(kind), number));
+  }
+
+  // Asks the parent for an operation on one of its objects, and waits for what it comes to.
+  RemoteResult ask(const Remote &object, const RemoteCall &call, Participant &) {
+    if (std::this_thread::get_id() != thread_)
+      throw UnsupportedError(std::string("this ") + kind_name(object.kind) +
+                             " belongs to the process that started this one: only the task itself may use it, and not "
+                             "its own pool's workers");
+    Writer writer;
+    writer.put(object.number);
+    writer.put(call.op);
+    writer.put(call.a);
+    writer.put(call.b);
+    writer.put_text(call.where);
+    Packet packet;
+    if (!channel_.send(static_cast<uint32_t>(ProcessPacket::call), 0, writer.bytes, writer.extents) ||
+        !channel_.receive(packet) || packet.kind != static_cast<uint32_t>(ProcessPacket::returned))
+      std::_Exit(0); // nobody waits for this process any more
+    Reader reader(packet);
+    RemoteResult result;
+    result.status = reader.get<int32_t>();
+    result.message = reader.get_text();
+    result.value = reader.get<double>();
+    result.more = reader.get<double>();
+    return result;
+  }
 
   bool answer(Packet &packet) {
     switch (static_cast<ProcessPacket>(packet.kind)) {
@@ -97,6 +134,8 @@ class WorkerProcess {
         self->channel_.send(static_cast<uint32_t>(ProcessPacket::print), 0, writer.bytes);
       };
     }
+    participant_ = std::make_unique<Participant>("worker " + std::to_string(number_));
+    of_thread_ = std::make_unique<ThreadParticipant>(*participant_);
     executor_ = make_lua_executor(std::make_shared<Parent>(options));
     worker_.executor = executor_.get();
     worker_.number = number_;
@@ -122,7 +161,9 @@ class WorkerProcess {
     if (id != 0 && !job)
       throw InternalError("a job was lost between processes");
     const Ref<Future> task(new Future(0, job, courier_.get(reader)));
-    return executor_->run(*task);
+    Outcome outcome = executor_->run(*task);
+    participant_->end_task();
+    return outcome;
   }
 
   struct Known {
@@ -132,7 +173,11 @@ class WorkerProcess {
 
   Channel &channel_;
   Courier courier_;
+  RemoteSide side_;
+  const std::thread::id thread_ = std::this_thread::get_id();
   int number_ = 0;
+  std::unique_ptr<Participant> participant_;
+  std::unique_ptr<ThreadParticipant> of_thread_;
   std::unique_ptr<Executor> executor_;
   Worker worker_{};
   std::array<Known, jobs_kept> jobs_;

@@ -21,7 +21,7 @@ const char *kind_name(int32_t kind);
 
 class Shared {
  public:
-  explicit Shared(pg_shared_kind kind) : kind(kind) {}
+  explicit Shared(pg_shared_kind kind, bool remote = false) : kind(kind), remote(remote) {}
   Shared(const Shared &) = delete;
   virtual ~Shared() = default;
 
@@ -32,6 +32,7 @@ class Shared {
   }
 
   const pg_shared_kind kind;
+  const bool remote; // it is in another process (remote.hpp)
   // What happens before whoever synchronises with this object (races.hpp); empty unless a worker that is checked did.
   std::vector<uint32_t> clock;
 

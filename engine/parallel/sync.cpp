@@ -1,3 +1,4 @@
+#include "parallel/remote.hpp"
 #include "parallel/sync.hpp"
 
 #include <algorithm>
@@ -333,15 +334,23 @@ int32_t pg_mutex_create(pg_shared *out) {
   return create<Mutex>(out);
 }
 int32_t pg_mutex_try(void *object, pg_participant *me) {
+  if (is_remote(object))
+    return static_cast<int32_t>(ask_remote(object, me, {RemoteOp::mutex_try}));
   return as<Mutex>(object).try_lock(*me);
 }
 int32_t pg_mutex_lock(void *object, pg_participant *me, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::mutex_lock, timeout});
   return guard([&] { *done = as<Mutex>(object).lock(*me, timeout); });
 }
 int32_t pg_mutex_unlock(void *object, pg_participant *me) {
+  if (is_remote(object))
+    return call_remote(object, me, {RemoteOp::mutex_unlock});
   return guard([&] { as<Mutex>(object).unlock(*me); });
 }
 int32_t pg_mutex_state(void *object, const pg_participant *me) {
+  if (is_remote(object))
+    return static_cast<int32_t>(ask_remote(object, nullptr, {RemoteOp::mutex_state}));
   const auto &mutex = as<Mutex>(object);
   return mutex.held_by(*me) ? 2 : mutex.held();
 }
@@ -350,9 +359,13 @@ int32_t pg_rwlock_create(pg_shared *out) {
   return create<RwLock>(out);
 }
 int32_t pg_rwlock_lock(void *object, pg_participant *me, int32_t write, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::rwlock_lock, timeout, double(write)});
   return guard([&] { *done = as<RwLock>(object).lock(*me, write != 0, timeout); });
 }
 int32_t pg_rwlock_unlock(void *object, pg_participant *me, int32_t write) {
+  if (is_remote(object))
+    return call_remote(object, me, {RemoteOp::rwlock_unlock, 0, double(write)});
   return guard([&] { as<RwLock>(object).unlock(*me, write != 0); });
 }
 
@@ -360,12 +373,18 @@ int32_t pg_semaphore_create(pg_shared *out, int64_t value) {
   return create<Semaphore>(out, value);
 }
 int32_t pg_semaphore_acquire(void *object, pg_participant *me, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::semaphore_acquire, timeout});
   return guard([&] { *done = as<Semaphore>(object).acquire(*me, timeout); });
 }
 int32_t pg_semaphore_release(void *object, pg_participant *me, int64_t count) {
+  if (is_remote(object))
+    return call_remote(object, me, {RemoteOp::semaphore_release, double(count)});
   return guard([&] { as<Semaphore>(object).post(*me, count); });
 }
 int64_t pg_semaphore_value(void *object) {
+  if (is_remote(object))
+    return static_cast<int64_t>(ask_remote(object, nullptr, {RemoteOp::semaphore_value}));
   return as<Semaphore>(object).value();
 }
 
@@ -373,15 +392,23 @@ int32_t pg_barrier_create(pg_shared *out, int64_t parties) {
   return create<Barrier>(out, parties);
 }
 int32_t pg_barrier_wait(void *object, pg_participant *me, double timeout, int64_t *place) {
+  if (is_remote(object))
+    return remote(place, object, me, {RemoteOp::barrier_wait, timeout});
   return guard([&] { *place = as<Barrier>(object).wait(*me, timeout); });
 }
 void pg_barrier_abort(void *object) {
+  if (is_remote(object))
+    return void(ask_remote(object, nullptr, {RemoteOp::barrier_abort}));
   as<Barrier>(object).abort();
 }
 void pg_barrier_reset(void *object) {
+  if (is_remote(object))
+    return void(ask_remote(object, nullptr, {RemoteOp::barrier_reset}));
   as<Barrier>(object).reset();
 }
 int64_t pg_barrier_state(void *object, int32_t which) {
+  if (is_remote(object))
+    return static_cast<int64_t>(ask_remote(object, nullptr, {RemoteOp::barrier_state, double(which)}));
   const auto &barrier = as<Barrier>(object);
   return which == 0 ? barrier.parties : which == 1 ? barrier.waiting() : barrier.broken();
 }
@@ -393,12 +420,18 @@ int32_t pg_condition_create(pg_shared *out, void *mutex) {
   });
 }
 int32_t pg_condition_wait(void *object, pg_participant *me, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::condition_wait, timeout});
   return guard([&] { *done = as<Condition>(object).wait(*me, timeout); });
 }
 int32_t pg_condition_notify(void *object, pg_participant *me, int64_t count) {
+  if (is_remote(object))
+    return call_remote(object, me, {RemoteOp::condition_notify, double(count)});
   return guard([&] { as<Condition>(object).notify(*me, count); });
 }
 void pg_condition_mutex(void *object, pg_shared *out) {
+  if (is_remote(object))
+    return hand_over_remote(out, ask_remote(object, nullptr, {RemoteOp::condition_mutex}), PG_SHARED_MUTEX);
   hand_over(out, Ref<Mutex>(as<Condition>(object).mutex));
 }
 
@@ -406,12 +439,18 @@ int32_t pg_event_create(pg_shared *out) {
   return create<Event>(out);
 }
 void pg_event_set(void *object, pg_participant *me, int32_t set) {
+  if (is_remote(object))
+    return void(ask_remote(object, me, {RemoteOp::event_set, double(set)}));
   as<Event>(object).set(*me, set != 0);
 }
 int32_t pg_event_is_set(void *object, pg_participant *me) {
+  if (is_remote(object))
+    return static_cast<int32_t>(ask_remote(object, me, {RemoteOp::event_is_set}));
   return as<Event>(object).is_set(*me);
 }
 int32_t pg_event_wait(void *object, pg_participant *me, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::event_wait, timeout});
   return guard([&] { *done = as<Event>(object).wait(*me, timeout); });
 }
 
@@ -419,12 +458,18 @@ int32_t pg_latch_create(pg_shared *out, int64_t count) {
   return create<Latch>(out, count);
 }
 int32_t pg_latch_count_down(void *object, pg_participant *me, int64_t count) {
+  if (is_remote(object))
+    return call_remote(object, me, {RemoteOp::latch_count_down, double(count)});
   return guard([&] { as<Latch>(object).count_down(*me, count); });
 }
 int32_t pg_latch_wait(void *object, pg_participant *me, double timeout, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::latch_wait, timeout});
   return guard([&] { *done = as<Latch>(object).wait(*me, timeout); });
 }
 int64_t pg_latch_count(void *object) {
+  if (is_remote(object))
+    return static_cast<int64_t>(ask_remote(object, nullptr, {RemoteOp::latch_count}));
   return as<Latch>(object).count();
 }
 
@@ -432,6 +477,8 @@ int32_t pg_local_create(pg_shared *out) {
   return create<Local>(out);
 }
 int64_t pg_local_id(void *object) {
+  if (is_remote(object))
+    return static_cast<int64_t>(ask_remote(object, nullptr, {RemoteOp::local_id}));
   return as<Local>(object).id;
 }
 }

@@ -173,6 +173,8 @@ void pg_participant::check_interrupt() const {
     throw ArgumentError("interrupted while waiting");
   if (interrupt && interrupt->load(std::memory_order_relaxed))
     throw ArgumentError("the pool was shut down while this task was waiting");
+  if (gone && gone(process))
+    throw ArgumentError("the worker process that waits has ended");
 }
 
 void pg_participant::end_task() {

@@ -55,6 +55,10 @@ struct pg_participant {
 
   perigee::parallel::RaceThread *race = nullptr; // where it is checked for races: the task that runs
 
+  // Of one whose script runs in another process: whether that has ended, and with it what waits here.
+  bool (*gone)(void *process) = nullptr;
+  void *process = nullptr;
+
   // Guarded by the registry's mutex: the wait in progress.
   const perigee::parallel::Waitable *waits_for = nullptr;
   bool waits_for_ever = false;

@@ -124,6 +124,89 @@ function TestProcesses:test_errors_of_a_task()
   fails("a future cannot be sent to a worker process", function() return pool:submit(function(f) return f end, future_of):result() end)
 end
 
+function TestProcesses:test_shared_objects()
+  local mutex, counter, total = parallel.mutex(), parallel.atomic(0), parallel.shared_array(1)
+  pool:for_each(function()
+    for _ = 1, 20 do
+      mutex:with(function() total[1] = total[1] + 1 end)
+      counter:add(1)
+    end
+  end, parallel.range(1, 10), { chunksize = 1 })
+  lu.assertEquals({ total[1], counter:get(), mutex.locked }, { 200, 200, false })
+  lu.assertTrue(pool:submit(function() return mutex end):result() == mutex)
+  lu.assertEquals(pool:submit(function() return counter:compare_exchange(200, 5), counter:get(), counter:exchange(1.0) end)
+    :result(), true)
+
+  local barrier, event, latch = parallel.barrier(2), parallel.event(), parallel.latch(2)
+  local places = pool:map(function() return barrier:wait() end, { 1, 2 }, { chunksize = 1 })
+  table.sort(places)
+  lu.assertEquals(places, { 1, 2 })
+  local waits = pool:submit(function() event:wait() latch:wait() return "both" end)
+  pool:submit(function() latch:count_down() end):result()
+  event:set()
+  latch:count_down()
+  lu.assertEquals(waits:result(), "both")
+
+  local semaphore, rwlock = parallel.semaphore(1), parallel.rwlock()
+  lu.assertEquals({ pool:submit(function()
+    local first, second = semaphore:acquire(), semaphore:acquire(0)
+    semaphore:release(2)
+    rwlock:with_read(function() end)
+    return first, second, semaphore.value, rwlock:try_lock_write(), tostring(semaphore)
+  end):result() }, { true, false, 2, true, "semaphore (2)" })
+
+  local condition, state = parallel.condition(), parallel.shared_array(1)
+  local woken = pool:submit(function()
+    condition.mutex:lock()
+    condition:wait_for(function() return state[1] == 1 end)
+    condition.mutex:unlock()
+    return "woken"
+  end)
+  condition.mutex:with(function() state[1] = 1 condition:notify() end)
+  lu.assertEquals(woken:result(), "woken")
+  fails("cannot be sent to a worker process", function() return pool:submit(function() return parallel.mutex() end):result() end)
+end
+
+function TestProcesses:test_locks_of_the_dead()
+  local mutex = parallel.mutex()
+  local future = pool:submit(function() mutex:lock() os.exit(5) end)
+  fails("exit code 5", future.result, future)
+  fails("ended without unlocking", mutex.lock, mutex)
+  -- One that ends while it waits does not get the lock.
+  local other, at = parallel.mutex(), parallel.shared_array(1)
+  other:lock()
+  local waits = pool:submit(function()
+    local ffi = require "ffi"
+    ffi.cdef "int getpid(void);"
+    at[1] = ffi.C.getpid()
+    other:lock()
+  end)
+  while at[1] == 0 do
+    pg.timer.sleep(0.001)
+  end
+  os.execute(("kill -9 %d"):format(at[1]))
+  fails("was killed by signal 9", waits.result, waits)
+  other:unlock()
+  lu.assertTrue(other:try_lock())
+  other:unlock()
+end
+
+function TestProcesses:test_deadlocks_between_processes()
+  local a, b, both = parallel.mutex(), parallel.mutex(), parallel.barrier(2)
+  local function cross(first, second)
+    first:lock()
+    both:wait()
+    second:lock()
+    second:unlock()
+    first:unlock()
+  end
+  local one, two = pool:submit(cross, a, b), pool:submit(cross, b, a)
+  local fine_one, text_one = pcall(one.result, one)
+  local fine_two, text_two = pcall(two.result, two)
+  lu.assertFalse(fine_one and fine_two)
+  lu.assertStrContains(tostring(text_one) .. tostring(text_two), "deadlock")
+end
+
 function TestProcesses:test_the_end_of_a_worker_is_an_error_of_its_task()
   local ends = {
     { "was killed by signal 9", function() local ffi = require "ffi" ffi.cdef "int raise(int);" ffi.C.raise(9) end },
