@@ -38,7 +38,7 @@ class HeaderPool {
     return block;
   }
   void give(pg_block *block) noexcept {
-    if (own_count < own_size) {
+    if (own_count < own_size && end.armed && !ended) {
       own[own_count++] = block;
       return;
     }
@@ -47,10 +47,17 @@ class HeaderPool {
   }
 
  private:
-  // What a thread keeps is lost when it ends: 1.8 KiB. Plain data, so that arrays may be freed at any time.
+  // Plain data, so that arrays may be freed at any time, also after a thread's destructors have run.
   static constexpr int own_size = 32;
   static thread_local pg_block *own[own_size];
   static thread_local int own_count;
+  static thread_local bool ended;
+  // Gives back what an ending thread has kept.
+  struct End {
+    bool armed = true;
+    ~End();
+  };
+  static thread_local End end;
 
   std::mutex mutex_;
   std::vector<pg_block *> free_;
@@ -59,10 +66,18 @@ class HeaderPool {
 
 thread_local pg_block *HeaderPool::own[own_size];
 thread_local int HeaderPool::own_count = 0;
+thread_local bool HeaderPool::ended = false;
+thread_local HeaderPool::End HeaderPool::end;
 
 HeaderPool &pool() {
   static auto *instance = new HeaderPool; // never destroyed: arrays may be freed while the process exits
   return *instance;
+}
+
+HeaderPool::End::~End() {
+  ended = true;
+  while (own_count > 0)
+    pool().give(own[--own_count]);
 }
 
 pg_block *new_block() {
