@@ -163,7 +163,7 @@ struct CsvReader::State {
   // While reading:
   std::vector<ColumnPlan> plans; // by position in the file
   std::vector<Block> blocks;
-  std::vector<char> wave;
+  Pool<char> wave;
 
   State(Source &&from, const CsvOptions &o) : source(std::move(from)), options(o) {}
 
@@ -259,7 +259,8 @@ struct CsvReader::State {
     for (int64_t want = 1 << 14;; want *= 8) {
       const int64_t n = std::min(size - body, want);
       const bool all = n == size - body;
-      std::vector<char> text(static_cast<std::size_t>(n + padding), '\0');
+      Pool<char> text;
+      std::memset(text.extend(static_cast<std::size_t>(n + padding)) + n, 0, padding);
       source.read(body, text.data(), n);
       text[static_cast<std::size_t>(n)] = '\n';
       std::vector<const char *> cuts;
@@ -391,9 +392,9 @@ struct CsvReader::State {
     std::vector<const char *> cuts;
     while (base < size) {
       const int64_t now = std::min(wanted, size - base);
-      if (wave.size() < static_cast<std::size_t>(now + 2 * padding))
-        wave.resize(static_cast<std::size_t>(now + 2 * padding));
+      wave.extend(std::max(static_cast<std::size_t>(now + 2 * padding), wave.size()) - wave.size());
       char *const text = wave.data() + padding;
+      std::memset(wave.data(), 0, padding);
       constexpr int64_t part = 128 << 10;
       core::parallel_ranges((now - filled + part - 1) / part, 1, [&](int64_t first, int64_t behind) {
         const int64_t from = filled + first * part, to = std::min(filled + behind * part, now);
@@ -461,7 +462,8 @@ struct CsvReader::State {
       const int64_t n = std::min(want, size - body);
       if (n == 0)
         return kinds;
-      std::vector<char> text(static_cast<std::size_t>(n + padding), '\n');
+      Pool<char> text;
+      std::memset(text.extend(static_cast<std::size_t>(n + padding)) + n, '\n', padding);
       source.read(body, text.data(), n);
       const bool all = n == size - body;
       const char *const end = text.data() + n + (all && text[static_cast<std::size_t>(n - 1)] != '\n');
@@ -478,11 +480,13 @@ struct CsvReader::State {
       for (std::size_t i = 0; i < names.size(); ++i) {
         const BlockColumn &column = block.columns[i];
         int64_t begin = 0;
-        for (int64_t stop : column.ends) {
+        for (std::size_t k = 0; k < column.ends.size(); ++k) {
+          const int64_t stop = column.ends[k];
           kinds[i] |= kind_of({column.bytes.data() + begin, static_cast<std::size_t>(stop - begin)}, syntax);
           begin = stop;
         }
-        if (std::find(column.codes.begin(), column.codes.end(), -1) != column.codes.end())
+        const int32_t *const codes = column.codes.data(), *const behind = codes + column.codes.size();
+        if (std::find(codes, behind, -1) != behind)
           kinds[i] |= has_missing;
       }
       return kinds;

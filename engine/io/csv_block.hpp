@@ -86,16 +86,16 @@ struct Problem {
 
 // One column's cells of one block.
 struct BlockColumn {
-  std::vector<char> values; // int64, uint64, float, double or uint8
-  std::vector<int32_t> codes;
-  std::vector<int64_t> ends;
-  std::vector<char> bytes;
-  std::vector<int32_t> table; // hash -> unique number + 1
-  uint8_t kinds = 0;          // only of a column that was refuted
+  Pool<char> values; // int64, uint64, float, double or uint8; the block's rows say how many
+  Pool<int32_t> codes;
+  Pool<int64_t> ends;
+  Pool<char> bytes;
+  Pool<int32_t> table; // hash -> unique number + 1
+  uint8_t kinds = 0;   // only of a column that was refuted
   bool refuted = false;
 
   void clear() {
-    codes.clear(); // values keep their size: rows say how many count
+    codes.clear();
     ends.clear();
     bytes.clear();
     table.clear();
@@ -104,15 +104,14 @@ struct BlockColumn {
   }
   template <class T> void put(int64_t row, T value) {
     const std::size_t at = static_cast<std::size_t>(row) * sizeof(T);
-    if (at + sizeof(T) > values.size())
-      values.resize(std::max(at + sizeof(T), values.size() * 2 + 64));
+    values.reserve(at + sizeof(T));
     std::memcpy(values.data() + at, &value, sizeof(T));
   }
   // The number of a text among those of this block, so that Lua makes each string once. Texts that collide push each
   // other out and get several numbers, which costs a little time later and nothing else.
   int32_t intern(std::string_view cell, int bits) {
-    if (table.empty())
-      table.assign(std::size_t{1} << bits, 0);
+    if (table.size() == 0)
+      std::fill_n(table.extend(std::size_t{1} << bits), std::size_t{1} << bits, 0);
     const std::size_t n = cell.size();
     const char *const p = cell.data();
     uint64_t hash = n * 0x9e3779b97f4a7c15u;
@@ -140,7 +139,7 @@ struct BlockColumn {
   }
   // The same for a text that is not looked for.
   int32_t add(std::string_view cell) {
-    bytes.insert(bytes.end(), cell.begin(), cell.end());
+    bytes.append(cell.data(), cell.size());
     ends.push_back(static_cast<int64_t>(bytes.size()));
     return static_cast<int32_t>(ends.size()) - 1;
   }

@@ -21,7 +21,7 @@ namespace perigee::io::csv {
 
 namespace {
 
-constexpr int64_t longest_block = int64_t{1} << 30; // positions have 32 bits
+constexpr int64_t longest_block = 2 << 20; // the index of a block stays, four bytes for each of its bytes at most
 
 // Where the cells of a block end, behind one entry that makes the first cell begin at 0.
 struct Index {
@@ -376,8 +376,7 @@ class RegularParser {
     const ColumnPlan &plan = plans_[static_cast<std::size_t>(c)];
     BlockColumn &column = block_.columns[static_cast<std::size_t>(c)];
     const auto rows = static_cast<std::size_t>(index_.rows), count = plans_.size();
-    if (column.values.size() < rows * sizeof(T))
-      column.values.resize(rows * sizeof(T));
+    column.values.reserve(rows * sizeof(T));
     const char *const text = block_.begin;
     const uint32_t *const ends = index_.ends.data() + c;
     const bool at_line_end = static_cast<std::size_t>(c) + 1 == count;
@@ -434,17 +433,17 @@ class RegularParser {
     thread_local Cells of_this_thread;
     Cells &cells = of_this_thread; // (asked for once: it is a call)
     cells.forget();
-    column.codes.resize(rows);
+    int32_t *const codes = column.codes.extend(rows);
     for (std::size_t r = 0; r < rows; ++r) {
       const char *begin = begin_of(static_cast<int64_t>(r), c), *end = end_of(static_cast<int64_t>(r), c);
       const int64_t quoted = static_cast<unsigned char>(*begin) == syntax_.quote;
       begin += quoted;
       const auto n = static_cast<std::size_t>(end - begin - quoted);
-      column.codes[r] = n <= Cells::longest ? cells.code(begin, n,
-                                                         [&] {
-                                                           return text({begin, n}, column);
-                                                         })
-                                            : text({begin, n}, column);
+      codes[r] = n <= Cells::longest ? cells.code(begin, n,
+                                                  [&] {
+                                                    return text({begin, n}, column);
+                                                  })
+                                     : text({begin, n}, column);
     }
     return true;
   }

@@ -16,7 +16,7 @@
 
 namespace perigee::io {
 
-/// A growing run of plain values, accounted to the VM like array memory. For the calling thread only.
+/// A growing run of plain values, accounted to the VM like array memory. For one thread at a time.
 template <class T> class Pool {
   static_assert(std::is_trivially_copyable_v<T>);
 
@@ -36,6 +36,7 @@ template <class T> class Pool {
 
   T *data() const { return data_; }
   std::size_t size() const { return size_; }
+  std::size_t capacity() const { return capacity_; }
   T &operator[](std::size_t i) const { return data_[i]; }
   T &back() const { return data_[size_ - 1]; }
   void clear() { size_ = 0; }
