@@ -93,7 +93,7 @@ class Encoder {
 
   bool all(int first) {
     const int last = lua_gettop(L);
-    lua_pushnil(L); // the list of functions, when there are any: kept until their upvalues are coded
+    transport_.push(L, transport_.coded_functions_); // kept there until their upvalues are coded
     list_ = last + 1;
     message_.clear();
     body_.clear();
@@ -118,6 +118,8 @@ class Encoder {
     directory.append(body_.data(), body_.size());
     if (body_.size() > 1 << 20) // a buffer of that size is not kept
       body_ = {};
+    lua_settop(L, list_);
+    forget();
     lua_settop(L, last);
     return true;
   }
@@ -158,7 +160,16 @@ class Encoder {
     transport_.culprit = root_;
     std::string place = parent_ < 0 ? "\1" + path_ : upvalue_name(parent_, upvalue_) + path_ + " of " + origin(parent_);
     transport_.reason = place + " (" + what_ + ")";
+    lua_settop(L, list_);
+    forget();
     return false;
+  }
+
+  void forget() {
+    for (size_t i = functions_.size(); i > 0; --i) {
+      lua_pushnil(L);
+      lua_rawseti(L, list_, static_cast<int>(i));
+    }
   }
 
   // The value at the top of the stack, which stays.
@@ -370,10 +381,6 @@ class Encoder {
     }
     const uint32_t number = function_numbers_.number(self).first;
     functions_.push_back({parent_, upvalue_, root_});
-    if (number == 0) {
-      lua_newtable(L);
-      lua_replace(L, list_);
-    }
     lua_pushvalue(L, -1);
     lua_rawseti(L, list_, static_cast<int>(number) + 1);
     put(tag_function);
@@ -510,6 +517,10 @@ class Decoder {
       lua_setupvalue(L, -2, cell.upvalue);
       lua_pop(L, 1);
     }
+    for (uint32_t i = functions; i > 0; --i) {
+      lua_pushnil(L);
+      lua_rawseti(L, list_, static_cast<int>(i));
+    }
     lua_remove(L, list_);
     lua_remove(L, seen_);
     return static_cast<int>(message_.count);
@@ -535,7 +546,7 @@ class Decoder {
 
   // Makes the functions, their upvalues still nil, and joins those that are one.
   void directory(uint32_t functions) {
-    lua_createtable(L, static_cast<int>(functions), 0);
+    transport_.push(L, transport_.decoded_functions_);
     lua_replace(L, list_);
     for (uint32_t i = 1; i <= functions; ++i) {
       const auto &prototype = message_.prototypes.at(get<uint32_t>());
@@ -719,6 +730,10 @@ Transport::Transport(lua_State *L) {
   ids_ = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
   factories_ = luaL_ref(L, LUA_REGISTRYINDEX);
+  for (int *list : {&coded_functions_, &decoded_functions_}) {
+    lua_createtable(L, 4, 0);
+    *list = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
 }
 
 void Transport::connect(lua_State *L) {

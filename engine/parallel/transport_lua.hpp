@@ -114,6 +114,7 @@ class Transport {
       add_chunk_ = LUA_NOREF, chunk_text_ = LUA_NOREF, env_reference_ = LUA_NOREF;
   int ids_ = LUA_NOREF;       // function -> id of its prototype, weak keys
   int factories_ = LUA_NOREF; // id of a prototype -> its factory
+  int coded_functions_ = LUA_NOREF, decoded_functions_ = LUA_NOREF; // lists, of the message at hand
   size_t factory_count_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<const Prototype>> sent_;
   std::unordered_set<const void *> library_tables_;
