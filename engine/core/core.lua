@@ -46,7 +46,7 @@ core = { C = C, ffi = ffi, trusted = boot.trusted, declare = declare, dump = str
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
 -- LuaJIT's defaults (512 KiB of machine code, 1000 traces) are exhausted by one lesson with several variants.
 jit.opt.start("maxtrace=8000", "maxrecord=16000", "maxsnap=2000", "maxmcode=65536", "sizemcode=128")
-if boot.jit_off or boot.checked then
+if boot.jit_off or boot.checked or boot.gil then
   jit.off()
 end
 
@@ -442,6 +442,9 @@ end
 if boot.checked then -- before any other module: they take core.C
   core.headers, core.natives.races = boot.headers, boot.checked
   core.part("parallel_checked")
+end
+if boot.gil then
+  core.part("parallel_gil")
 end
 
 -- What scripts may require: nil for everything, else the exercise's list.

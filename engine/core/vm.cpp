@@ -6,7 +6,6 @@
 #include "core/processors.hpp"
 #include "core/status.hpp"
 #include "parallel/parallel.hpp"
-#include "parallel/races_lua.hpp"
 #include "profiler/profiler.hpp"
 
 #include <dlfcn.h>
@@ -257,10 +256,7 @@ struct VmInternals {
       lua_pushstring(L, options->script_root);
       lua_setfield(L, -2, "script_root");
     }
-    if (parallel::checked_state()) {
-      parallel::open_races(L);
-      lua_setfield(L, -2, "checked");
-    }
+    parallel::prepare_state(L);
     if (luaL_loadbuffer(L, core->text.data(), core->text.size(), "@perigee:core") != 0)
       return lua_error(L);
     lua_insert(L, -2);

@@ -11,6 +11,7 @@ parallel._kit = kit
 for _, name in ipairs {
   "parallel_sync",
   "parallel_atomic",
+  "parallel_queue",
   "parallel_topology",
   "parallel_pool",
   "parallel_worker",

@@ -213,15 +213,15 @@ local function run_callbacks()
   end
 end
 
-local function interrupted()
-  fail("interrupted by Ctrl-C")
+local function interrupted(reason)
+  fail("%s", reason or "interrupted by Ctrl-C")
 end
 
 -- Waits until the future is done; false after `seconds`.
 local function wait(future, seconds)
-  local done = natives.wait(future, seconds)
+  local done, reason = natives.wait(future, seconds)
   if done == nil then
-    interrupted()
+    interrupted(reason)
   end
   if callback_waiter then
     run_callbacks()
@@ -357,9 +357,9 @@ end
 
 -- natives.waiter_next until a deadline (nil: none) of clock().
 local function next_done(waiter, deadline)
-  local tag = natives.waiter_next(waiter, deadline and max(0, deadline - clock()))
+  local tag, reason = natives.waiter_next(waiter, deadline and max(0, deadline - clock()))
   if tag == nil then
-    interrupted()
+    interrupted(reason)
   end
   if callback_waiter then
     run_callbacks()
@@ -439,8 +439,27 @@ end
 
 kit.close_pool = close_pool
 
-local pool_options = { initializer = true, initargs = true, pin = true }
+local pool_options = { initializer = true, initargs = true, pin = true, check = true, gil = true,
+  switch_interval = true }
 local most_threads, most_processes = 1024, 256
+
+-- Whether to check for races; the switch interval of an interpreter lock, 0 for none.
+local function pool_mode(options, processes)
+  local check, gil, interval = options.check, options.gil, options.switch_interval
+  if processes and (check ~= nil or gil ~= nil or interval ~= nil) then
+    fail("processes: check, gil and switch_interval are for threads, which share memory; use parallel.pool")
+  end
+  if check ~= nil and check ~= "races" then
+    fail('pool: check is "races", got %s', kind_of(check))
+  elseif gil ~= nil and type(gil) ~= "boolean" then
+    fail("pool: gil is true or false, got %s", kind_of(gil))
+  elseif interval ~= nil and not gil then
+    fail("pool: switch_interval is for a pool with gil = true")
+  elseif interval ~= nil and (type(interval) ~= "number" or not (interval > 0 and interval <= 10)) then
+    fail("pool: switch_interval is a time in seconds, above 0 and at most 10, got %s", kind_of(interval))
+  end
+  return check ~= nil, gil and (interval or 0.005) or 0
+end
 
 local function open_pool(what, n, options, processes)
   local most_workers = processes and most_processes or most_threads
@@ -465,12 +484,14 @@ local function open_pool(what, n, options, processes)
   if options.pin then
     initializer, initargs, names_of_values = kit.pinned_initializer(initializer, initargs)
   end
+  local check, gil = pool_mode(options, processes)
   local pool = new_shared()
   local ok, reason, culprit
   if initializer then
-    ok, reason, culprit = natives.pool_open(pool, n, processes, initializer, unpack(initargs, 1, table.maxn(initargs)))
+    ok, reason, culprit = natives.pool_open(pool, n, processes, check, gil, initializer,
+      unpack(initargs, 1, table.maxn(initargs)))
   else
-    ok, reason, culprit = natives.pool_open(pool, n, processes)
+    ok, reason, culprit = natives.pool_open(pool, n, processes, check, gil)
   end
   if not ok then
     refuse(what, reason, names_of_values, culprit)

@@ -93,6 +93,7 @@ kit.shared_fields, kit.shared_t = fields, shared_t
 -- This state as one that holds locks and waits (pg_participant).
 local me = ffi.gc(C.pg_participant_open(), C.pg_participant_close)
 kit.me = me
+core.natives.parallel.take_part(me)
 
 local huge = math.huge
 local done = ffi.new("int32_t[1]")

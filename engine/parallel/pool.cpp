@@ -209,11 +209,32 @@ void Future::forget(void *user) {
   std::erase_if(listeners_, [user](const Entry &entry) { return entry.user == user; });
 }
 
+// Runs a task on this thread; where it is checked for races, as a logical thread that knows what its submitter knew.
+static Outcome run(Executor &executor, Future &task) {
+  Participant *me = ThreadParticipant::current();
+  if (!me || !me->race) [[likely]]
+    return executor.run(task);
+  RaceThread *const outer = me->race;
+  if (task.clock.empty())
+    task.clock = me->task_parent;
+  const auto thread = race_begin(me->name, task.clock);
+  race_acquire(thread.get(), me->task_parent);
+  me->race = thread.get();
+  Outcome outcome = executor.run(task);
+  me->race = outer;
+  race_end(*thread, task.clock);
+  if (outcome.ok && !thread->found.empty()) {
+    outcome = {};
+    outcome.error = describe_found(*thread);
+  }
+  return outcome;
+}
+
 // Runs a task of this worker's pool that has not begun.
 static bool run_here(Future &future) {
   if (!current || !current->pool || current->pool->id != future.pool || !future.claim())
     return false;
-  future.finish(current->executor->run(future));
+  future.finish(run(*current->executor, future));
   return true;
 }
 
@@ -232,10 +253,17 @@ void Waiter::done(void *user, uint64_t tag) {
   auto *waiter = static_cast<Waiter *>(user);
   const std::lock_guard lock(waiter->mutex_);
   waiter->ready_.push_back(tag);
+  ++waiter->version_;
   waiter->condition_.notify_one();
 }
 
-std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
+static double seconds_until(const Deadline &deadline) {
+  return deadline ? std::chrono::duration<double>(*deadline - std::chrono::steady_clock::now()).count()
+                  : std::numeric_limits<double>::infinity();
+}
+
+std::optional<uint64_t> Waiter::next(const Deadline &deadline, Participant *me) {
+  std::optional<Waiting> waiting; // until after the lock is given back
   std::unique_lock lock(mutex_);
   if (ready_.empty() && current) {
     lock.unlock();
@@ -248,37 +276,61 @@ std::optional<uint64_t> Waiter::next(const Deadline &deadline) {
     const auto now = std::chrono::steady_clock::now();
     if (interrupted() || (deadline && now >= *deadline))
       return std::nullopt;
+    if (me) {
+      if (!waiting)
+        waiting.emplace(*me, *this, seconds_until(deadline));
+      if (!waiting->block(lock, condition_))
+        return std::nullopt;
+      continue;
+    }
     condition_.wait_until(lock, deadline ? std::min(*deadline, now + glance) : now + glance);
   }
   const uint64_t tag = ready_.front();
   ready_.pop_front();
+  if (waiting)
+    waiting->proceed();
   lock.unlock();
-  futures_.erase(tag);
+  if (const auto entry = futures_.find(tag); entry != futures_.end()) {
+    if (me)
+      follows(*me, entry->second->clock);
+    futures_.erase(entry);
+  }
   return tag;
 }
 
-bool wait(Future &future, const Deadline &deadline) {
+bool wait(Future &future, const Deadline &deadline, Participant *me) {
+  auto known = [&] {
+    if (me)
+      follows(*me, future.clock);
+    return true;
+  };
   if (future.done())
-    return true;
+    return known();
   const core::timeline::Span span("wait for a task", "wait");
-  if (run_here(future))
-    return true;
-  if (look([&] { return future.done(); }))
-    return true;
+  if (run_here(future) || look([&] { return future.done(); }))
+    return known();
   Waiter waiter;
   waiter.add(Ref<Future>::share(&future), 0);
-  return waiter.next(deadline).has_value();
+  return waiter.next(deadline, me).has_value();
 }
 
 // -------------------------------------------------------------------------------------------------------- pools ------
-Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory)
-    : Shared(PG_SHARED_POOL), id(++last_id), shares_memory(shares_memory), size_(workers), factory_(std::move(factory)),
+Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode how, Participant *opener)
+    : Shared(PG_SHARED_POOL), id(++last_id), mode(std::move(how)), size_(workers), factory_(std::move(factory)),
       initialiser_(std::move(initialiser)) {
   use_handler();
+  if (mode.check_races) {
+    race_checking(1);
+    if (opener && !opener->race)
+      opener->race = (opener->own_race = race_begin(opener->name, {})).get();
+    if (opener)
+      opened_ = race_now(*opener->race);
+  }
 }
 
-Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory) {
-  Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser), shares_memory));
+Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode mode,
+                     Participant *opener) {
+  Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser), std::move(mode), opener));
   try {
     for (int i = 1; i <= workers; ++i)
       pool->threads_.emplace_back([self = pool.get(), i] { self->work(i); });
@@ -294,6 +346,8 @@ Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initia
 Pool::~Pool() {
   shutdown(true);
   join();
+  if (mode.check_races)
+    race_checking(-1);
   leave_handler();
 }
 
@@ -349,11 +403,15 @@ Ref<Future> Pool::take(Executor &executor) {
       look([this] { return queued_.load(std::memory_order_acquire) > 0 || closed_.load(std::memory_order_acquire); });
     Ref<Future> future;
     {
+      std::optional<Waiting> idle; // until after the lock is given back
       std::unique_lock lock(mutex_);
       while (queue_.empty() && !closed_) {
         ++sleeping_;
         if (rested) {
-          condition_.wait(lock);
+          if (!idle)
+            idle.emplace(*ThreadParticipant::current(), *this, std::numeric_limits<double>::infinity(),
+                         Waiting::Mode::idle);
+          idle->block(lock, condition_);
         } else if (condition_.wait_for(lock, nap) == std::cv_status::timeout && queue_.empty() && !closed_) {
           --sleeping_;
           lock.unlock();
@@ -364,6 +422,8 @@ Ref<Future> Pool::take(Executor &executor) {
         }
         --sleeping_;
       }
+      if (idle)
+        idle->proceed();
       if (queue_.empty())
         return {};
       future = std::move(queue_.front());
@@ -402,6 +462,9 @@ void Pool::work(int number) {
     const Listed listed(&worker);
     Participant participant("worker " + std::to_string(number), &interrupt_);
     const ThreadParticipant of_thread(participant);
+    participant.gil = mode.gil.get();
+    if (mode.check_races)
+      participant.race = (participant.own_race = race_begin(participant.name, opened_)).get();
     std::unique_ptr<Executor> executor;
     auto begin = [&] {
       executor = factory_(*this, number);
@@ -409,10 +472,13 @@ void Pool::work(int number) {
       current = &worker;
       if (initialiser_) {
         const Future task(id, {}, initialiser_->copy());
+        const GilHeld held(mode.gil.get());
         const Outcome outcome = executor->run(task);
         if (!outcome.ok)
           throw ArgumentError("the initialiser failed: " + outcome.error);
       }
+      if (participant.race) // tasks follow the initialiser
+        participant.task_parent = race_now(*participant.race);
     };
     begin();
     while (Ref<Future> task = take(*executor)) {
@@ -423,7 +489,16 @@ void Pool::work(int number) {
         continue;
       }
       worker.began.store(press_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-      task->finish(executor->run(*task));
+      Outcome outcome;
+      {
+        const GilHeld held(mode.gil.get());
+        outcome = run(*executor, *task);
+      }
+      if (mode.check_races) {
+        const std::lock_guard lock(mutex_);
+        race_merge(clock, task->clock);
+      }
+      task->finish(std::move(outcome));
       worker.began.store(0, std::memory_order_relaxed);
       participant.end_task();
       task = {};

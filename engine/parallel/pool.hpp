@@ -6,6 +6,7 @@
 
 #include "parallel/shared.hpp"
 #include "parallel/transport.hpp"
+#include "parallel/waiting.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -86,14 +87,18 @@ class Future : public Shared {
 };
 
 // Collects the futures of a set as they are done. Not to be moved while it listens.
-class Waiter {
+class Waiter final : public Waitable {
  public:
   Waiter() = default;
   Waiter(const Waiter &) = delete;
   ~Waiter();
   void add(Ref<Future> future, uint64_t tag);
   // The next tag, or none after the deadline or at an interruption. As wait(), it runs tasks that have not begun.
-  std::optional<uint64_t> next(const Deadline &deadline);
+  // `me`, who waits, may be NULL.
+  std::optional<uint64_t> next(const Deadline &deadline, Participant *me = nullptr);
+
+  std::string waited_for() const override { return "the result of a task"; }
+  uint64_t version() const override { return version_.load(std::memory_order_acquire); }
 
  private:
   static void done(void *user, uint64_t tag);
@@ -101,6 +106,7 @@ class Waiter {
   std::mutex mutex_;
   std::condition_variable condition_;
   std::deque<uint64_t> ready_;
+  std::atomic<uint64_t> version_{1};
 };
 
 // Runs tasks, on the thread of its worker.
@@ -114,13 +120,20 @@ class Executor {
   virtual void rest() {}
 };
 
-class Pool : public Shared {
+// How workers differ from those that just run.
+struct WorkerMode {
+  bool shares_memory = true; // a worker writes into arrays that it was sent, and others see it
+  bool check_races = false;
+  std::shared_ptr<Gil> gil; // NULL: none
+};
+
+class Pool final : public Shared, public Waitable {
  public:
   // Makes the executor of the worker with this number, from 1, on its thread. Throws where it cannot.
   using Factory = std::function<std::unique_ptr<Executor>(Pool &pool, int worker)>;
 
-  // `shares_memory`: a worker writes into arrays that it was sent, and others see it.
-  static Ref<Pool> open(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory = true);
+  static Ref<Pool> open(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode mode = {},
+                        Participant *opener = nullptr);
   ~Pool() override;
 
   // Throws ArgumentError after shutdown.
@@ -134,11 +147,16 @@ class Pool : public Shared {
   // Why it runs nothing any more, "" where it does.
   std::string broken();
 
+  // What idle workers wait for.
+  std::string waited_for() const override { return "a task to run"; }
+  // Not a count: of several idle workers, a task wakes one, and the others do not look.
+  uint64_t version() const override { return queued_.load(std::memory_order_acquire) > 0 || closed() ? 2 : 1; }
+
   const uint64_t id;
-  const bool shares_memory;
+  const WorkerMode mode;
 
  private:
-  Pool(int workers, Factory factory, std::optional<Message> initialiser, bool shares_memory);
+  Pool(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode mode, Participant *opener);
   void work(int worker);
   Ref<Future> take(Executor &executor);
   void fail_all(const std::string &reason);
@@ -151,6 +169,8 @@ class Pool : public Shared {
   std::deque<Ref<Future>> queue_;
   std::atomic<int64_t> queued_{0};
   std::atomic<bool> closed_{false};
+  std::atomic<uint64_t> version_{1};  // changes with what idle workers look for
+  VectorClock opened_;                // what happened before
   std::atomic<int32_t> interrupt_{0}; // not 0: tasks stop waiting
   int sleeping_ = 0;
   std::string broken_;
@@ -172,7 +192,7 @@ void become_worker(const Worker *worker);
 // Waits until the future is done; false after the deadline or at an interruption. A task that waits for one of its own
 // pool that has not begun runs that one itself, as if it called the function (`run`): no worker waits for a task that
 // no worker is left to run.
-bool wait(Future &future, const Deadline &deadline);
+bool wait(Future &future, const Deadline &deadline, Participant *me = nullptr);
 
 // ------------------------------------------------------------------------------------------------------ Ctrl-C -------
 // Whether Ctrl-C was pressed: waiting ends, tasks are not begun.

@@ -1,5 +1,6 @@
 // Workers that are threads with a Lua state each, and what parallel_pool.lua calls: functions that need the VM itself,
 // to send its values and to wait, and so are lua_CFunctions and not FFI.
+#include "parallel/pool_lua.hpp"
 #include "core/memory.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
@@ -7,8 +8,9 @@
 #include "core/vm.hpp"
 #include "parallel/parallel.hpp"
 #include "parallel/pool.hpp"
-#include "parallel/pool_lua.hpp"
 #include "parallel/process_worker.hpp"
+#include "parallel/queue.hpp"
+#include "parallel/races_lua.hpp"
 #include "parallel/transport_lua.hpp"
 
 #include <array>
@@ -267,13 +269,29 @@ int connect(lua_State *L) {
   return 0;
 }
 
-// pool_open(out, workers, whether they are processes [, initialiser, arguments ...])
+// The participant that a state is, NULL where it has not loaded the module.
+Participant *participant_of(lua_State *L) {
+  if (Participant *me = ThreadParticipant::current())
+    return me;
+  lua_getfield(L, LUA_REGISTRYINDEX, "perigee.participant");
+  auto *me = static_cast<Participant *>(lua_touserdata(L, -1));
+  lua_pop(L, 1);
+  return me;
+}
+
+// pool_open(out, workers, whether they are processes, check, gil [, initialiser, arguments ...]): check for races; gil:
+// the switch interval of an interpreter lock, 0 for none
 int pool_open(lua_State *L) {
   return protect(L, [&] {
     std::optional<Message> initialiser;
-    if (lua_gettop(L) > 3) {
+    WorkerMode mode;
+    mode.shares_memory = !lua_toboolean(L, 3);
+    mode.check_races = lua_toboolean(L, 4);
+    if (const double interval = lua_tonumber(L, 5); interval > 0)
+      mode.gil = std::make_shared<Gil>(interval);
+    if (lua_gettop(L) > 5) {
       Transport &transport = own_transport(L);
-      if (!transport.encode(L, 4, initialiser.emplace()))
+      if (!transport.encode(L, 6, initialiser.emplace()))
         return refuse(L, transport);
     }
     auto parent = std::make_shared<Parent>(pg_vm::of(L).options);
@@ -281,13 +299,25 @@ int pool_open(lua_State *L) {
     auto factory = [parent, processes](Pool &, int worker) {
       return processes ? make_process_executor(parent, worker) : make_lua_executor(parent);
     };
-    hand_over(struct_at(L, 1),
-              Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory), std::move(initialiser),
-                         !processes));
+    hand_over(struct_at(L, 1), Pool::open(static_cast<int>(lua_tointeger(L, 2)), std::move(factory),
+                                          std::move(initialiser), std::move(mode), participant_of(L)));
     lua_pushboolean(L, 1);
     return 1;
   });
 }
+
+// take_part(me): the participant that this state is
+int take_part(lua_State *L) {
+  lua_pushlightuserdata(L, *static_cast<Participant *const *>(lua_topointer(L, 1)));
+  lua_setfield(L, LUA_REGISTRYINDEX, "perigee.participant");
+  return 0;
+}
+
+// What waits for a pool's end wait for.
+const struct final : Waitable {
+  std::string waited_for() const override { return "the tasks of a pool to end"; }
+  uint64_t version() const override { return 1; }
+} workers_to_end;
 
 // pool_shutdown(pool, wait, cancel): false where a worker of the pool would wait for itself
 int pool_shutdown(lua_State *L) {
@@ -301,8 +331,17 @@ int pool_shutdown(lua_State *L) {
     return 1;
   }
   pool->shutdown(lua_toboolean(L, 3));
-  if (wait)
+  if (wait) {
+    Participant *me = participant_of(L);
+    std::optional<Waiting> ending;
+    if (me) {
+      ending.emplace(*me, workers_to_end, std::numeric_limits<double>::infinity(), Waiting::Mode::idle);
+      ending->stay();
+    }
     pool->join();
+    if (me)
+      follows(*me, pool->clock);
+  }
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -314,7 +353,7 @@ int pool_info(lua_State *L) {
   lua_pushinteger(L, pool->size());
   lua_pushboolean(L, pool->closed());
   lua_pushlstring(L, broken.data(), broken.size());
-  lua_pushboolean(L, pool->shares_memory);
+  lua_pushboolean(L, pool->mode.shares_memory);
   return 4;
 }
 
@@ -357,6 +396,9 @@ int submit(lua_State *L) {
       return refuse(L, transport);
     auto *pool = object_at<Pool>(L, 2);
     Ref<Future> future(new Future(pool->id, Ref<Job>::share(object_at<Job>(L, 3)), std::move(message)));
+    if (race_checking())
+      if (Participant *me = participant_of(L); me && me->race)
+        future->clock = race_now(*me->race);
     pool->submit(future);
     hand_over(struct_at(L, 1), std::move(future));
     lua_pushboolean(L, 1);
@@ -376,12 +418,29 @@ int cancel(lua_State *L) {
   return 1;
 }
 
-// wait(future [, seconds]) -> true; false after the time; nil at an interruption, which is taken notice of
+// What went wrong in `body`, "" for nothing.
+template <class Body> std::string caught(Body &&body) {
+  try {
+    body();
+  } catch (const std::exception &e) {
+    return e.what();
+  }
+  return {};
+}
+
+// wait(future [, seconds]) -> true; false after the time; nil at an interruption, which is taken notice of; nil and why
+// where waiting is in vain
 int wait_future(lua_State *L) {
   auto *future = object_at<Future>(L, 1);
   lua_State *before = std::exchange(waiting, L);
-  const bool done = wait(*future, deadline_at(L, 2));
+  bool done = false;
+  const std::string failure = caught([&] { done = wait(*future, deadline_at(L, 2), participant_of(L)); });
   waiting = before;
+  if (!failure.empty()) {
+    lua_pushnil(L);
+    lua_pushlstring(L, failure.data(), failure.size());
+    return 2;
+  }
   if (!done && interrupted()) {
     if (!current_worker())
       take_interruption();
@@ -438,8 +497,14 @@ int waiter_add(lua_State *L) {
 int waiter_next(lua_State *L) {
   auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
   lua_State *before = std::exchange(waiting, L);
-  const auto tag = (*handle)->next(deadline_at(L, 2));
+  std::optional<uint64_t> tag;
+  const std::string failure = caught([&] { tag = (*handle)->next(deadline_at(L, 2), participant_of(L)); });
   waiting = before;
+  if (!failure.empty()) {
+    lua_pushnil(L);
+    lua_pushlstring(L, failure.data(), failure.size());
+    return 2;
+  }
   if (tag) {
     lua_pushnumber(L, double(*tag));
     return 1;
@@ -455,13 +520,26 @@ int waiter_next(lua_State *L) {
 
 } // namespace
 
+void prepare_state(lua_State *L) {
+  const Participant *me = ThreadParticipant::current();
+  if (me && me->race) {
+    open_races(L);
+    lua_setfield(L, -2, "checked");
+  }
+  if (me && me->gil) {
+    install_gil(L);
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "gil");
+  }
+}
+
 void open(lua_State *L) {
   const luaL_Reg functions[] = {{"connect", connect},       {"pool_open", pool_open}, {"pool_shutdown", pool_shutdown},
                                 {"pool_info", pool_info},   {"worker", worker},       {"job", job},
                                 {"submit", submit},         {"state", state},         {"cancel", cancel},
                                 {"wait", wait_future},      {"result", result},       {"waiter", waiter},
                                 {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
-                                {nullptr, nullptr}};
+                                {"take_part", take_part},   {nullptr, nullptr}};
   Transport &transport = Transport::of(L);
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {
@@ -469,6 +547,7 @@ void open(lua_State *L) {
     lua_pushcclosure(L, f->func, 1);
     lua_setfield(L, -2, f->name);
   }
+  open_queue(L);
 }
 
 } // namespace perigee::parallel

@@ -229,6 +229,11 @@ VectorClock race_now(RaceThread &thread) {
   return clock;
 }
 
+void race_merge(VectorClock &into, const VectorClock &from) {
+  std::lock_guard guard(detector().mutex);
+  join(into, from);
+}
+
 int64_t race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where) {
   Detector &d = detector();
   std::lock_guard guard(d.mutex);
@@ -302,6 +307,15 @@ std::string describe(const Race &race) {
   const std::string what = race.element.empty() ? "an element" : race.element;
   return what + " is " + verb(race.first) + " at " + race.first_where + " (" + race.first_worker + ") and " +
          verb(race.second) + " at " + race.second_where + " (" + race.second_worker + ") with nothing to order the two";
+}
+
+std::string describe_found(const RaceThread &thread) {
+  std::string text;
+  for (const size_t place : thread.found) {
+    const Race race = race_at(place);
+    text += (text.empty() ? "race: " : "\n  race: ") + describe(race);
+  }
+  return text + "\n  lock both with one mutex, use atomic operations, or give every task elements of its own";
 }
 
 } // namespace perigee::parallel

@@ -44,6 +44,7 @@ void race_end(RaceThread &thread, VectorClock &clock);
 void race_release(RaceThread *thread, VectorClock &clock);
 void race_acquire(RaceThread *thread, const VectorClock &clock);
 VectorClock race_now(RaceThread &thread); // for tasks submitted now
+void race_merge(VectorClock &into, const VectorClock &from);
 
 // An access to `size` bytes. Place in the list of races of one that was not known, -1 otherwise.
 int64_t race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where);
@@ -62,5 +63,7 @@ void race_forget(const void *memory, int64_t bytes);
 
 // As text: "element [3] of 'total': written at a.lua:3 by worker 1, and at a.lua:3 by worker 2; ..."
 std::string describe(const Race &race);
+// The races that a thread has found, as an error.
+std::string describe_found(const RaceThread &thread);
 
 } // namespace perigee::parallel

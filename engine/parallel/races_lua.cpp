@@ -134,8 +134,4 @@ void open_races(lua_State *L) {
   }
 }
 
-bool checked_state() {
-  return thread() != nullptr;
-}
-
 } // namespace perigee::parallel

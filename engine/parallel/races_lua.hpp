@@ -7,7 +7,5 @@ namespace perigee::parallel {
 
 // Pushes a table of the functions that parallel_checked.lua uses.
 void open_races(lua_State *L);
-// Whether the state that this thread makes now is that of a worker that is checked.
-bool checked_state();
 
 } // namespace perigee::parallel

@@ -13,6 +13,11 @@ void pg_participant_at(pg_participant *me, const char *position);
 /* A task has ended: locks that it still holds are abandoned. */
 void pg_participant_end_task(pg_participant *me);
 
+/* The interpreter lock of the calling thread's worker, where there is one (gil.hpp): given up before a call that blocks,
+   and taken again after it. */
+void pg_gil_release(void);
+void pg_gil_acquire(void);
+
 int32_t pg_mutex_create(pg_shared *out);
 /* 1: locked now; 0: somebody else holds it; -1: this participant does. */
 int32_t pg_mutex_try(void *object, pg_participant *me);
@@ -54,6 +59,16 @@ int32_t pg_latch_create(pg_shared *out, int64_t count);
 int32_t pg_latch_count_down(void *object, pg_participant *me, int64_t count);
 int32_t pg_latch_wait(void *object, pg_participant *me, double timeout, int32_t *done);
 int64_t pg_latch_count(void *object);
+
+/* capacity 0: any number of values */
+int32_t pg_queue_create(pg_shared *out, int64_t capacity);
+/* Adds a number, or with `parcel` the value that was packed before (parallel_queue.lua). */
+int32_t pg_queue_put(void *object, pg_participant *me, double timeout, double number, int32_t parcel, int32_t *done);
+/* *done: 0 time was up, 1 a number, 2 it was closed and is empty, 3 a parcel to unpack */
+int32_t pg_queue_get(void *object, pg_participant *me, double timeout, double *number, int32_t *done);
+void pg_queue_close(void *object);
+/* which: 0 how many are in it, 1 capacity, 2 whether it is closed */
+int64_t pg_queue_state(void *object, int32_t which);
 
 /* Something that each Lua state keeps a value of its own for, by this id. */
 int32_t pg_local_create(pg_shared *out);

@@ -1,4 +1,5 @@
 #include "parallel/waiting.hpp"
+#include "parallel/pool.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -10,7 +11,6 @@ namespace {
 // nobody; and whether all others are stuck is seen without their help.
 constexpr auto slice = std::chrono::milliseconds(50);
 
-std::atomic<bool> interrupted{false};
 thread_local Participant *participant_of_thread = nullptr;
 
 // All participants. Objects' mutexes are taken before this one, never after it.
@@ -94,10 +94,6 @@ Participant *ThreadParticipant::current() {
   return participant_of_thread;
 }
 
-void interrupt_waits(bool now) noexcept {
-  interrupted.store(now);
-}
-
 std::string holder_name_registered(uint64_t token) {
   const Participant *p = registry().holder(token);
   return p ? p->name : "";
@@ -112,7 +108,7 @@ bool holder_lives(uint64_t token) {
 }
 
 Waiting::Waiting(Participant &me, const Waitable &object, double timeout, Mode mode)
-    : me_(me), object_(object), mode_(mode) {
+    : me_(me), released_(mode == Mode::task ? me.gil : nullptr), object_(object), mode_(mode) {
   // Beyond a year is for ever: time_point's arithmetic would overflow.
   const bool for_ever = !(timeout < 3e7);
   deadline_ = for_ever
@@ -164,13 +160,22 @@ pg_participant::pg_participant(std::string name, std::atomic<int32_t> *interrupt
 
 pg_participant::~pg_participant() {
   Registry &all = registry();
-  std::lock_guard guard(all.mutex);
-  std::erase(all.participants, this);
+  {
+    std::lock_guard guard(all.mutex);
+    std::erase(all.participants, this);
+  }
+  if (own_race) {
+    VectorClock nobody;
+    race_end(*own_race, nobody);
+  }
 }
 
 void pg_participant::check_interrupt() const {
-  if (interrupted.load(std::memory_order_relaxed))
-    throw ArgumentError("interrupted while waiting");
+  if (interrupted()) {
+    if (ThreadParticipant::current() != this)
+      take_interruption(); // the script has been told
+    throw ArgumentError("interrupted by Ctrl-C");
+  }
   if (interrupt && interrupt->load(std::memory_order_relaxed))
     throw ArgumentError("the pool was shut down while this task was waiting");
   if (gone && gone(process))

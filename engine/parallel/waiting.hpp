@@ -3,8 +3,10 @@
 #pragma once
 
 #include "core/status.hpp"
+#include "parallel/gil.hpp"
 #include "parallel/races.hpp"
 #include "parallel/shared.hpp"
+#include "parallel/transport.hpp"
 
 #include <chrono>
 #include <condition_variable>
@@ -23,9 +25,6 @@ extern "C" {
 namespace perigee::parallel {
 
 using Clock = std::chrono::steady_clock;
-
-// Ends all waits of the process with an error, until cleared. May be called by a signal handler.
-void interrupt_waits(bool interrupted) noexcept;
 
 class Waitable;
 
@@ -53,7 +52,12 @@ struct pg_participant {
   bool opened = false;  // by the Lua state that uses it, which closes it
   char where[160] = ""; // "file:line" of the wait that follows
 
-  perigee::parallel::RaceThread *race = nullptr; // where it is checked for races: the task that runs
+  perigee::parallel::Gil *gil = nullptr;                   // the lock it shares with others, if it does
+  perigee::parallel::RaceThread *race = nullptr;           // where it is checked for races: the task that runs
+  std::unique_ptr<perigee::parallel::RaceThread> own_race; // what runs outside of tasks
+  perigee::parallel::VectorClock task_parent;              // what all its tasks follow
+
+  std::unique_ptr<perigee::parallel::Message> parcel; // on its way into a queue, or out of one
 
   // Of one whose script runs in another process: whether that has ended, and with it what waits here.
   bool (*gone)(void *process) = nullptr;
@@ -120,11 +124,14 @@ class Waiting {
   // The object's state, under its mutex, is not what is waited for: sleeps until it changes, or for a while. False when
   // the time is up.
   bool block(std::unique_lock<std::mutex> &lock, std::condition_variable &condition);
+  // Nothing that is looked for will change this: waiting until others have acted.
+  void stay() { me_.seen.store(object_.version(), std::memory_order_release); }
   // It is: others may be woken from here on.
   void proceed() { me_.seen.store(0, std::memory_order_release); }
 
  private:
   Participant &me_;
+  const GilReleased released_;
   const Waitable &object_;
   const Mode mode_;
   Clock::time_point deadline_;
