@@ -82,7 +82,7 @@ ExpressionPtr call_of(const std::string &function, std::vector<ExpressionPtr> ar
 }
 
 class Loop {
-public:
+ public:
   Loop(const Source &source, std::string reduce) : source_(source), reduce_(std::move(reduce)) {}
 
   // `return e` as: total = total + e, and on to the next round.
@@ -126,7 +126,7 @@ public:
     }
   }
 
-private:
+ private:
   [[noreturn]] void fail(Position at, const std::string &message) const {
     throw CompileError{message, source_.chunk, at};
   }

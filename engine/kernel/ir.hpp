@@ -95,11 +95,11 @@ enum class Step : std::uint8_t {
   assign_call, // variables `targets` (-1: dropped) = results of call node a
   store,       // array[arguments] = a; the first `integer` indices are known to be inside. Without any: every element
   check_index, // that int64 a lies inside dimension `integer` of the array
-  for_,        // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]. integer 1: no round
-               // uses what another one writes
-  while_,      // a; blocks[0]
-  repeat,      // blocks[0]; until a (which may use the body's variables)
-  if_,         // a; blocks[0], blocks[1]
+  for_, // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]. integer 1: no round
+        // uses what another one writes
+  while_, // a; blocks[0]
+  repeat, // blocks[0]; until a (which may use the body's variables)
+  if_,    // a; blocks[0], blocks[1]
   break_,
   continue_,
   return_,

@@ -10,7 +10,9 @@ extern "C" {
 }
 #pragma GCC visibility pop
 
+#include <cstdio>
 #include <optional>
+#include <set>
 
 using namespace perigee;
 
@@ -21,7 +23,7 @@ struct pg_kernel_source {
 
 struct pg_kernel_module {
   kernel::Module module;
-  std::optional<std::string> text;
+  std::optional<std::string> text, loops;
 };
 
 namespace {
@@ -123,8 +125,8 @@ template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
 
 } // namespace
 
-int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
-                             int32_t count) {
+int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source,
+                             const pg_kernel_argument *arguments, int32_t count) {
   return make_module(out, [&] {
     std::vector<kernel::ArgumentType> types;
     for (int32_t i = 0; i < count; ++i)
@@ -133,17 +135,19 @@ int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *sou
   });
 }
 
-int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
-                              int32_t count, int32_t *outputs, int32_t *results, int32_t outputs_contiguous) {
+int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source,
+                              const pg_kernel_argument *arguments, int32_t count, int32_t *outputs, int32_t *results,
+                              int32_t outputs_contiguous) {
   return make_module(out, [&] {
     std::vector<kernel::Operand> operands;
     for (int32_t i = 0; i < count; ++i)
-      operands.push_back({arguments[i].kind == 0, kernel::Kind(arguments[i].kind), arguments[i].dtype,
-                          arguments[i].contiguous != 0});
+      operands.push_back(
+          {arguments[i].kind == 0, kernel::Kind(arguments[i].kind), arguments[i].dtype, arguments[i].contiguous != 0});
     std::vector<std::int32_t> dtypes(outputs, outputs + *results);
     kernel::Module module = kernel::elementwise(*source->source, operands, dtypes, outputs_contiguous != 0);
     if (dtypes.size() > 8)
-      throw ArgumentError("a whole-array operation has at most 8 results, and this has " + std::to_string(dtypes.size()));
+      throw ArgumentError("a whole-array operation has at most 8 results, and this has " +
+                          std::to_string(dtypes.size()));
     std::copy(dtypes.begin(), dtypes.end(), outputs);
     *results = int32_t(dtypes.size());
     return module;
@@ -168,6 +172,40 @@ const char *pg_kernel_text(pg_kernel_module *module) {
     module->text = kernel::print(module->module);
   return module->text->c_str();
 }
+namespace {
+
+// Adds the loops of a block; says whether there are any.
+bool list_loops(const std::vector<kernel::Instruction> &steps, const std::string &chunk, std::set<std::string> &lines) {
+  bool any = false;
+  for (const kernel::Instruction &s : steps) {
+    bool inside = false;
+    for (const auto &block : s.blocks)
+      inside |= list_loops(block, chunk, lines);
+    const bool loop = s.step == kernel::Step::for_ || s.step == kernel::Step::while_ || s.step == kernel::Step::repeat;
+    if (loop && s.at.line > 0) {
+      char place[64];
+      std::snprintf(place, sizeof place, "%06d\t%d\t%d", s.at.line, s.at.column, inside ? 0 : 1);
+      lines.insert(chunk + "\t" + place + "\n");
+    }
+    any |= inside || loop;
+  }
+  return any;
+}
+
+} // namespace
+
+const char *pg_kernel_loops(pg_kernel_module *module) {
+  if (!module->loops) {
+    std::set<std::string> lines; // a loop that has two copies is listed once
+    for (const kernel::Function &f : module->module.functions)
+      list_loops(f.body, f.chunk, lines);
+    module->loops.emplace();
+    for (const std::string &line : lines)
+      *module->loops += line;
+  }
+  return module->loops->c_str();
+}
+
 int32_t pg_kernel_results(const pg_kernel_module *module) {
   return int32_t(module->module.functions[0].results.size());
 }

@@ -456,11 +456,26 @@ end
 
 kernel._methods = kernel_methods
 
-core.part("kernel_forms", {
+local shared = {
   kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
   contiguous = contiguous, need_compiler = need_compiler, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
-})
+}
+core.part("kernel_forms", shared)
+
+local words -- kernel_report.lua, loaded when first asked
+local function reporter()
+  words = words or core.part("kernel_report", shared)
+  return words
+end
+for _, methods in ipairs { kernel_methods, kernel._elementwise_methods, kernel._parallel_methods } do
+  function methods:report(number)
+    return reporter().report(self, number)
+  end
+  function methods:annotate(options)
+    return reporter().annotate(self, options)
+  end
+end
 
 return kernel

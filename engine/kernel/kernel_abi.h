@@ -42,6 +42,9 @@ int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *s
 const void *pg_kernel_contents(const pg_kernel_module *module);
 /* The typed form as text; lives as long as the module. */
 const char *pg_kernel_text(pg_kernel_module *module);
+/* Its loops, as in the source: a line each, "chunk TAB line TAB column TAB innermost (1 or 0)"; lives as long as the
+   module. */
+const char *pg_kernel_loops(pg_kernel_module *module);
 /* How many values it returns; the type of the i-th: 1 boolean, 2 int64, 3 float32, 4 float64, 5 complex128. */
 int32_t pg_kernel_results(const pg_kernel_module *module);
 int32_t pg_kernel_result(const pg_kernel_module *module, int32_t i);

@@ -26,7 +26,7 @@ const char *type_name(Type type) {
 
 namespace {
 
-const char *const math_names[] = {"abs",   "power", "sqrt",   "floor",   "ceil", "sin",  "cos",   "tan",   "asin",
+const char *const math_names[] = {"abs",   "power",  "sqrt",   "floor",   "ceil", "sin",  "cos",   "tan",   "asin",
                                   "acos",  "atan",   "sinh",   "cosh",    "tanh", "exp",  "log",   "log10", "log2",
                                   "atan2", "fmod",   "min",    "max",     "real", "imag", "band",  "bor",   "bxor",
                                   "bnot",  "lshift", "rshift", "arshift", "rol",  "ror",  "bswap", "tobit", "int64"};

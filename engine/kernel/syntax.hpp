@@ -144,7 +144,7 @@ enum class ExpressionKind : std::uint8_t {
 struct Expression {
   ExpressionKind kind;
   Position at;
-  std::string text; // name, string, method's name; of `a.b` the key is a string expression
+  std::string text;   // name, string, method's name; of `a.b` the key is a string expression
   bool value = false; // boolean; of a table: it has keys; of a binary: may be reordered (forms.cpp)
   double number = 0;
   std::int64_t integer = 0;

@@ -724,7 +724,8 @@ class Builder {
     const std::int32_t hidden = new_variable(s.names[0], s.name_positions[0], counter);
     loop.variable = hidden;
     const Expression &from = *s.expressions[0];
-    loop.integer = from.kind == ExpressionKind::name && from.text.starts_with("(first"); // over an index of parallel_for
+    loop.integer =
+        from.kind == ExpressionKind::name && from.text.starts_with("(first"); // over an index of parallel_for
     loop.a = whole ? convert(start, Kind::integer) : convert(start, counter);
     // The limit of an integer loop may be any number: the backend rounds it towards the start.
     loop.b = whole && kind(limit) == Kind::float32 ? convert(limit, Kind::number)
@@ -1567,11 +1568,16 @@ namespace {
 
 std::int32_t dtype_of(Kind kind) {
   switch (kind) {
-  case Kind::boolean: return PG_BOOL;
-  case Kind::integer: return PG_INT64;
-  case Kind::float32: return PG_FLOAT32;
-  case Kind::complex: return PG_COMPLEX128;
-  default: return PG_FLOAT64;
+  case Kind::boolean:
+    return PG_BOOL;
+  case Kind::integer:
+    return PG_INT64;
+  case Kind::float32:
+    return PG_FLOAT32;
+  case Kind::complex:
+    return PG_COMPLEX128;
+  default:
+    return PG_FLOAT64;
   }
 }
 
@@ -1593,7 +1599,8 @@ Module elementwise(const Source &source, const std::vector<Operand> &operands, s
   }
   const Callee callee = specialiser.function(source, types, at, source.chunk);
   if (callee.results.empty())
-    throw CompileError{"'" + source.name + "' returns nothing: a whole-array operation returns the elements of its results",
+    throw CompileError{"'" + source.name +
+                           "' returns nothing: a whole-array operation returns the elements of its results",
                        source.chunk, at};
   const bool given = !outputs.empty();
   if (given && outputs.size() != callee.results.size())
@@ -1667,7 +1674,7 @@ Module elementwise(const Source &source, const std::vector<Operand> &operands, s
     if (!given)
       outputs.push_back(dtype_of(kind));
     const Kind element = kind_of_dtype(outputs[k]);
-    const bool fits = kind == Kind::boolean     ? element == Kind::boolean
+    const bool fits = kind == Kind::boolean      ? element == Kind::boolean
                       : element == Kind::boolean ? false
                       : kind == Kind::complex    ? element == Kind::complex
                       : kind == Kind::integer    ? true

@@ -58,16 +58,18 @@ struct Operand {
   bool contiguous = false; // in every run
 };
 
-// The loop of a whole-array operation: applies the function of scalars to every element. Its arrays are the operands' and
-// then a result's each, of the dtypes in `outputs` (empty: what the results' types ask for, and put there). The loop's
-// parameters are the operands and the outputs, in order. Throws CompileError.
+// The loop of a whole-array operation: applies the function of scalars to every element. Its arrays are the operands'
+// and then a result's each, of the dtypes in `outputs` (empty: what the results' types ask for, and put there). The
+// loop's parameters are the operands and the outputs, in order. Throws CompileError.
 Module elementwise(const Source &source, const std::vector<Operand> &operands, std::vector<std::int32_t> &outputs,
                    bool outputs_contiguous);
 
 // A parallel loop over 1 to 3 indices: the function's first `dimensions` parameters are indices, which a call runs over
-// ranges of, given as the first parameters (first, last of each). reduce: how what it returns is combined over the range
+// ranges of, given as the first parameters (first, last of each). reduce: how what it returns is combined over the
+// range
 // ("sum", "product", "min", "max"), "" where it returns nothing. Throws CompileError.
-Module parallel_for(const Source &source, int dimensions, const std::string &reduce, const std::vector<ArgumentType> &arguments);
+Module parallel_for(const Source &source, int dimensions, const std::string &reduce,
+                    const std::vector<ArgumentType> &arguments);
 
 const char *kind_name(Kind kind);
 

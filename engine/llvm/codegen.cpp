@@ -315,7 +315,8 @@ class Generator {
       loops_.push_back({test, end});
       block(s.blocks[0]);
       loops_.pop_back();
-      jump(test);
+      if (!builder_.GetInsertBlock()->getTerminator())
+        name_loop(builder_.CreateBr(test), s);
       builder_.SetInsertPoint(end);
       return;
     }
@@ -328,7 +329,7 @@ class Generator {
       loops_.pop_back();
       jump(test);
       builder_.SetInsertPoint(test);
-      builder_.CreateCondBr(value(s.a), end, body);
+      name_loop(builder_.CreateCondBr(value(s.a), end, body), s);
       builder_.SetInsertPoint(end);
       return;
     }
@@ -360,6 +361,19 @@ class Generator {
       return;
     }
     }
+  }
+
+  // Tells LLVM where the loop of this branch back begins in the source, and whether its rounds are independent.
+  void name_loop(llvm::Instruction *back, const Instruction &s) {
+    std::vector<llvm::Metadata *> about{nullptr};
+    if (s.at.line > 0)
+      about.push_back(llvm::DILocation::get(context_, unsigned(s.at.line), unsigned(s.at.column), scope_));
+    if (s.step == Step::for_ && s.integer == 1)
+      about.push_back(
+          llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.parallel_accesses"), groups_.back()}));
+    llvm::MDNode *loop = llvm::MDNode::getDistinct(context_, about);
+    loop->replaceOperandWith(0, loop);
+    back->setMetadata(llvm::LLVMContext::MD_loop, loop);
   }
 
   void for_loop(const Instruction &s) {
@@ -417,15 +431,9 @@ class Generator {
     place(s.at);
     llvm::Value *after = whole ? builder_.CreateAdd(i, step, "", false, true) : builder_.CreateFAdd(i, step);
     i->addIncoming(after, next);
-    llvm::Instruction *back = builder_.CreateCondBr(inside(after), body, end);
-    if (s.integer == 1) {
-      llvm::MDNode *accesses =
-          llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.parallel_accesses"), groups_.back()});
+    name_loop(builder_.CreateCondBr(inside(after), body, end), s);
+    if (s.integer == 1)
       groups_.pop_back();
-      llvm::MDNode *loop = llvm::MDNode::getDistinct(context_, {nullptr, accesses});
-      loop->replaceOperandWith(0, loop);
-      back->setMetadata(llvm::LLVMContext::MD_loop, loop);
-    }
     builder_.SetInsertPoint(end);
   }
 
@@ -999,12 +1007,18 @@ class Generator {
   // A scalar argument in memory: double, int64, int32 (bool) or two doubles.
   llvm::Value *scalar_at(llvm::Value *pointer, Type t) {
     switch (t) {
-    case Type::none: return builder_.getInt64(0);
-    case Type::boolean: return builder_.CreateICmpNE(builder_.CreateLoad(i32_, pointer), builder_.getInt32(0));
-    case Type::int64: return builder_.CreateLoad(i64_, pointer);
-    case Type::float32: return builder_.CreateFPTrunc(builder_.CreateLoad(f64_, pointer), f32_);
-    case Type::float64: return builder_.CreateLoad(f64_, pointer);
-    case Type::complex128: return builder_.CreateLoad(complex_, pointer);
+    case Type::none:
+      return builder_.getInt64(0);
+    case Type::boolean:
+      return builder_.CreateICmpNE(builder_.CreateLoad(i32_, pointer), builder_.getInt32(0));
+    case Type::int64:
+      return builder_.CreateLoad(i64_, pointer);
+    case Type::float32:
+      return builder_.CreateFPTrunc(builder_.CreateLoad(f64_, pointer), f32_);
+    case Type::float64:
+      return builder_.CreateLoad(f64_, pointer);
+    case Type::complex128:
+      return builder_.CreateLoad(complex_, pointer);
     }
     return nullptr;
   }
@@ -1062,8 +1076,8 @@ class Generator {
       const Argument &p = f.parameters[k];
       const Type t = p.is_array ? Type::none : f.variables[std::size_t(p.index)].type;
       if (module_.entry != kernel::Entry::call) {
-        llvm::Value *given = builder_.CreateLoad(
-            pointer_, builder_.CreateInBoundsGEP(pointer_, made->getArg(2), builder_.getInt64(k)));
+        llvm::Value *given =
+            builder_.CreateLoad(pointer_, builder_.CreateInBoundsGEP(pointer_, made->getArg(2), builder_.getInt64(k)));
         if (!p.is_array) {
           arguments.push_back(scalar_at(given, t));
         } else if (module_.entry == kernel::Entry::packed) {
@@ -1072,8 +1086,8 @@ class Generator {
           arguments.push_back(given);
           arguments.push_back(made->getArg(1));
           if (!f.arrays[std::size_t(p.index)].contiguous)
-            arguments.push_back(builder_.CreateLoad(
-                i64_, builder_.CreateInBoundsGEP(i64_, made->getArg(3), builder_.getInt64(k))));
+            arguments.push_back(
+                builder_.CreateLoad(i64_, builder_.CreateInBoundsGEP(i64_, made->getArg(3), builder_.getInt64(k))));
         }
         continue;
       }

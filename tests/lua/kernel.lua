@@ -325,6 +325,59 @@ function TestKernels.test_inspect()
   lu.assertStrContains(tostring(k), "double")
 end
 
+local first = debug.getinfo(1, "l").currentline
+local reported = kernel.jit(function(x, y)
+  local s = 0.0
+  for i = 1, #x do
+    s = s + x[i]
+  end
+  for i = 1, #x do
+    y[i] = math.sqrt(x[i])
+  end
+  for i = 2, #x do
+    x[i] = x[i - 1] + 1
+  end
+  for _ = 1, 3 do
+    while s > 1 do
+      s = s / 2
+    end
+  end
+  return s
+end, { name = "steps" })
+
+function TestKernels.test_report()
+  lu.assertErrorMsgContains("has not been called yet", reported.report, reported)
+  reported(array.ones(10), array.ones(10))
+  local r = reported:report()
+  local by_line = {}
+  for _, loop in ipairs(r.loops) do
+    by_line[loop.line - first] = loop
+  end
+  lu.assertStrContains(by_line[3].reason, "order is kept")
+  lu.assertTrue(by_line[6].vectorized)
+  lu.assertTrue(by_line[6].width >= 2)
+  lu.assertStrContains(by_line[9].reason, "another round")
+  lu.assertStrContains(by_line[12].reason, "a loop inside")
+  lu.assertFalse(by_line[13].vectorized)
+  lu.assertStrContains(tostring(r), ("line %d: vectors of"):format(first + 6))
+  local fast = kernel.jit(reported._function, { fastmath = true })
+  fast(array.ones(10), array.ones(10))
+  lu.assertTrue(fast:report().loops[1].vectorized)
+  local path = os.tmpname()
+  local text = reported:annotate { file = path }
+  lu.assertStrContains(text, ("+%5d    for i = 1, #x do   <-- vectors of"):format(first + 6))
+  local file = assert(io.open(path))
+  local html = file:read("*a")
+  file:close()
+  os.remove(path)
+  lu.assertStrContains(html, "s = s + x[i]")
+  lu.assertStrContains(html, "<span class=\"l yes\">")
+  lu.assertErrorMsgContains("cannot write", reported.annotate, reported, { file = "/nowhere/at/all.html" })
+  local u = kernel.elementwise(function(a) return a * 2 end)
+  u(array.ones(9))
+  lu.assertTrue(u:report().loops[1].vectorized)
+end
+
 -- -------------------------------------------------------------------------------------------- whole arrays -------------
 function TestKernels.test_elementwise()
   local both = kernel.elementwise(function(a, b) return a * 2 + b, a < b end)

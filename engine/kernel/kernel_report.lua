@@ -1,0 +1,182 @@
+-- What became of a kernel's loops, in words: k:report() and k:annotate(). LLVM says it in remarks (pg_llvm_text "report").
+local core, shared = ...
+local C, ffi = core.C, core.ffi
+local fail, check = core.fail, core.check
+local kit = core.require("array")._kit
+local tonumber, tostring, type, ipairs, pairs, concat, format, sort, setmetatable = tonumber, tostring, type, ipairs, pairs,
+  table.concat, string.format, table.sort, setmetatable
+
+-- LLVM's names of reasons why a loop did not become vectors, and what to do (llvm/lib/Transforms/Vectorize,
+-- Analysis/LoopAccessAnalysis.cpp).
+local reasons = {
+  CantReorderFPOps = "it adds up (or multiplies) floats, whose order is kept; {fastmath = true} lets it use vectors, as does "
+    .. "reduce of kernel.parallel_for",
+  CFGNotUnderstood = "it can be left early: by break, return, or an index that is checked in every round (one that does not "
+    .. "follow from the loop's variables)",
+  UnsafeDep = "a round uses what another round writes",
+  UnsafeMemDep = "a round uses what another round writes",
+  CantIdentifyArrayBounds = "where it writes cannot be told from where it reads: write to an array of its own",
+  CantComputeNumberOfIterations = "how often it runs is not known before it begins: it is a while loop, or break or return may leave it",
+  CantVectorizeCall = "it calls a function that has no form for vectors",
+  CantVectorizeLibcall = "it calls a function that has no form for vectors",
+  CantVectorizeIntrinsic = "it calls a function that has no form for vectors",
+  CantVectorizeInstruction = "it holds an operation without a form for vectors",
+  CantVectorizeInstructionReturnType = "it holds an operation without a form for vectors",
+  CantVectorizeStore = "it stores what has no form for vectors",
+  NonReductionValueUsedOutsideLoop = "what it computes in one round is used by the next (and it is no plain sum)",
+  NonReductionValueUsedOutside = "what it computes in one round is used by the next (and it is no plain sum)",
+  NoInductionVariable = "it has no variable that counts in equal steps",
+  NoCFGForSelect = "its conditions cannot be computed for all lanes at once",
+  NoIntegerInductionVariable = "it counts in fractions: count in whole numbers and multiply",
+  VectorizationNotBeneficial = "vectors would not be faster (LLVM's estimate)",
+  InterleavingNotBeneficial = "vectors would not be faster (LLVM's estimate)",
+  InterleavingNotBeneficialAndDisabled = "vectors would not be faster (LLVM's estimate)",
+  NoVectorizationAndInterleaving = "vectors are off",
+  LowTripCount = "it runs a few rounds only",
+  UnknownArrayBounds = "where it writes cannot be told from where it reads",
+  NotInnermostLoop = "it has a loop inside, which is the one that could use vectors",
+}
+
+-- The loops of a compiled specialisation: {chunk, line, column, innermost, vectorized, width, interleaved, reason}.
+local function loops_of(s)
+  local list, by_place = {}, {}
+  for chunk, line, column, innermost in ffi.string(C.pg_kernel_loops(s.module)):gmatch("([^\t\n]*)\t(%d+)\t(%d+)\t(%d)\n") do
+    local loop = { chunk = chunk, line = tonumber(line), column = tonumber(column), innermost = innermost == "1",
+      vectorized = false }
+    list[#list + 1] = loop
+    by_place[loop.line .. ":" .. loop.column] = loop
+  end
+  local text = ffi.new("const char *[1]")
+  check(shared.need_compiler().pg_llvm_text(text, s.code, "report"))
+  for line, column, kind, name, words in ffi.string(text[0]):gmatch("(%d+)\t(%d+)\t(%a+)\t(%w+)\t([^\n]*)\n") do
+    local loop = by_place[tonumber(line) .. ":" .. tonumber(column)]
+    if not loop then -- a remark about an instruction: of the innermost loop around it
+      for _, candidate in ipairs(list) do
+        if candidate.innermost and candidate.line <= tonumber(line) then
+          loop = candidate
+        end
+      end
+    end
+    if loop and kind == "passed" and name == "Vectorized" then
+      local width, interleaved = words:match("width: (%d+), interleaved count: (%d+)")
+      if not loop.width or tonumber(width) > loop.width then
+        loop.vectorized, loop.width, loop.interleaved = true, tonumber(width), tonumber(interleaved)
+      end
+    elseif loop and kind == "analysis" and not loop.reason then
+      loop.reason = reasons[name] or (words:gsub("^loop not vectorized: ", ""))
+    end
+  end
+  for _, loop in ipairs(list) do
+    if loop.vectorized then
+      loop.reason = nil
+    elseif not loop.innermost then
+      loop.reason = reasons.NotInnermostLoop
+    elseif not loop.reason then
+      loop.reason = "LLVM did away with it or unrolled it whole, or gives no reason"
+    end
+  end
+  return list
+end
+
+local function verdict(loop)
+  if loop.vectorized then
+    return format("vectors of %d%s", loop.width, loop.interleaved > 1 and format(", %d at a time", loop.interleaved) or "")
+  end
+  return "no vectors: " .. loop.reason
+end
+
+local function last(self, name, number)
+  local all = self._specialisations
+  if #all == 0 then
+    fail("%s: '%s' has not been called yet: it is compiled for the types of its arguments", name, self._name)
+  elseif number ~= nil and not all[number] then
+    fail("%s: specialisation 1 to %d is expected, got %s", name, #all, kit.kind_of(number))
+  end
+  return all[number or #all]
+end
+
+local report_mt = {
+  __tostring = function(r)
+    local lines = { format("%s (%s), compiled in %.1f ms", r.name, concat(r.arguments, ", "), r.compile_time * 1e3) }
+    for _, loop in ipairs(r.loops) do
+      lines[#lines + 1] = format("  line %d: %s", loop.line, verdict(loop))
+    end
+    if #r.loops == 0 then
+      lines[#lines + 1] = "  no loops"
+    end
+    return concat(lines, "\n")
+  end,
+}
+
+-- k:report([number]): what became of each loop; prints as text.
+local function report(self, number)
+  local s = last(self, "report", number)
+  local arguments = s.arguments
+  if not arguments then
+    arguments = {}
+    for i, key in ipairs(s.keys) do
+      arguments[i] = shared.describe_key(key)
+    end
+  end
+  return setmetatable({ name = self._name, arguments = arguments, loops = loops_of(s),
+    compile_time = shared.need_compiler().pg_llvm_seconds(s.code) }, report_mt)
+end
+
+local escapes = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
+
+local page = [[
+<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>%s</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; color: #222; background: #fff }
+pre { font: 14px/1.6 ui-monospace, monospace; border: 1px solid #ccc; padding: 0; overflow-x: auto }
+.l { display: flex; padding: 0 .8em } .n { width: 3em; color: #888; flex: none } .s { flex: 1; white-space: pre }
+.w { color: #444; font: 13px/1.7 system-ui, sans-serif; white-space: normal; max-width: 32em; padding-left: 1em }
+.yes { background: #dff5e1 } .no { background: #fdebd0 }
+</style>
+<h1>%s</h1>
+<p>%s. Green: the loop uses vectors. Orange: it does not, and why.</p>
+<pre>%s</pre>
+</html>
+]]
+
+-- k:annotate([options]): the source with what became of each loop; {file = "k.html"} writes a page.
+local function annotate(self, options)
+  if options ~= nil then
+    kit.check_options("annotate", options, { file = true, number = true })
+  end
+  local r = report(self, options and options.number)
+  local info = debug.getinfo(self._function, "S")
+  local text = core.chunks[info.source:sub(2)] or ""
+  local by_line = {}
+  for _, loop in ipairs(r.loops) do
+    if loop.chunk == info.short_src then
+      by_line[loop.line] = loop
+    end
+  end
+  local number, lines, rows = 0, {}, {}
+  for source in (text .. "\n"):gmatch("([^\n]*)\n") do
+    number = number + 1
+    if number >= info.linedefined and number <= info.lastlinedefined then
+      local loop = by_line[number]
+      lines[#lines + 1] = format("%s%5d  %s%s", loop and (loop.vectorized and "+" or "-") or " ", number, source,
+        loop and "   <-- " .. verdict(loop) or "")
+      rows[#rows + 1] = format('<span class="l %s"><span class="n">%d</span><span class="s">%s</span><span class="w">%s</span></span>',
+        loop and (loop.vectorized and "yes" or "no") or "", number, (source:gsub('[&<>"]', escapes)),
+        loop and (verdict(loop):gsub('[&<>"]', escapes)) or "")
+    end
+  end
+  local head = format("%s (%s)", r.name, concat(r.arguments, ", "))
+  if options and options.file then
+    local title = head:gsub('[&<>"]', escapes)
+    local file, problem = io.open(options.file, "w")
+    if not file then
+      fail("annotate: cannot write %s", problem)
+    end
+    file:write(format(page, title, title, format("Compiled in %.1f ms", r.compile_time * 1e3), concat(rows)))
+    file:close()
+  end
+  return head .. "\n" .. concat(lines, "\n")
+end
+
+return { report = report, annotate = annotate }
