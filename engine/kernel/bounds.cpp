@@ -29,6 +29,7 @@ class Hoister {
   // Where a variable that is assigned once gets its value: by an assignment, or as a loop's counter.
   struct Definition {
     const Instruction *by = nullptr;
+    int depth = 0; // how many loops of the nest are around it
   };
 
   void count(const std::vector<Instruction> &steps) {
@@ -72,10 +73,10 @@ class Hoister {
     const Instruction *step = nullptr; // or the store or check
   };
 
-  void collect(const std::vector<Instruction> &steps, bool conditional) {
+  void collect(const std::vector<Instruction> &steps, bool conditional, int depth = 0) {
     for (const Instruction &s : steps) {
       if (s.step == Step::assign || s.step == Step::for_)
-        definitions_[s.variable].by = &s;
+        definitions_[s.variable] = {&s, depth};
       if (s.step == Step::assign || s.step == Step::for_)
         changed_.insert(s.variable);
       for (const std::int32_t t : s.targets)
@@ -105,7 +106,7 @@ class Hoister {
       }
       // What follows a break or a return that may happen is still within the ranges: they only get shorter.
       for (const auto &b : s.blocks)
-        collect(b, conditional || s.step != Step::for_);
+        collect(b, conditional || s.step != Step::for_, depth + 1);
     }
   }
 
@@ -161,7 +162,7 @@ class Hoister {
     n.arguments = std::move(arguments);
     return add(n);
   }
-  Ref sum(Ref a, Ref b) { return known(a, 0) ? b : known(b, 0) ? a : make(Op::add, Type::int64, a, b); }
+  Ref sum_of_two(Ref a, Ref b) { return known(a, 0) ? b : known(b, 0) ? a : make(Op::add, Type::int64, a, b); }
   Ref difference(Ref a, Ref b) { return known(b, 0) ? a : make(Op::subtract, Type::int64, a, b); }
   Ref product(Ref a, Ref b) { return known(a, 1) ? b : known(b, 1) ? a : make(Op::multiply, Type::int64, a, b); }
   Ref least(Ref a, Ref b) { return same(a, b) ? a : function(Math::minimum, Type::int64, {a, b}); }
@@ -299,7 +300,7 @@ class Hoister {
       if (!a || !b)
         return {};
       const int degree = std::max(a->degree, b->degree);
-      return n.op == Op::add ? Range{sum(a->low, b->low), sum(a->high, b->high), degree}
+      return n.op == Op::add ? Range{sum_of_two(a->low, b->low), sum_of_two(a->high, b->high), degree}
                              : Range{difference(a->low, b->high), difference(a->high, b->low), degree};
     }
     case Op::negate: {
@@ -372,6 +373,169 @@ class Hoister {
     return step > 0 ? Range{first->low, end, degree} : Range{end, first->high, degree};
   }
 
+  // A sum of whole multiples of counters and of what the nest leaves alone. Bounds of one counter may name others, and
+  // cancel: with j from 1 to n - i, the greatest i + j is n, where ranges of i and j apart would say 2 n - 1.
+  struct Sum {
+    struct Term {
+      Ref value = -1;            // of what the nest leaves alone
+      std::int32_t counter = -1; // or the variable of a loop
+      std::int64_t times = 0;
+    };
+    std::map<std::string, Term> terms;
+    std::int64_t plus = 0;
+
+    void add(const Sum &other, std::int64_t times) {
+      plus += other.plus * times;
+      for (const auto &[name, term] : other.terms) {
+        Term &mine = terms[name];
+        mine.value = term.value;
+        mine.counter = term.counter;
+        mine.times += term.times * times;
+        if (mine.times == 0)
+          terms.erase(name);
+      }
+    }
+    bool small() const {
+      if (plus > multiplied || plus < -multiplied || terms.size() > 16)
+        return false;
+      for (const auto &[name, term] : terms)
+        if (term.times > 1 << 16 || term.times < -(1 << 16))
+          return false;
+      return true;
+    }
+  };
+
+  std::optional<Sum> term(Ref value) {
+    Sum sum;
+    if (constant(value)) {
+      sum.plus = node(value).integer;
+      if (!sum.small())
+        return {};
+      return sum;
+    }
+    sum.terms[key(value)] = {value, -1, 1};
+    return sum;
+  }
+
+  std::optional<Sum> sum_of(Ref ref, Guards &guards, int depth = 0) {
+    if (depth > 40 || f_.nodes.size() > most_nodes)
+      return {};
+    const Node n = node(ref);
+    if (n.type != Type::int64 || n.op == Op::convert) {
+      const auto integer = whole(n.type != Type::int64 ? ref : n.a, {}, guards);
+      return integer ? term(*integer) : std::nullopt;
+    }
+    if (invariant(ref) && n.op != Op::add && n.op != Op::subtract)
+      return term(copy(ref));
+    switch (n.op) {
+    case Op::constant:
+      return term(ref);
+    case Op::variable: {
+      const auto found = definitions_.find(n.index);
+      if (assignments_[std::size_t(n.index)] != 1 || found == definitions_.end())
+        return {};
+      if (found->second.by->step == Step::assign)
+        return sum_of(found->second.by->a, guards, depth + 1);
+      Sum sum;
+      sum.terms["counter " + std::to_string(n.index)] = {-1, n.index, 1};
+      return sum;
+    }
+    case Op::add:
+    case Op::subtract: {
+      auto a = sum_of(n.a, guards, depth + 1);
+      const auto b = sum_of(n.b, guards, depth + 1);
+      if (!a || !b)
+        return {};
+      a->add(*b, n.op == Op::add ? 1 : -1);
+      return a->small() ? a : std::nullopt;
+    }
+    case Op::negate: {
+      const auto a = sum_of(n.a, guards, depth + 1);
+      if (!a)
+        return {};
+      Sum sum;
+      sum.add(*a, -1);
+      return sum;
+    }
+    case Op::multiply: {
+      auto a = sum_of(n.a, guards, depth + 1), b = sum_of(n.b, guards, depth + 1);
+      if (!a || !b)
+        return {};
+      if (!b->terms.empty())
+        std::swap(a, b);
+      if (!b->terms.empty() || b->plus > 1 << 16 || b->plus < -(1 << 16))
+        return {};
+      Sum sum;
+      sum.add(*a, b->plus);
+      return sum.small() ? std::optional(sum) : std::nullopt;
+    }
+    default:
+      return {};
+    }
+  }
+
+  // The least or greatest value of a sum: counters go, the innermost first, by the bounds of their loops.
+  std::optional<Ref> extreme(Sum sum, bool greatest, Guards &guards) {
+    while (true) {
+      const Sum::Term *innermost = nullptr;
+      std::string name;
+      for (const auto &[text, term] : sum.terms)
+        if (term.counter >= 0 &&
+            (!innermost || definitions_[term.counter].depth > definitions_[innermost->counter].depth)) {
+          innermost = &term;
+          name = text;
+        }
+      if (!innermost)
+        break;
+      const Sum::Term counter = *innermost;
+      const Instruction &loop = *definitions_[counter.counter].by;
+      if (!constant(loop.c) || (node(loop.c).integer != 1 && node(loop.c).integer != -1))
+        return {};
+      const bool up = node(loop.c).integer == 1;
+      std::optional<Sum> bound;
+      if ((counter.times > 0) == greatest ? up : !up) { // its limit
+        if (node(loop.b).type == Type::int64)
+          bound = sum_of(loop.b, guards);
+        else if (const auto integer = whole(loop.b, up ? Math::floor : Math::ceil, guards))
+          bound = term(*integer);
+      } else {
+        bound = sum_of(loop.a, guards);
+      }
+      if (!bound)
+        return {};
+      sum.terms.erase(name);
+      sum.add(*bound, counter.times);
+      if (!sum.small())
+        return {};
+    }
+    Ref value = -1;
+    for (const auto &[text, term] : sum.terms) {
+      require_between(guards, term.value, alone);
+      Ref part = term.times == 1 ? term.value : term.times == -1 ? -1 : product(integer(term.times), term.value);
+      if (part < 0)
+        value = value < 0 ? difference(integer(0), term.value) : difference(value, term.value);
+      else
+        value = value < 0 ? part : sum_of_two(value, part);
+    }
+    if (value < 0)
+      return integer(sum.plus);
+    return sum.plus == 0  ? value
+           : sum.plus > 0 ? sum_of_two(value, integer(sum.plus))
+                          : difference(value, integer(-sum.plus));
+  }
+
+  std::optional<Range> bounds(Ref index, Guards &guards) {
+    Guards mine;
+    if (const auto sum = sum_of(index, mine)) {
+      const auto low = extreme(*sum, false, mine), high = extreme(*sum, true, mine);
+      if (low && high) {
+        guards.merge(mine);
+        return Range{*low, *high, 1};
+      }
+    }
+    return range(index, guards);
+  }
+
   // ----------------------------------------------------------------------------------------------------- versions
   // -----
   bool version(std::vector<Instruction> &steps, std::size_t at) {
@@ -393,7 +557,7 @@ class Hoister {
         std::int64_t proved = access.checked;
         for (; proved < std::int64_t(access.indices.size()); ++proved) {
           Guards more;
-          const auto r = range(access.indices[std::size_t(proved)], more);
+          const auto r = bounds(access.indices[std::size_t(proved)], more);
           if (!r)
             break;
           Node length;

@@ -164,6 +164,8 @@ struct Module {
 };
 
 const char *type_name(Type type);
+// Everything that compiled code depends on, for caches: equal texts give equal code.
+std::string identity(const Module &module);
 // As text, for k:inspect("ir").
 std::string print(const Module &module);
 

@@ -23,7 +23,7 @@ struct pg_kernel_source {
 
 struct pg_kernel_module {
   kernel::Module module;
-  std::optional<std::string> text, loops;
+  std::optional<std::string> text, loops, identity;
 };
 
 namespace {
@@ -166,6 +166,12 @@ int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *s
 
 const void *pg_kernel_contents(const pg_kernel_module *module) {
   return &module->module;
+}
+const char *pg_kernel_identity(pg_kernel_module *module, int64_t *size) {
+  if (!module->identity)
+    module->identity = kernel::identity(module->module);
+  *size = int64_t(module->identity->size());
+  return module->identity->c_str();
 }
 const char *pg_kernel_text(pg_kernel_module *module) {
   if (!module->text)

@@ -213,6 +213,33 @@ local result_texts = {
   [1] = "i32[%d] ~= 0", [2] = "tonumber(i64[%d])", [3] = "d[%d]", [4] = "d[%d]", [5] = "complex(d[%d], d[%d])",
 }
 
+-- Where compiled code is kept between runs.
+local function cache_folder()
+  local folder = os.getenv("PERIGEE_CACHE")
+  if folder and folder ~= "" then
+    return folder
+  end
+  local base = os.getenv("XDG_CACHE_HOME")
+  if not base or base == "" then
+    base = os.getenv("HOME")
+    base = base and base ~= "" and base .. "/.cache"
+  end
+  return base and base .. "/perigee/kernels"
+end
+
+local identity_size = ffi.new("int64_t[1]")
+
+-- The machine code of a module.
+local function compiled(module, options)
+  local library = need_compiler()
+  local out = ffi.new("pg_llvm_code *[1]")
+  local bits = (options.fastmath and 1 or 0) + (options.bounds == false and 2 or 0) + (options._scalar and 4 or 0)
+  local identity = options.cache and C.pg_kernel_identity(module, identity_size) or nil
+  check(library.pg_llvm_compile(out, C.pg_kernel_contents(module), bits, options.cache and cache_folder() or nil, identity,
+    identity and identity_size[0] or 0))
+  return ffi.gc(out[0], library.pg_llvm_close)
+end
+
 -- Compiles a kernel for arguments of these types. Returns what runs it.
 local function compile(self, keys)
   local count = #keys
@@ -244,10 +271,8 @@ local function compile(self, keys)
   local out = ffi.new("pg_kernel_module *[1]")
   raise_source(C.pg_kernel_specialise(out, self._source, types, count))
   local module = ffi.gc(out[0], C.pg_kernel_close_module)
-  local library = need_compiler()
-  local code_out = ffi.new("pg_llvm_code *[1]")
-  check(library.pg_llvm_compile(code_out, C.pg_kernel_contents(module), self._options))
-  local code = ffi.gc(code_out[0], library.pg_llvm_close)
+  local code = compiled(module, self._options)
+  local library = compiler
   local signature = "int32_t (*)(pg_kernel_failure *, void *" .. (count > 0 and ", " or "") .. concat(c_types, ", ") .. ")"
   local entry = ffi.cast(signature, library.pg_llvm_entry(code))
   local values, result_types = {}, {}
@@ -345,7 +370,7 @@ local function make(fn, options)
   local info = getinfo(fn, "Su")
   local name = options and options.name or format("the kernel of line %d", info.linedefined)
   local made = setmetatable({ _function = fn, _name = name, _root = {}, _specialisations = {},
-    _options = (options and options.fastmath and 1 or 0) + (options and options.bounds == false and 2 or 0) }, kernel_mt)
+    _options = options or {} }, kernel_mt)
   made._source = source_of(fn, name)
   made._call = dispatcher(info.nparams)
   return made
@@ -366,7 +391,7 @@ function kernel.jit(fn, options)
     fail("jit: a Lua function is expected, got %s", kind_of(fn))
   end
   if options ~= nil then
-    check_options("jit", options, { fastmath = true, bounds = true, name = true })
+    check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true })
   end
   return make(fn, options)
 end
@@ -411,7 +436,8 @@ function kernel_methods:specializations()
     for j, kind in ipairs(s.results) do
       returned[j] = result_names[kind]
     end
-    list[i] = { arguments = arguments, results = returned, compile_time = compiler.pg_llvm_seconds(s.code) }
+    list[i] = { arguments = arguments, results = returned, compile_time = compiler.pg_llvm_seconds(s.code),
+      cached = compiler.pg_llvm_cached(s.code) ~= 0 }
   end
   return list
 end
@@ -458,7 +484,7 @@ kernel._methods = kernel_methods
 
 local shared = {
   kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
-  contiguous = contiguous, need_compiler = need_compiler, raise_failure = raise_failure, failure = failure,
+  contiguous = contiguous, need_compiler = need_compiler, compiled = compiled, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
 }

@@ -40,6 +40,8 @@ int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *s
                                const char *reduce, const pg_kernel_argument *arguments, int32_t count);
 /* What a backend compiles. */
 const void *pg_kernel_contents(const pg_kernel_module *module);
+/* What a cache knows it by: a text of *size bytes, equal for equal code; lives as long as the module. */
+const char *pg_kernel_identity(pg_kernel_module *module, int64_t *size);
 /* The typed form as text; lives as long as the module. */
 const char *pg_kernel_text(pg_kernel_module *module);
 /* Its loops, as in the source: a line each, "chunk TAB line TAB column TAB innermost (1 or 0)"; lives as long as the

@@ -51,17 +51,10 @@ local function put(slots, i, kind, x)
   end
 end
 
-local function options_bits(options)
-  return (options.fastmath and 1 or 0) + (options.bounds == false and 2 or 0) + (options._scalar and 4 or 0)
-end
-
 local function compile(module_out, options)
   local module = ffi.gc(module_out[0], C.pg_kernel_close_module)
-  local library = need_compiler()
-  local out = ffi.new("pg_llvm_code *[1]")
-  check(library.pg_llvm_compile(out, C.pg_kernel_contents(module), options_bits(options)))
-  local code = ffi.gc(out[0], library.pg_llvm_close)
-  return { module = module, code = code, entry = library.pg_llvm_entry(code) }
+  local code = shared.compiled(module, options)
+  return { module = module, code = code, entry = need_compiler().pg_llvm_entry(code) }
 end
 
 -- Runs f() with as many threads as the backend may use.
@@ -265,7 +258,8 @@ end
 local function specializations(self)
   local list = {}
   for i, s in ipairs(self._specialisations) do
-    list[i] = { arguments = s.arguments, compile_time = need_compiler().pg_llvm_seconds(s.code) }
+    list[i] = { arguments = s.arguments, compile_time = need_compiler().pg_llvm_seconds(s.code),
+      cached = need_compiler().pg_llvm_cached(s.code) ~= 0 }
   end
   return list
 end
@@ -312,7 +306,7 @@ local function inspect(self, what)
 end
 elementwise_methods.inspect = inspect
 
-local form_options = { fastmath = true, bounds = true, name = true }
+local form_options = { fastmath = true, bounds = true, name = true, cache = true }
 
 local function function_of(name, fn, options, known_options)
   if type(fn) == "table" and getmetatable(fn) and rawget(getmetatable(fn), "_kernel") then
@@ -514,7 +508,7 @@ parallel_mt.__call = run_parallel
 --- kernel.parallel_for(fn [, options]): a loop whose rounds run in any order, on several threads.
 function kernel.parallel_for(fn, options)
   fn, options = function_of("parallel_for", fn, options,
-    { fastmath = true, bounds = true, name = true, reduce = true, tile = true })
+    { fastmath = true, bounds = true, name = true, cache = true, reduce = true, tile = true })
   local reduce = options.reduce
   if reduce ~= nil and not reductions[reduce] then
     fail('parallel_for: reduce is "sum", "product", "min" or "max", got %s', type(reduce) == "string"

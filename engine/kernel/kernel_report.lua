@@ -131,7 +131,7 @@ local page = [[
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; color: #222; background: #fff }
 pre { font: 14px/1.6 ui-monospace, monospace; border: 1px solid #ccc; padding: 0; overflow-x: auto }
 .l { display: flex; padding: 0 .8em } .n { width: 3em; color: #888; flex: none } .s { flex: 1; white-space: pre }
-.w { color: #444; font: 13px/1.7 system-ui, sans-serif; white-space: normal; max-width: 32em; padding-left: 1em }
+.w { color: #444; font: 13px/1.7 system-ui, sans-serif; white-space: normal; flex: none; width: 32em; padding-left: 1em }
 .yes { background: #dff5e1 } .no { background: #fdebd0 }
 </style>
 <h1>%s</h1>

@@ -206,4 +206,72 @@ std::string print(const Module &module) {
   return text;
 }
 
+namespace {
+
+void add(std::string &out, std::int64_t value) {
+  out += std::to_string(value);
+  out += ' ';
+}
+void add(std::string &out, const std::string &text) {
+  add(out, std::int64_t(text.size()));
+  out += text;
+}
+void add(std::string &out, Position at) {
+  add(out, at.line);
+  add(out, at.column);
+}
+template <class T> void add_all(std::string &out, const std::vector<T> &values) {
+  add(out, std::int64_t(values.size()));
+  for (const T &v : values)
+    add(out, std::int64_t(v));
+}
+void add(std::string &out, const std::vector<Instruction> &steps) {
+  add(out, std::int64_t(steps.size()));
+  for (const Instruction &s : steps) {
+    for (const std::int64_t v : {std::int64_t(s.step), std::int64_t(s.variable), std::int64_t(s.array), s.integer,
+                                 std::int64_t(s.a), std::int64_t(s.b), std::int64_t(s.c)})
+      add(out, v);
+    add(out, s.at);
+    add_all(out, s.arguments);
+    add_all(out, s.targets);
+    add(out, std::int64_t(s.blocks.size()));
+    for (const auto &b : s.blocks)
+      add(out, b);
+  }
+}
+
+} // namespace
+
+std::string identity(const Module &module) {
+  std::string out;
+  add(out, std::int64_t(module.entry));
+  for (const Function &f : module.functions) {
+    add(out, f.name);
+    add(out, f.chunk);
+    add(out, f.at);
+    for (const Node &n : f.nodes) {
+      for (const std::int64_t v :
+           {std::int64_t(n.op), std::int64_t(n.type), std::int64_t(n.math), std::int64_t(n.index), n.integer,
+            std::int64_t(n.a), std::int64_t(n.b), std::int64_t(n.c)})
+        add(out, v);
+      add(out, n.at);
+      out += number_text(n.number) + number_text(n.imaginary);
+      add_all(out, n.arguments);
+    }
+    for (const Variable &v : f.variables)
+      add(out, std::int64_t(v.type));
+    for (const Array &a : f.arrays) {
+      add(out, a.name);
+      for (const std::int64_t v : {std::int64_t(a.dtype), std::int64_t(a.ndim), std::int64_t(a.contiguous)})
+        add(out, v);
+      add_all(out, a.lengths);
+    }
+    for (const Argument &p : f.parameters)
+      add(out, p.is_array ? -1 - p.index : p.index);
+    add_all(out, f.results);
+    add(out, f.body);
+  }
+  return out;
+}
+
 } // namespace perigee::kernel

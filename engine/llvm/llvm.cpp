@@ -11,8 +11,13 @@ extern "C" {
 #pragma GCC visibility pop
 
 #include <chrono>
+#include <cstring>
 #include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
+#include <llvm/ADT/StringExtras.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/Config/llvm-config.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/DiagnosticInfo.h>
 #include <llvm/IR/DiagnosticPrinter.h>
@@ -20,12 +25,14 @@ extern "C" {
 #include <llvm/IR/Verifier.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/SHA256.h>
 #include <llvm/Support/SmallVectorMemoryBuffer.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/TargetParser/Host.h>
-#include <mutex>
+#include <optional>
+#include <unistd.h>
 
 static_assert(sizeof(pg_kernel_failure) == sizeof(perigee::llvm_backend::Failure));
 
@@ -35,6 +42,7 @@ struct pg_llvm_code {
   std::unique_ptr<llvm::orc::LLJIT> jit;
   void *entry = nullptr;
   double seconds = 0;
+  bool cached = false;
   std::string ir, assembly, report;
 };
 
@@ -121,6 +129,11 @@ const Machine &machine() {
   return made;
 }
 
+const VectorTable &vector_table() {
+  static const VectorTable made(machine().avx512);
+  return made;
+}
+
 std::unique_ptr<llvm::TargetMachine> target_machine(const Options &options) {
   llvm::TargetOptions target;
   target.AllowFPOpFusion = options.fastmath ? llvm::FPOpFusion::Fast : llvm::FPOpFusion::Strict;
@@ -178,7 +191,7 @@ void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &
   tuning.LoopVectorization = tuning.SLPVectorization = options.vectorize;
   tuning.LoopInterleaving = options.vectorize;
   llvm::PassBuilder builder(&target, tuning);
-  static const VectorTable table(machine().avx512);
+  const VectorTable &table = vector_table();
   functions.registerPass([&] {
     llvm::TargetLibraryInfoImpl library(llvm::Triple(machine().triple));
     if (options.vectorize)
@@ -229,19 +242,97 @@ std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::Target
   return module;
 }
 
-void compile(pg_llvm_code &code) {
+// ------------------------------------------------------------------------------------------ code kept on disk --------
+constexpr const char *magic = "perigee kernel 1\n";
+
+std::filesystem::path kept_at(const std::string &folder, std::string_view identity, const Options &options) {
+  llvm::SHA256 hash;
+  for (const std::string_view part :
+       {std::string_view(PERIGEE_VERSION), std::string_view(LLVM_VERSION_STRING), std::string_view(machine().cpu),
+        std::string_view(machine().features), identity}) {
+    hash.update(llvm::StringRef(part.data(), part.size()));
+    hash.update(llvm::StringRef("\0", 1));
+  }
+  const char bits[] = {options.fastmath, options.bounds, options.vectorize};
+  hash.update(llvm::StringRef(bits, sizeof bits));
+  return std::filesystem::path(folder) / (llvm::toHex(hash.final(), true) + ".kernel");
+}
+
+std::string digest(std::string_view report, llvm::StringRef object) {
+  llvm::SHA256 hash;
+  hash.update(llvm::StringRef(report.data(), report.size()));
+  hash.update(object);
+  return llvm::toHex(hash.final(), true);
+}
+
+// A file is the magic line, the remarks' size and the object's, the hash of both, and both. Nullopt for none, or one
+// that is no such file, or damaged.
+std::optional<std::pair<std::string, std::string>> read_kept(const std::filesystem::path &path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string all{std::istreambuf_iterator<char>(file), {}};
+  const std::size_t start = std::strlen(magic), hashed = start + 2 * sizeof(std::uint64_t), head = hashed + 64;
+  if (!file || all.size() < head || !all.starts_with(magic))
+    return {};
+  std::uint64_t sizes[2];
+  std::memcpy(sizes, all.data() + start, sizeof sizes);
+  if (sizes[0] > all.size() - head || sizes[1] != all.size() - head - sizes[0])
+    return {};
+  std::pair<std::string, std::string> kept{all.substr(head, sizes[0]), all.substr(head + sizes[0])};
+  if (digest(kept.first, kept.second) != all.substr(hashed, 64))
+    return {};
+  return kept;
+}
+
+void keep(const std::filesystem::path &path, const std::string &report, llvm::StringRef object) {
+  std::error_code ignored;
+  std::filesystem::create_directories(path.parent_path(), ignored);
+  // Under a name of its own first: others may be writing or reading the same.
+  const std::filesystem::path own = path.string() + "." + std::to_string(getpid()) + "." +
+                                    std::to_string(reinterpret_cast<std::uintptr_t>(&report)) + ".new";
+  {
+    std::ofstream file(own, std::ios::binary);
+    const std::uint64_t sizes[2] = {report.size(), object.size()};
+    file << magic;
+    file.write(reinterpret_cast<const char *>(sizes), sizeof sizes);
+    file << digest(report, object) << report;
+    file.write(object.data(), std::streamsize(object.size()));
+    if (!file.flush()) {
+      file.close();
+      std::filesystem::remove(own, ignored);
+      return;
+    }
+  }
+  std::filesystem::rename(own, path, ignored);
+  if (ignored)
+    std::filesystem::remove(own, ignored);
+}
+
+void compile(pg_llvm_code &code, const std::string &folder, std::string_view identity) {
   const auto start = std::chrono::steady_clock::now();
-  llvm::LLVMContext context;
-  const auto target = target_machine(code.options);
-  const auto module = optimised(context, *target, code, code.report);
-  auto object = emit(*module, *target, llvm::CodeGenFileType::ObjectFile);
+  std::unique_ptr<llvm::MemoryBuffer> object;
+  const std::filesystem::path path = folder.empty() ? "" : kept_at(folder, identity, code.options);
+  if (!folder.empty())
+    if (auto kept = read_kept(path)) {
+      vector_table(); // loads the library that the code calls
+      code.report = std::move(kept->first);
+      object = llvm::MemoryBuffer::getMemBufferCopy(kept->second, "kernel");
+      code.cached = true;
+    }
+  if (!object) {
+    llvm::LLVMContext context;
+    const auto target = target_machine(code.options);
+    const auto module = optimised(context, *target, code, code.report);
+    auto bytes = emit(*module, *target, llvm::CodeGenFileType::ObjectFile);
+    if (!folder.empty())
+      keep(path, code.report, llvm::StringRef(bytes.data(), bytes.size()));
+    object = std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(bytes), false);
+  }
   code.jit = need(llvm::orc::LLJITBuilder().create(), "LLVM's linker");
   auto &library = code.jit->getMainJITDylib();
   library.addGenerator(
       need(llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(code.jit->getDataLayout().getGlobalPrefix()),
            "LLVM's linker"));
-  need(code.jit->addObjectFile(std::make_unique<llvm::SmallVectorMemoryBuffer>(std::move(object), false)),
-       "LLVM's linker");
+  need(code.jit->addObjectFile(std::move(object)), "LLVM's linker");
   code.entry = need(code.jit->lookup(entry_name), "LLVM's linker").toPtr<void *>();
   code.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -264,14 +355,15 @@ void write_texts(pg_llvm_code &code) {
 
 using namespace perigee;
 
-int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t bits) {
+int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t bits, const char *folder, const char *identity,
+                        int64_t identity_size) {
   return guard([&] {
     auto code = std::make_unique<pg_llvm_code>();
     code->source = *static_cast<const kernel::Module *>(module);
     code->options.fastmath = bits & PG_LLVM_FASTMATH;
     code->options.bounds = !(bits & PG_LLVM_UNCHECKED);
     code->options.vectorize = !(bits & PG_LLVM_SCALAR);
-    llvm_backend::compile(*code);
+    llvm_backend::compile(*code, folder ? folder : "", {identity, std::size_t(identity_size)});
     *out = code.release();
   });
 }
@@ -287,6 +379,10 @@ int32_t pg_llvm_text(const char **out, pg_llvm_code *code, const char *what) {
       llvm_backend::write_texts(*code);
     *out = name == "llvm" ? code->ir.c_str() : name == "asm" ? code->assembly.c_str() : code->report.c_str();
   });
+}
+
+int32_t pg_llvm_cached(const pg_llvm_code *code) {
+  return code->cached;
 }
 
 double pg_llvm_seconds(const pg_llvm_code *code) {

@@ -8,8 +8,13 @@ enum pg_llvm_options {
   PG_LLVM_SCALAR = 4     /* no vectors */
 };
 
-/* Compiles `module`, a pg_kernel_module's contents (pg_kernel_contents). Thread-safe. */
-int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t options);
+/* Compiles `module`, a pg_kernel_module's contents (pg_kernel_contents). Thread-safe. folder: where compiled code is kept
+   and looked for, under a hash of `identity` (pg_kernel_identity), the options, this processor and the versions of Perigee
+   and LLVM; NULL: nowhere. A folder that cannot be read or written does no harm. */
+int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t options, const char *folder, const char *identity,
+                        int64_t identity_size);
+/* 1 where the code came from the folder. */
+int32_t pg_llvm_cached(const pg_llvm_code *code);
 /* The entry: int32_t (*)(pg_kernel_failure *, void *results, ...): 0 done, 1 failed. Results lie 16 bytes apart: double,
    int64_t, int32_t (bool) or two doubles. Arguments: double, int64_t, int32_t (bool), two doubles (complex128), arrays as
    const pg_array *. */

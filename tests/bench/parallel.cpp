@@ -53,13 +53,33 @@ int main(int argc, char **argv) {
       const char *module = "";     // that Python needs for it
     };
     const Pair pairs[] = {
-        {"integral of x^1.5, n = 1e8, two workers", "one worker", ours("integral-2"), ours("integral-1"), 1e3, "ms", 0.55},
-        {"integral of x^1.5, n = 1e8, two workers", "Numba prange", ours("integral-2"), theirs("integral-2"), 1e3, "ms", 1.0, "numba"},
-        {"integral of x^1.5, n = 1e8, two workers", "C++ and oneTBB", ours("integral-2"), cpp("integral-2"), 1e3, "ms", {}},
-        {"pool of two: start, a task, end", "multiprocessing.Pool", ours("pool-start"), theirs("pool-start"), 1e3, "ms", {}},
+        {"integral of x^1.5, n = 1e8, two workers", "one worker", ours("integral-2"), ours("integral-1"), 1e3, "ms",
+         0.55},
+        {"integral of x^1.5, n = 1e8, two workers", "Numba prange", ours("integral-2"), theirs("integral-2"), 1e3, "ms",
+         1.0, "numba"},
+        {"integral of x^1.5, n = 1e8, two workers",
+         "C++ and oneTBB",
+         ours("integral-2"),
+         cpp("integral-2"),
+         1e3,
+         "ms",
+         {}},
+        {"pool of two: start, a task, end",
+         "multiprocessing.Pool",
+         ours("pool-start"),
+         theirs("pool-start"),
+         1e3,
+         "ms",
+         {}},
         {"map of 1e5 tiny tasks", "multiprocessing.Pool.map", ours("tiny-map"), theirs("tiny-map"), 1e3, "ms", 0.02},
         {"a task, submitted and its result", "concurrent.futures threads", ours("task"), theirs("task"), 1e6, "us", {}},
-        {"a round trip to a process", "concurrent.futures processes", ours("process-task"), theirs("process-task"), 1e6, "us", {}},
+        {"a round trip to a process",
+         "concurrent.futures processes",
+         ours("process-task"),
+         theirs("process-task"),
+         1e6,
+         "us",
+         {}},
         {"a node of a delayed graph, threads", "Dask", ours("delayed"), theirs("delayed"), 1e6, "us", {}, "dask"},
     };
     nlohmann::json figures = nlohmann::json::array();
@@ -100,7 +120,8 @@ int main(int argc, char **argv) {
         throw std::runtime_error("parallel_for and oneTBB compute different things");
       beyond.push_back((mine.seconds - rival.seconds) / 1e7 * 1e9);
     }
-    figures.push_back(bench::below("parallel_for beyond bare oneTBB, an iteration of 1e7", bench::median(beyond), "ns", 5));
+    figures.push_back(
+        bench::below("parallel_for beyond bare oneTBB, an iteration of 1e7", bench::median(beyond), "ns", 5));
     figures.push_back(bench::below("sleep of 1, 3, 1, 7 s on four workers", measure(ours("sleep")).seconds, "s", 7.07));
     return bench::print("parallel", figures, options.json, nullptr, spread);
   } catch (const std::exception &e) {

@@ -284,6 +284,19 @@ function TestKernels.test_hoisted_checks()
     check(table_of, array.zeros(5), y)
     check(table_of, array.zeros(4), y)
   end
+  -- Bounds that cancel: i + lag never exceeds #x.
+  local lags = kernel.jit(function(x, y)
+    for lag = 0, #y - 1 do
+      local s = 0.0
+      for i = 1, #x - lag do
+        s = s + x[i] * x[i + lag]
+      end
+      y[lag + 1] = s
+    end
+  end)
+  check(lags, array.range(1, 9):astype("float64"), array.zeros(4))
+  lags(array.zeros(9), array.zeros(4))
+  lu.assertStrContains(lags:inspect("ir"), "x[unchecked (i")
   -- In the typed form: the fast loop has no checks.
   k(array.zeros(8), 1, 8, 1, 0)
   two(array.zeros(8), 8)
@@ -323,6 +336,48 @@ function TestKernels.test_inspect()
   lu.assertErrorMsgContains('"ir", "llvm" or "asm"', k.inspect, k, "cuda+")
   lu.assertErrorMsgContains("1 to 1", k.inspect, k, "ir", 2)
   lu.assertStrContains(tostring(k), "double")
+end
+
+-- Machine code is found again by another kernel of the same source, and what is damaged is made anew.
+function TestKernels.test_cache()
+  local ffi = require "ffi"
+  ffi.cdef "int setenv(const char *, const char *, int);"
+  local before, folder = os.getenv("PERIGEE_CACHE") or "", os.tmpname()
+  os.remove(folder)
+  ffi.C.setenv("PERIGEE_CACHE", folder, 1)
+  local function made(options, x)
+    local k = kernel.jit(load("return function(x)\n  return x * 2\nend", "cached")(), options)
+    return k(x or 3), k:specializations()[1].cached
+  end
+  lu.assertEquals({ made { cache = true } }, { 6, false })
+  lu.assertEquals({ made { cache = true } }, { 6, true })
+  lu.assertEquals({ made {} }, { 6, false })
+  lu.assertEquals({ made { cache = true, fastmath = true } }, { 6, false })
+  lu.assertEquals({ made({ cache = true }, 3LL) }, { 6, false })
+  local list = io.popen(("ls '%s'"):format(folder))
+  local names = {}
+  for name in list:lines() do
+    names[#names + 1] = name
+  end
+  list:close()
+  lu.assertEquals(#names, 3)
+  for _, name in ipairs(names) do
+    local path = folder .. "/" .. name
+    local file = io.open(path, "rb")
+    local bytes = file:read("*a")
+    file:close()
+    file = io.open(path, "wb")
+    file:write(bytes:sub(1, #bytes / 2), string.char((bytes:byte(#bytes / 2 + 1) + 1) % 256), bytes:sub(#bytes / 2 + 2))
+    file:close()
+  end
+  lu.assertEquals({ made { cache = true } }, { 6, false })
+  for _, name in ipairs(names) do
+    os.remove(folder .. "/" .. name)
+  end
+  os.remove(folder)
+  ffi.C.setenv("PERIGEE_CACHE", "/proc/nowhere", 1)
+  lu.assertEquals({ made { cache = true } }, { 6, false })
+  ffi.C.setenv("PERIGEE_CACHE", before, 1)
 end
 
 local first = debug.getinfo(1, "l").currentline
