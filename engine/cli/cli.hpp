@@ -22,6 +22,8 @@ int run(const RunOptions &options);
 struct ProfileOptions {
   RunOptions script;
   bool sample = false, lines = false, jit = false, memory = false, ops = false, timeline = false; // none: calls
+  bool sampled = false;                                                                           // lines: by samples
+  bool once = false;                  // no second, plain run for the real time
   std::vector<std::string> functions; // for lines: only these
   std::string sort = "own", out, format;
 };

@@ -96,7 +96,8 @@ int dispatch(int argc, char **argv) {
   CLI::App *kinds = command->add_option_group("Kinds", "Instead of calls, one of");
   kinds->require_option(0, 1);
   kinds->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
-  kinds->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off");
+  CLI::Option *lines =
+      kinds->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off");
   kinds->add_flag("--jit", profile.jit, "Say what the JIT compiler compiled, and what not and why");
   kinds->add_flag("--memory", profile.memory, "Say which lines allocate what, and what is still held");
   kinds->add_flag("--ops", profile.ops, "Say what each array operation took and what limited it");
@@ -104,6 +105,9 @@ int dispatch(int argc, char **argv) {
   command->add_option("--function", profile.functions, "With --lines: only this function (repeatable)")
       ->type_name("NAME")
       ->allow_extra_args(false);
+  command->add_flag("--sampled", profile.sampled, "With --lines: by sampling, with the JIT compiler on")->needs(lines);
+  command->add_flag("--once", profile.once,
+                    "Do not run the script a second time, without the profiler, for its real time");
   command->add_option("--sort", profile.sort, "Order of functions: own, cumulative or calls")
       ->type_name("KEY")
       ->check(CLI::IsMember({"own", "cumulative", "calls"}));
@@ -115,9 +119,11 @@ int dispatch(int argc, char **argv) {
   command->add_option("--format", profile.format, "The file's format, where its name does not say it")
       ->type_name("FORMAT");
   command->add_flag("--trusted", profile.script.trusted, "Give the script all of Lua (files, processes, ffi)");
-  command->footer("Without --sample or --lines it counts and times every call, with the JIT compiler off.\n"
-                  "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
-                  "  perigee profile --lines --function step walk.lua 1000");
+  command->footer(
+      "Without a kind it counts and times every call, with the JIT compiler off. Profiles of calls and lines run the\n"
+      "script once more, without the profiler and printing nothing, for its real time (--once: they do not).\n"
+      "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
+      "  perigee profile --lines --function step walk.lua 1000");
   command->callback([&] { action = [&] { return cli::profile(profile); }; });
 
   bool fresh = false;

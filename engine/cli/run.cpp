@@ -2,13 +2,20 @@
 // fast as in plain LuaJIT.
 #include "cli/cli.hpp"
 
+#include <fcntl.h>
 #include <lua.hpp>
+#include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <optional>
 #include <utility>
 
 namespace perigee::cli {
@@ -111,6 +118,92 @@ int roofline(bool fresh) {
   return with_vm({}, [&](pg_vm *vm) { return pg_vm_with_state(vm, command, &fresh); });
 }
 
+namespace {
+
+// A second run of the script, without a profiler and with the JIT compiler on, for the time that it really takes. The
+// process for it is made before the first run, while there are no threads, and waits until the first has ended; it
+// reads and prints nothing.
+class PlainRun {
+ public:
+  explicit PlainRun(const RunOptions &options) {
+    int go[2], answer[2];
+    if (pipe2(go, O_CLOEXEC) != 0)
+      return;
+    if (pipe2(answer, O_CLOEXEC) != 0) {
+      close(go[0]);
+      close(go[1]);
+      return;
+    }
+    std::fflush(nullptr);
+    child_ = fork();
+    if (child_ == 0) {
+      close(go[1]);
+      close(answer[0]);
+      char byte;
+      if (read(go[0], &byte, 1) != 1)
+        _exit(1); // nobody wants to know
+      const int null = open("/dev/null", O_RDWR);
+      for (const int fd : {0, 1, 2})
+        dup2(null, fd);
+      double seconds = -1;
+      std::vector<const char *> arguments;
+      for (const std::string &argument : options.arguments)
+        arguments.push_back(argument.c_str());
+      with_vm(options, [&](pg_vm *vm) {
+        const double start = now();
+        const pg_status status =
+            pg_vm_run_file(vm, options.file.c_str(), static_cast<int>(arguments.size()), arguments.data());
+        if (status == PG_OK)
+          seconds = now() - start;
+        return status;
+      });
+      _exit(write(answer[1], &seconds, sizeof seconds) == sizeof seconds ? 0 : 1);
+    }
+    close(go[0]);
+    close(answer[1]);
+    go_ = go[1];
+    answer_ = answer[0];
+  }
+
+  // The seconds it took; negative where it failed, or took longer than `most` seconds.
+  double seconds(double most) {
+    double result = -1;
+    if (child_ <= 0 || write(go_, "g", 1) != 1)
+      return result;
+    pollfd ready{answer_, POLLIN, 0};
+    const auto milliseconds = static_cast<int>(std::min(most * 1e3, 2e9));
+    if (poll(&ready, 1, milliseconds) <= 0 || read(answer_, &result, sizeof result) != sizeof result)
+      return -1;
+    return result;
+  }
+
+  ~PlainRun() {
+    if (child_ <= 0)
+      return;
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+    close(go_);
+    close(answer_);
+  }
+  PlainRun(const PlainRun &) = delete;
+
+ private:
+  static double now() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+  }
+  pid_t child_ = -1;
+  int go_ = -1, answer_ = -1;
+};
+
+struct Profiled {
+  const ProfileOptions &options;
+  PlainRun *plain;
+};
+
+} // namespace
+
 int profile(const ProfileOptions &options) {
   // Known before the script has run for minutes: what cannot be read or written.
   for (const auto &[path, mode] : {std::pair(&options.script.file, "r"), std::pair(&options.out, "a")})
@@ -125,7 +218,7 @@ int profile(const ProfileOptions &options) {
     }
   auto command = [](void *state, void *user) {
     auto *L = static_cast<lua_State *>(state);
-    const auto &options = *static_cast<const ProfileOptions *>(user);
+    const auto &[options, plain] = *static_cast<const Profiled *>(user);
     lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
     lua_getfield(L, -1, "require");
     lua_pushliteral(L, "profiler");
@@ -139,10 +232,17 @@ int profile(const ProfileOptions &options) {
       }
     };
     set("file", options.script.file);
-    set("mode", options.sample   ? "sample"
-                : options.lines  ? "lines"
-                : options.jit    ? "jit"
-                : options.memory ? "memory" : options.ops ? "ops" : options.timeline ? "timeline" : "trace");
+    set("mode", options.sample     ? "sample"
+                : options.lines    ? "lines"
+                : options.jit      ? "jit"
+                : options.memory   ? "memory"
+                : options.ops      ? "ops"
+                : options.timeline ? "timeline"
+                                   : "trace");
+    if (options.sampled) {
+      lua_pushboolean(L, 1);
+      lua_setfield(L, -2, "sampled");
+    }
     set("sort", options.sort);
     set("out", options.out);
     set("format", options.format);
@@ -152,13 +252,29 @@ int profile(const ProfileOptions &options) {
       lua_rawseti(L, -2, static_cast<int>(i) + 1);
     }
     lua_setfield(L, -2, "functions");
+    if (plain) {
+      lua_pushlightuserdata(L, plain);
+      lua_pushcclosure(
+          L,
+          [](lua_State *state) {
+            auto *run = static_cast<PlainRun *>(lua_touserdata(state, lua_upvalueindex(1)));
+            lua_pushnumber(state, run->seconds(lua_tonumber(state, 1)));
+            return 1;
+          },
+          1);
+      lua_setfield(L, -2, "plain_seconds");
+    }
     luaL_checkstack(L, static_cast<int>(options.script.arguments.size()), "arguments");
     for (const std::string &argument : options.script.arguments)
       lua_pushstring(L, argument.c_str());
     lua_call(L, 1 + static_cast<int>(options.script.arguments.size()), 0);
   };
-  return with_vm(options.script,
-                 [&](pg_vm *vm) { return pg_vm_with_state(vm, command, const_cast<ProfileOptions *>(&options)); });
+  std::optional<PlainRun> plain;
+  if (!options.once && !options.sampled &&
+      !(options.sample || options.jit || options.memory || options.ops || options.timeline)) // those of calls and lines
+    plain.emplace(options.script);
+  Profiled profiled{options, plain ? &*plain : nullptr};
+  return with_vm(options.script, [&](pg_vm *vm) { return pg_vm_with_state(vm, command, &profiled); });
 }
 
 } // namespace perigee::cli

@@ -6,8 +6,9 @@ local format = string.format
 local titles = { trace = "calls", sample = "samples", lines = "lines", jit = "compilation", memory = "memory", ops = "operations", timeline = "timeline" }
 
 -- Runs a script under a profile, and prints the profile or writes it to a file. `options`: {file, mode = "trace" |
--- "sample" | "lines" | "jit" | "memory" | "ops" | "timeline", functions = names for lines, sort, out, format}; the rest are the script's own arguments. An error of
--- the script is raised again when the profile up to there is out.
+-- "sample" | "lines" | "jit" | "memory" | "ops" | "timeline", functions = names for lines, sampled (lines), sort, out, format, plain_seconds = a function that runs the script once
+-- more, without a profiler, for at most so many seconds, and returns how long it took, negative where it did not end well};
+-- the rest are the script's own arguments. An error of the script is raised again when the profile up to there is out.
 function profiler._command(options, ...)
   local text, reason = core.read_script(options.file)
   if not text then
@@ -23,7 +24,7 @@ function profiler._command(options, ...)
   core.set_global("arg", { [0] = options.file, ... })
   local profile, ok, failure
   if options.mode == "lines" then
-    profile = profiler.lines()
+    profile = profiler.lines { sampled = options.sampled or false }
     profile.names = options.functions
     ok, failure = pcall(profile.run, profile, chunk, ...)
   else
@@ -32,6 +33,10 @@ function profiler._command(options, ...)
     profile = profiler.last
   end
   if profile then
+    if ok and options.plain_seconds then
+      local seconds = options.plain_seconds(2 * profile.wall + 1)
+      profile.real = seconds >= 0 and seconds or nil
+    end
     profile.title = format("%s: %s", options.file, titles[options.mode])
     if options.out then
       profile:write(options.out, options.format)

@@ -211,7 +211,7 @@ local function annotated(profile)
     local lines = by_source[fn.source]
     lines[row.line] = lines[row.line] or { seconds = 0, hits = 0 }
     lines[row.line].seconds = lines[row.line].seconds + seconds
-    lines[row.line].hits = lines[row.line].hits + (row.hits or 0)
+    lines[row.line].hits = lines[row.line].hits + (row.hits or row.samples or 0)
     total = math.max(total, lines[row.line].seconds)
   end
   local whole = profile.seconds or 0

@@ -343,13 +343,8 @@ end
 
 local enough = 50 -- samples: shares are then good to 7 points at worst (one standard error)
 
-function Profile:text()
-  local out = {}
-  local function say(...)
-    out[#out + 1] = format(...)
-  end
-  say("Sampled %d times in %s of CPU time (%s elapsed), JIT compiler on.", self.count, kit.seconds(self.seconds),
-    kit.seconds(self.wall))
+-- What to hold against the numbers.
+function Profile:say_doubts(say)
   if self.count < enough then
     say("Only %d samples: shares are rough. Let it run longer (more work, or the work several times),\nor use an exact " ..
       "profile: of calls or of lines.", self.count)
@@ -357,6 +352,16 @@ function Profile:text()
   if self.whole_process then
     say("The timer here is the process's: where other threads run, samples are spread over their time too.")
   end
+end
+
+function Profile:text()
+  local out = {}
+  local function say(...)
+    out[#out + 1] = format(...)
+  end
+  say("Sampled %d times in %s of CPU time (%s elapsed), JIT compiler on.", self.count, kit.seconds(self.seconds),
+    kit.seconds(self.wall))
+  self:say_doubts(say)
   if self.count == 0 then
     return concat(out, "\n")
   end

@@ -188,6 +188,31 @@ function profiler.trace(fn, ...)
 end
 jit.off(profiler.trace, true)
 
+-- What the run takes without the profiler, in words.
+local function real_time(profile)
+  if not profile.real then
+    return "The JIT compiler was off: compiled code has no hooks. Shares may differ from a real run's; see --sample."
+  end
+  return format("Really, without the profiler and with the JIT compiler on, it takes %s: %s of this run. The compiler\n" ..
+    "was off, since compiled code has no hooks. Shares may differ from a real run's; see --sample.",
+    kit.seconds(profile.real), kit.percent(profile.real, profile.wall))
+end
+
+-- profile:real_time(fn, ...) -> results of fn...: runs fn(...) once without the profiler, and shows its time beside the
+-- profile's.
+local function measure_real_time(self, fn, ...)
+  if type(fn) ~= "function" then
+    core.fail("real_time: a function is expected, got %s", type(fn))
+  end
+  local t0 = C.pg_timer_now()
+  local function finish(...)
+    self.real = C.pg_timer_now() - t0
+    return ...
+  end
+  return finish(fn(...))
+end
+Calls.real_time = measure_real_time
+
 local orders = {
   own = function(row) return row.own end,
   cumulative = function(row) return row.total end,
@@ -208,7 +233,7 @@ function Calls:text(options)
   say("Traced %d calls in %s (%s elapsed: the hooks' %s are subtracted, %s an event).", self.count,
     kit.seconds(self.seconds), kit.seconds(self.wall), kit.seconds(self.hooks),
     kit.seconds(self.events > 0 and self.hooks / self.events or 0))
-  say("The JIT compiler was off: compiled code has no hooks. Shares may differ from a real run's; see --sample.")
+  say("%s", real_time(self))
   local rows = {}
   local order = { unpack(self.calls) }
   sort(order, function(a, b)
@@ -246,14 +271,26 @@ end
 Calls.__tostring = function(self) return self:text() end
 
 -- ---------------------------------------------------------------------------------------------------------- lines ----
-local Lines = { write = kit.write }
+local Lines = { write = kit.write, real_time = measure_real_time }
 Lines.__index = Lines
 
--- profiler.lines([f, g, ...]) -> a line profile of these functions (of all functions of scripts, without any), to be
--- filled by profile:run(fn, ...).
+-- profiler.lines([f, g, ...] [, {sampled = true}]) -> a line profile of these functions (of all functions of scripts,
+-- without any), to be filled by profile:run(fn, ...). Sampled: with the JIT compiler on, time by line and no hits.
 function profiler.lines(...)
-  local targets, names = {}, {}
-  for i = 1, select("#", ...) do
+  local targets, count, sampled = {}, select("#", ...), false
+  local options = count > 0 and select(count, ...)
+  if type(options) == "table" then
+    count = count - 1
+    for name, value in pairs(options) do
+      if name ~= "sampled" then
+        core.fail("profiler.lines: there is no option %q; there is sampled", tostring(name))
+      elseif type(value) ~= "boolean" then
+        core.fail("profiler.lines: sampled must be true or false, got %s", tostring(value))
+      end
+      sampled = value
+    end
+  end
+  for i = 1, count do
     local fn = select(i, ...)
     if type(fn) ~= "function" then
       core.fail("profiler.lines: argument %d must be a function, got %s", i, type(fn))
@@ -264,11 +301,61 @@ function profiler.lines(...)
     end
     targets[i] = { info.source, info.linedefined }
   end
-  return setmetatable({ kind = "lines", targets = targets }, Lines)
+  return setmetatable({ kind = "lines", targets = targets, sampled = sampled }, Lines)
+end
+
+-- The rows of a line profile from samples: a line's time is that of the samples that have it on their stack.
+local function fill(self, samples)
+  self.functions, self.rows, self.samples = samples.functions, {}, samples
+  self.wall, self.failure = samples.wall, samples.failure
+  local index = {}
+  for _, stack in ipairs(samples.stacks) do
+    local seen = {}
+    for _, frame in ipairs(stack.frames) do
+      local fn = samples.functions[frame.fn]
+      local wanted = #self.targets == 0 and not fn.engine
+      for _, target in ipairs(self.targets) do
+        wanted = wanted or target[1] == fn.source and target[2] == fn.line
+      end
+      local key = frame.fn .. ":" .. frame.line
+      if wanted and not seen[key] then
+        seen[key] = true
+        local row = index[key]
+        if not row then
+          row = { fn = frame.fn, line = frame.line, samples = 0, seconds = 0 }
+          index[key] = row
+          table.insert(self.rows, row)
+        end
+        row.samples, row.seconds = row.samples + stack.count, row.seconds + stack.seconds
+      end
+    end
+  end
+  sort(self.rows, function(a, b)
+    if a.fn ~= b.fn then return a.fn < b.fn end
+    return a.line < b.line
+  end)
+end
+
+local function run_sampled(self, fn, ...)
+  profiler.last = nil
+  local function finish(ok, ...)
+    if profiler.last then -- also where fn failed
+      fill(self, profiler.last)
+      profiler.last = self
+    end
+    if not ok then
+      error((...), 0)
+    end
+    return select(2, ...)
+  end
+  return finish(pcall(profiler.sample, fn, ...))
 end
 
 -- profile:run(fn, ...) -> results of fn...
 function Lines:run(fn, ...)
+  if self.sampled then
+    return run_sampled(self, fn, ...)
+  end
   local raw, results = run("lines:run", true, self.targets, fn, ...)
   self.functions, self.rows = {}, {}
   local functions, index_of = kit.function_table()
@@ -317,9 +404,15 @@ function Lines:text()
   local function say(...)
     out[#out + 1] = format(...)
   end
-  say("Traced lines for %s (the hooks' %s are subtracted). A line's time includes what it calls.",
-    kit.seconds(self.wall), kit.seconds(self.hooks))
-  say("The JIT compiler was off: compiled code has no hooks. --sample gives lines with it on.")
+  if self.sampled then
+    say("Sampled lines %d times in %s of CPU time, JIT compiler on. A line's time includes what it calls.",
+      self.samples.count, kit.seconds(self.samples.seconds))
+    self.samples:say_doubts(say)
+  else
+    say("Traced lines for %s (the hooks' %s are subtracted). A line's time includes what it calls.",
+      kit.seconds(self.wall), kit.seconds(self.hooks))
+    say("%s", real_time(self))
+  end
   if #self.rows == 0 then
     say("No line of these functions ran.")
   end
@@ -348,12 +441,14 @@ function Lines:text()
     local rows = {}
     for line = math.min(group.fn.line > 0 and group.fn.line or group.first, group.first), group.last do
       local row = group.rows[line]
-      rows[#rows + 1] = { format("%d", line), row and format("%d", row.hits) or "", row and kit.seconds(row.seconds) or
-        "", row and kit.seconds(row.seconds / row.hits) or "", row and kit.percent(row.seconds, group.total) or "",
+      rows[#rows + 1] = { format("%d", line), row and format("%d", row.hits or row.samples) or "", row and
+        kit.seconds(row.seconds) or "", row and row.hits and kit.seconds(row.seconds / row.hits) or "", row and
+        kit.percent(row.seconds, self.sampled and self.samples.seconds or group.total) or "",
         (gsub(text[line] or "", "\t", "    ")) }
     end
-    say("%s", kit.table({ { "line", right = true }, { "hits", right = true }, { "time", right = true },
-      { "per hit", right = true }, { "share", right = true }, { "source", width = 56 } }, rows))
+    say("%s", kit.table({ { "line", right = true }, { self.sampled and "samples" or "hits", right = true },
+      { "time", right = true }, { self.sampled and "" or "per hit", right = true }, { "share", right = true },
+      { "source", width = 56 } }, rows))
   end
   return concat(out, "\n")
 end

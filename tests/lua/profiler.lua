@@ -447,6 +447,19 @@ function TestTrace:test_the_compiler_is_on_again_and_the_hook_gone()
   lu.assertNil(debug.gethook())
 end
 
+function TestTrace:test_the_real_time_beside_it()
+  local profile = profiler.trace(top)
+  lu.assertNotStrContains(profile:text(), "Really")
+  lu.assertEquals(profile:real_time(top), 30)
+  lu.assertTrue(profile.real > 0)
+  lu.assertStrContains(profile:text(), "Really, without the profiler and with the JIT compiler on, it takes ")
+  lu.assertErrorMsgContains("real_time: a function is expected, got number", profile.real_time, profile, 3)
+  local lines = profiler.lines(top)
+  lines:run(top)
+  lines:real_time(top)
+  lu.assertStrContains(lines:text(), "Really")
+end
+
 function TestTrace:test_orders()
   local profile = profiler.trace(top)
   for _, order in ipairs { "own", "cumulative", "calls" } do
@@ -515,7 +528,33 @@ function TestLines:test_shares_are_true()
   end)
 end
 
+function TestLines:test_sampled_lines()
+  tries(function()
+    local lines = profiler.lines(mixture, { sampled = true })
+    lu.assertNil((lines:run(mixture, timer.thread, 0.4)))
+    local seconds, all = {}, 0
+    for _, row in ipairs(lines.rows) do
+      lu.assertEquals(lines.functions[row.fn].name, "mixture")
+      lu.assertNil(row.hits)
+      seconds[row.line], all = row.seconds, all + row.seconds
+    end
+    local first = line_of("local function mixture")
+    lu.assertAlmostEquals(100 * seconds[first + 2] / all, 70, 3)
+    lu.assertAlmostEquals(100 * seconds[first + 3] / all, 20, 3)
+    lu.assertAlmostEquals(100 * seconds[first + 4] / all, 10, 3)
+    lu.assertStrContains(lines:text(), "JIT compiler on")
+    lu.assertStrContains(lines:text(), "seventy(clock, clock() + seconds * 0.07)")
+  end)
+  local lines = profiler.lines { sampled = true }
+  lu.assertErrorMsgContains("boom", lines.run, lines, function() error("boom") end)
+  lu.assertEquals(profiler.last, lines)
+  lu.assertStrContains(tostring(lines), "Let it run longer")
+  lu.assertErrorMsgContains("a function is expected, got nil", lines.run, lines)
+end
+
 function TestLines:test_errors()
+  lu.assertErrorMsgContains('there is no option "sample"', profiler.lines, lined, { sample = true })
+  lu.assertErrorMsgContains("sampled must be true or false, got 1", profiler.lines, { sampled = 1 })
   lu.assertErrorMsgContains("argument 2 must be a function, got number", profiler.lines, lined, 2)
   lu.assertErrorMsgContains("only Lua functions have lines", profiler.lines, math.sin)
 end
@@ -983,6 +1022,26 @@ function TestCommand:test_each_kind()
     lu.assertStrContains(text, "one\ttwo")
     lu.assertStrMatches(text, ".*\n0\n")
   end
+end
+
+-- Profiles of calls and lines run the script once more, as it is, and print its time; what it prints then is not seen.
+function TestCommand:test_the_real_time()
+  for _, options in ipairs { "", "--lines" } do
+    local text = profile_of(busy, options)
+    lu.assertStrContains(text, "Really, without the profiler")
+    local _, printed = text:gsub("one\ttwo", "")
+    lu.assertEquals(printed, 1)
+    lu.assertNotStrContains(profile_of(busy, options .. " --once"), "Really")
+    text = profile_of("error('broken')", options)
+    lu.assertNotStrContains(text, "Really")
+    lu.assertStrMatches(text, ".*broken.*\n1\n")
+  end
+  lu.assertNotStrContains(profile_of(busy, "--sample"), "Really")
+end
+
+function TestCommand:test_sampled_lines()
+  lu.assertStrContains(profile_of(busy, "--lines --sampled --function work"), "Sampled lines")
+  lu.assertStrMatches(profile_of(busy, "--sampled"), ".*\n2\n")
 end
 
 function TestCommand:test_a_failing_script_still_gives_its_profile()
