@@ -99,7 +99,7 @@ function exports.callgrind(profile)
     end
   end
   local out = { "# callgrind format\nversion: 1\ncreator: perigee " .. core.pg.version ..
-    "\npositions: line\nevents: ns\n" }
+    "\ncmd: " .. gsub(profile.title or "profile", "%s+", " ") .. "\npositions: line\nevents: ns\n" }
   local known_files, known_names = {}, {}
   local function name(known, kind, index, text)
     if known[index] then
@@ -121,14 +121,14 @@ function exports.callgrind(profile)
       out[#out + 1] = "\n" .. name(known_files, "fl", file_index(fn.file), fn.file)
       out[#out + 1] = name(known_names, "fn", index, fn.name)
       for line, seconds in pairs(own[index] or {}) do
-        out[#out + 1] = format("%d %d\n", math.max(line, 0), floor(seconds * 1e9 + 0.5))
+        out[#out + 1] = format("%d %d\n", math.max(line, 1), floor(seconds * 1e9 + 0.5))
       end
       for _, call in pairs(calls[index] or {}) do
         local callee = profile.functions[call.callee]
         out[#out + 1] = name(known_files, "cfi", file_index(callee.file), callee.file)
         out[#out + 1] = name(known_names, "cfn", call.callee, callee.name)
-        out[#out + 1] = format("calls=%d %d\n%d %d\n", math.max(call.count, 1), math.max(callee.line, 0),
-          math.max(call.line, 0), floor(call.seconds * 1e9 + 0.5))
+        out[#out + 1] = format("calls=%d %d\n%d %d\n", math.max(call.count, 1), math.max(callee.line, 1),
+          math.max(call.line, 1), floor(call.seconds * 1e9 + 0.5))
       end
     end
   end

@@ -937,13 +937,61 @@ function TestExport:test_formats_hold_the_same_time()
     skip = line:find("^calls=") ~= nil -- the next line is inclusive
   end
   lu.assertAlmostEquals(sum * 1e-9, profile.seconds, 1e-5)
-  local scope = written(profile, ".speedscope.json")
-  lu.assertAlmostEquals(tonumber(scope:match('"endValue":([%d.e-]+)')), profile.seconds, 1e-5)
-  local value = pg.io.parse_json and pg.io.parse_json(scope)
-  if value then
-    lu.assertEquals(#value.shared.frames, #profile.functions)
-  end
   lu.assertStrContains(written(profile, ".txt"), "Who calls whom")
+end
+
+-- What speedscope's schema asks of a "sampled" profile.
+function TestExport:test_speedscope()
+  for _, profile in ipairs { profiler.trace(mixture, timer.now, 0.02), profiler.sample(mixture, timer.thread, 0.02) } do
+    profile.title = 'a "title"\n' .. string.char(1)
+    local scope = pg.io.parse_json(written(profile, ".speedscope.json"))
+    lu.assertEquals(scope["$schema"], "https://www.speedscope.app/file-format-schema.json")
+    lu.assertEquals(scope.name, profile.title)
+    lu.assertEquals(#scope.shared.frames, #profile.functions)
+    for _, frame in ipairs(scope.shared.frames) do
+      lu.assertIsString(frame.name)
+      lu.assertIsString(frame.file)
+      lu.assertTrue(frame.line >= 1)
+    end
+    lu.assertEquals(#scope.profiles, 1)
+    local one = scope.profiles[1]
+    lu.assertEquals({ one.type, one.unit, one.startValue }, { "sampled", "seconds", 0 })
+    lu.assertEquals(#one.samples, #one.weights)
+    local sum = 0
+    for i, stack in ipairs(one.samples) do
+      sum = sum + one.weights[i]
+      for _, frame in ipairs(stack) do
+        lu.assertTrue(frame >= 0 and frame < #scope.shared.frames)
+      end
+    end
+    lu.assertAlmostEquals(sum, one.endValue, 1e-6)
+    lu.assertAlmostEquals(sum, profile.seconds, 1e-5)
+  end
+end
+
+function TestExport:test_callgrind_annotate_reads_it()
+  local there = io.popen("command -v callgrind_annotate")
+  local tool = there:read("*l")
+  there:close()
+  if not tool then
+    lu.skip("callgrind_annotate (Debian: valgrind) is not installed")
+  end
+  local profile = profiler.trace(mixture, timer.now, 0.05)
+  profile.title = "a title"
+  local path = os.tmpname() .. " ä.callgrind"
+  profile:write(path)
+  local pipe = io.popen("callgrind_annotate --auto=no --threshold=100 --tree=both '" .. path .. "' 2>&1")
+  local text = pipe:read("*a")
+  pipe:close()
+  os.remove(path)
+  lu.assertStrContains(text, "Profiled target:  a title")
+  lu.assertNotStrContains(text, "WARNING")
+  -- The totals are the profile's, and mixture calls the three.
+  local total = text:match("([%d,]+) %(100%.0%%%)%s+PROGRAM TOTALS")
+  lu.assertAlmostEquals(tonumber((total:gsub(",", ""))) * 1e-9, profile.seconds, 1e-5)
+  for _, name in ipairs { "seventy", "twenty", "ten" } do
+    lu.assertStrMatches(text, ".*>%s+[^\n]*profiler%.lua:" .. name .. " %(10x%).*")
+  end
 end
 
 function TestExport:test_svg_and_html_are_whole_and_escaped()
