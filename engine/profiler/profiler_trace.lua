@@ -373,7 +373,7 @@ function Lines:run(fn, ...)
   return select(2, kit.finish(self, results))
 end
 
--- The names to show, nil for all; a name that no function has is an error.
+-- The names to show, nil for all; a name that no function has is an error (but a sample may have missed a short one).
 function Lines:wanted()
   if not self.names or #self.names == 0 then
     return nil
@@ -383,10 +383,12 @@ function Lines:wanted()
     there[fn.name] = true
   end
   for _, name in ipairs(self.names) do
-    if not there[name] then
+    if not there[name] and not self.sampled then
       local names = {}
-      for known in pairs(there) do
-        names[#names + 1] = known
+      for _, fn in ipairs(self.functions) do
+        if not fn.engine then
+          names[#names + 1] = fn.name
+        end
       end
       sort(names)
       core.fail("lines: no function %q ran; these did: %s", name, concat(names, ", "))
@@ -414,7 +416,7 @@ function Lines:text()
     say("%s", real_time(self))
   end
   if #self.rows == 0 then
-    say("No line of these functions ran.")
+    say(self.sampled and "No sample is in these functions." or "No line of these functions ran.")
   end
   local groups, list = {}, {} -- of lines by function
   local wanted = self:wanted()
@@ -430,6 +432,9 @@ function Lines:text()
     group.rows[row.line] = row
     group.first, group.last = math.min(group.first, row.line), math.max(group.last, row.line)
     group.total = group.total + row.seconds
+  end
+  if #list == 0 and #self.rows > 0 then
+    say("No sample is in a function called %s.", concat(self.names, ", "))
   end
   sort(list, function(a, b)
     if a.total ~= b.total then return a.total > b.total end

@@ -1089,6 +1089,7 @@ end
 
 function TestCommand:test_sampled_lines()
   lu.assertStrContains(profile_of(busy, "--lines --sampled --function work"), "Sampled lines")
+  lu.assertStrContains(profile_of(busy, "--lines --sampled --function wrok"), "No sample is in ")
   lu.assertStrMatches(profile_of(busy, "--sampled"), ".*\n2\n")
 end
 
