@@ -14,6 +14,8 @@
 #include <stdexcept>
 #include <string>
 
+extern "C" void pg_processes_forbid(const char *reason); // engine/parallel/process_abi.h
+
 using namespace perigee::grader;
 
 namespace {
@@ -70,6 +72,9 @@ int main(int argc, char **argv) {
     options.denied_word = &page.denied;
     auto role = judge ? make_judge(page, std::move(settings), std::move(script))
                       : make_worker(page, std::move(settings), std::move(script));
+    pg_processes_forbid(
+        "the grader's sandbox has no worker processes (parallel.processes); parallel.pool has workers that "
+        "are threads");
     lockdown(options);
     role->serve();
   } catch (const std::exception &e) {

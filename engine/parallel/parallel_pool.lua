@@ -485,6 +485,9 @@ local function open_pool(what, n, options, processes)
     initializer, initargs, names_of_values = kit.pinned_initializer(initializer, initargs)
   end
   local check, gil = pool_mode(options, processes)
+  if processes then
+    core.check(C.pg_processes_check())
+  end
   local pool = new_shared()
   local ok, reason, culprit
   if initializer then

@@ -72,8 +72,7 @@ struct Attributes {
 };
 
 pid_t spawn(int socket) {
-  if (const char *reason = forbidden.load())
-    throw UnsupportedError(reason);
+  check_processes();
   const std::string &program = worker_program();
   Actions actions;
   posix_spawn_file_actions_addopen(&actions.value, 0, "/dev/null", O_RDONLY, 0);
@@ -128,6 +127,12 @@ void forbid_processes(const char *reason) {
   forbidden.store(reason);
 }
 
+void check_processes() {
+  if (const char *reason = forbidden.load())
+    throw UnsupportedError(reason);
+  worker_program();
+}
+
 Process::Process() : Process(connected_pair()) {}
 
 Process::Process(std::pair<Descriptor, Descriptor> sockets)
@@ -175,4 +180,8 @@ using namespace perigee::parallel;
 
 void pg_processes_forbid(const char *reason) {
   forbid_processes(reason);
+}
+
+int32_t pg_processes_check(void) {
+  return guard([] { check_processes(); });
 }

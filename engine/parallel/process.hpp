@@ -168,6 +168,8 @@ class Process {
   pid_t pid_ = -1;
 };
 
+/// Throws UnsupportedError where there can be no worker processes at all.
+void check_processes();
 /// Refuses worker processes from now on, saying why: for a process that is about to be confined.
 void forbid_processes(const char *reason);
 

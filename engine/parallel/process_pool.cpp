@@ -60,8 +60,9 @@ class ProcessExecutor final : public Executor {
     }
     if (process_dead_) {
       outcome.broken = true;
-      outcome.error = "worker " + std::to_string(number_) + " " + outcome.error +
-                      " while it ran this task; another takes its place";
+      const std::string who = "worker " + std::to_string(number_);
+      outcome.error = interrupted() ? "interrupted by Ctrl-C: " + who + " " + outcome.error
+                                    : who + " " + outcome.error + " while it ran this task; another takes its place";
     }
     return outcome;
   }

@@ -213,6 +213,13 @@ TEST_CASE("workers of a killed parent end too", "[process]") {
 TEST_CASE("processes are refused where they are forbidden", "[process]") {
   forbid_processes("no processes here");
   CHECK_THROWS_WITH(Process(), "no processes here");
+  pg_vm *vm = nullptr;
+  REQUIRE(pg_vm_create(nullptr, &vm) == PG_OK);
+  const std::string script = "require('perigee.parallel').processes(2)";
+  CHECK(pg_vm_run(vm, script.data(), script.size(), "t.lua", nullptr, 0, nullptr) == PG_ERROR_RUNTIME);
+  CHECK(std::string(pg_vm_error(vm)->message) == "not supported: no processes here");
   forbid_processes(nullptr);
+  CHECK(pg_vm_run(vm, script.data(), script.size(), "t.lua", nullptr, 0, nullptr) == PG_OK);
+  pg_vm_destroy(vm);
   Process works;
 }
