@@ -111,6 +111,9 @@ class ProcessExecutor final : public Executor {
     call.a = reader.get<double>();
     call.b = reader.get<double>();
     const std::string where(reader.get_text());
+    call.parcel = reader.get<uint8_t>() != 0;
+    if (call.parcel)
+      me.parcel = std::make_unique<Message>(courier_.get(reader));
     pg_participant_at(&me, where.c_str());
     RemoteResult result = perform(object.get(), call, me);
     if (call.op == RemoteOp::condition_mutex) {
@@ -123,6 +126,9 @@ class ProcessExecutor final : public Executor {
     writer.put_text(result.message);
     writer.put(result.value);
     writer.put(result.more);
+    writer.put(static_cast<uint8_t>(result.parcel));
+    if (result.parcel)
+      courier_.put(writer, *std::exchange(me.parcel, nullptr));
     return process_.channel().send(static_cast<uint32_t>(ProcessPacket::returned), 0, writer.bytes, writer.extents);
   }
 

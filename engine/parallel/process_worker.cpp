@@ -48,7 +48,7 @@ class WorkerProcess {
   }
 
   // Asks the parent for an operation on one of its objects, and waits for what it comes to.
-  RemoteResult ask(const Remote &object, const RemoteCall &call, Participant &) {
+  RemoteResult ask(const Remote &object, const RemoteCall &call, Participant &me) {
     if (std::this_thread::get_id() != thread_)
       throw UnsupportedError(std::string("this ") + kind_name(object.kind) +
                              " belongs to the process that started this one: only the task itself may use it, and not "
@@ -59,6 +59,9 @@ class WorkerProcess {
     writer.put(call.a);
     writer.put(call.b);
     writer.put_text(call.where);
+    writer.put(static_cast<uint8_t>(call.parcel));
+    if (call.parcel)
+      courier_.put(writer, *me.parcel);
     Packet packet;
     if (!channel_.send(static_cast<uint32_t>(ProcessPacket::call), 0, writer.bytes, writer.extents) ||
         !channel_.receive(packet) || packet.kind != static_cast<uint32_t>(ProcessPacket::returned))
@@ -69,6 +72,11 @@ class WorkerProcess {
     result.message = reader.get_text();
     result.value = reader.get<double>();
     result.more = reader.get<double>();
+    result.parcel = reader.get<uint8_t>() != 0;
+    if (call.parcel && (result.status != 0 || result.value != 0))
+      me.parcel.reset();
+    if (result.parcel)
+      me.parcel = std::make_unique<Message>(courier_.get(reader));
     return result;
   }
 

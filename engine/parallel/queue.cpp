@@ -1,4 +1,5 @@
 #include "parallel/queue.hpp"
+#include "parallel/remote.hpp"
 #include "parallel/transport_lua.hpp"
 
 namespace perigee::parallel {
@@ -99,6 +100,8 @@ int32_t pg_queue_create(pg_shared *out, int64_t capacity) {
 }
 
 int32_t pg_queue_put(void *object, pg_participant *me, double timeout, double number, int32_t parcel, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::queue_put, timeout, number, parcel != 0});
   return guard([&] {
     Queue::Item item{number, parcel ? std::move(me->parcel) : nullptr};
     *done = as_queue(object).put(*me, timeout, item);
@@ -108,6 +111,8 @@ int32_t pg_queue_put(void *object, pg_participant *me, double timeout, double nu
 }
 
 int32_t pg_queue_get(void *object, pg_participant *me, double timeout, double *number, int32_t *done) {
+  if (is_remote(object))
+    return remote(done, object, me, {RemoteOp::queue_get, timeout}, number);
   return guard([&] {
     Queue::Item item;
     *done = as_queue(object).get(*me, timeout, item);
@@ -120,9 +125,13 @@ int32_t pg_queue_get(void *object, pg_participant *me, double timeout, double *n
 }
 
 void pg_queue_close(void *object) {
+  if (is_remote(object))
+    return void(ask_remote(object, nullptr, {RemoteOp::queue_close}));
   as_queue(object).close();
 }
 int64_t pg_queue_state(void *object, int32_t which) {
+  if (is_remote(object))
+    return static_cast<int64_t>(ask_remote(object, nullptr, {RemoteOp::queue_state, double(which)}));
   const Queue &queue = as_queue(object);
   return which == 0 ? queue.size() : which == 1 ? queue.capacity : queue.is_closed();
 }

@@ -136,9 +136,17 @@ RemoteResult perform(void *object, const RemoteCall &call, Participant &me) {
     result.value = pg_atomic_number_compare_exchange(object, &me, &result.more, call.b);
     break;
   case RemoteOp::queue_put:
+    timed(pg_queue_put(object, &me, call.a, call.b, call.parcel, &done));
+    break;
   case RemoteOp::queue_get:
+    timed(pg_queue_get(object, &me, call.a, &result.more, &done));
+    result.parcel = result.status == 0 && done == 3;
+    break;
   case RemoteOp::queue_close:
+    pg_queue_close(object);
+    break;
   case RemoteOp::queue_state:
+    result.value = static_cast<double>(pg_queue_state(object, which));
     break;
   }
   if (result.status != 0)

@@ -167,6 +167,31 @@ function TestProcesses:test_shared_objects()
   fails("cannot be sent to a worker process", function() return pool:submit(function() return parallel.mutex() end):result() end)
 end
 
+function TestProcesses:test_queues()
+  local inbox, outbox = parallel.queue(), parallel.queue(2)
+  local worker = pool:submit(function()
+    for value in inbox:values() do
+      outbox:put(type(value) == "table" and value.x or value)
+    end
+    outbox:close()
+    return inbox.closed, outbox.capacity
+  end)
+  inbox:put(1)
+  inbox:put { x = "text" }
+  inbox:put(array.range(3))
+  inbox:close()
+  local got = {}
+  for value in outbox:values() do
+    got[#got + 1] = value
+  end
+  lu.assertEquals({ got[1], got[2] }, { 1, "text" })
+  lu.assertTrue(got[3] == array.range(3))
+  lu.assertEquals({ worker:result() }, { true, 2 })
+  fails("the queue was closed", function() return pool:submit(function() inbox:put(1) end):result() end)
+  lu.assertEquals({ pool:submit(function(q) return q:get(0) end, parallel.queue()):result() }, { nil, "timeout" })
+  fails("deadlock", function() return pool:submit(function(q) return q:get() end, parallel.queue()):result() end)
+end
+
 function TestProcesses:test_locks_of_the_dead()
   local mutex = parallel.mutex()
   local future = pool:submit(function() mutex:lock() os.exit(5) end)
