@@ -308,6 +308,12 @@ function Queue:join()
   end
 end
 
+Event.__tostring = function(e) return e._set and "event (set)" or "event (not set)" end
+Lock.__tostring = function(l) return l._free == 1 and "lock (free)" or "lock (held)" end
+Semaphore.__tostring = function(s) return ("semaphore (%d free)"):format(s._free) end
+Queue.__tostring = function(q)
+  return ("queue (%d values%s)"):format(q:qsize(), q.maxsize > 0 and ", at most " .. q.maxsize or "")
+end
 kit.finish_class("AsyncEvent", Event)
 kit.finish_class("AsyncLock", Lock, { lock = "acquire", unlock = "release" })
 kit.finish_class("AsyncSemaphore", Semaphore)
