@@ -16,6 +16,7 @@ for _, name in ipairs {
   "parallel_pool",
   "parallel_worker",
   "parallel_processes",
+  "parallel_pipe",
 } do
   core.part(name, kit)
 end

@@ -192,6 +192,41 @@ function TestProcesses:test_queues()
   fails("deadlock", function() return pool:submit(function(q) return q:get() end, parallel.queue()):result() end)
 end
 
+function TestProcesses:test_pipes()
+  local here, there = parallel.pipe()
+  local worker = pool:submit(function(connection)
+    local question = connection:recv()
+    connection:send { question.x + 1, "answer" }
+    connection:send(array.range(3))
+    connection:close()
+    return connection:recv()
+  end, there)
+  here:send { x = 41 }
+  lu.assertEquals(here:recv(), { 42, "answer" })
+  lu.assertTrue(here:recv() == array.range(3))
+  lu.assertEquals({ here:recv() }, { nil, "closed" })
+  here:send("last")
+  lu.assertEquals(worker:result(), "last")
+  lu.assertTrue(here:poll())
+  -- Between two workers; and threads have them too.
+  for _, workers in ipairs { pool, parallel.pool(2) } do
+    local a, b = parallel.pipe(1)
+    local both = workers:starmap(function(connection, first)
+      if first then connection:send(1) end
+      for _ = 1, 10 do
+        connection:send(connection:recv() + 1)
+      end
+      return first and 0 or connection:recv()
+    end, { { a, true }, { b, false } }, { chunksize = 1 })
+    lu.assertEquals(both, { 0, 21 })
+  end
+  lu.assertEquals({ parallel.pipe():recv(0) }, { nil, "timeout" })
+  fails("nil cannot be sent", here.send, here, nil)
+  fails("has no method 'receive'", function() here:receive() end)
+  fails("its capacity", parallel.pipe, 0)
+  lu.assertStrContains(tostring(here), "connection (")
+end
+
 function TestProcesses:test_locks_of_the_dead()
   local mutex = parallel.mutex()
   local future = pool:submit(function() mutex:lock() os.exit(5) end)
