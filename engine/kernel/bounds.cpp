@@ -131,6 +131,9 @@ class Hoister {
     for (const Ref r : n.arguments)
       if (r >= 0)
         expression(r, conditional);
+    for (const Row &row : n.rows)
+      for (const Ref r : row.indices)
+        expression(r, conditional);
   }
 
   // --------------------------------------------------------------------------------------------------- expressions
@@ -197,6 +200,9 @@ class Hoister {
         *r = copy(*r);
     for (Ref &r : n.arguments)
       if (r >= 0)
+        r = copy(r);
+    for (Row &row : n.rows)
+      for (Ref &r : row.indices)
         r = copy(r);
     if (const auto hoisted = loads_.find(ref); n.op == Op::load && hoisted != loads_.end())
       n.integer = hoisted->second;

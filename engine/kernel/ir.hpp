@@ -78,6 +78,13 @@ enum class Math : std::uint8_t {
 
 using Ref = std::int32_t; // of an expression in its function
 
+// Of a call: an argument that is a row of an array, by its first indices.
+struct Row {
+  std::int32_t argument = 0;
+  std::int64_t checked = 0; // so many indices are known to be inside
+  std::vector<Ref> indices;
+};
+
 struct Node {
   Op op = Op::constant;
   Type type = Type::none;
@@ -87,7 +94,8 @@ struct Node {
   std::int64_t integer = 0;
   double number = 0, imaginary = 0;
   Ref a = -1, b = -1, c = -1;
-  std::vector<Ref> arguments;
+  std::vector<Ref> arguments; // of a call: -1 - array for one that is an array
+  std::vector<Row> rows;
 };
 
 enum class Step : std::uint8_t {

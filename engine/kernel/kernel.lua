@@ -233,15 +233,16 @@ local identity_size = ffi.new("int64_t[1]")
 local function compiled(module, options)
   local library = need_compiler()
   local out = ffi.new("pg_llvm_code *[1]")
-  local bits = (options.fastmath and 1 or 0) + (options.bounds == false and 2 or 0) + (options._scalar and 4 or 0)
-  local identity = options.cache and C.pg_kernel_identity(module, identity_size) or nil
+  local bits = (options.fastmath and 1 or 0) + (options.bounds == false and 2 or 0) + (options._scalar and 4 or 0) +
+    (options._travelled and 8 or 0)
+  local identity = C.pg_kernel_identity(module, identity_size)
   check(library.pg_llvm_compile(out, C.pg_kernel_contents(module), bits, options.cache and cache_folder() or nil, identity,
-    identity and identity_size[0] or 0))
+    identity_size[0]))
   return ffi.gc(out[0], library.pg_llvm_close)
 end
 
 -- Compiles a kernel for arguments of these types. Returns what runs it.
-local function compile(self, keys)
+local function compile(state, keys)
   local count = #keys
   local types = ffi.new("pg_kernel_argument[?]", builtin_math.max(count, 1))
   local c_types, parameters, passed = {}, {}, {}
@@ -269,9 +270,9 @@ local function compile(self, keys)
     end
   end
   local out = ffi.new("pg_kernel_module *[1]")
-  raise_source(C.pg_kernel_specialise(out, self._source, types, count))
+  raise_source(C.pg_kernel_specialise(out, state.source, types, count))
   local module = ffi.gc(out[0], C.pg_kernel_close_module)
-  local code = compiled(module, self._options)
+  local code = compiled(module, state.options)
   local library = compiler
   local signature = "int32_t (*)(pg_kernel_failure *, void *" .. (count > 0 and ", " or "") .. concat(c_types, ", ") .. ")"
   local entry = ffi.cast(signature, library.pg_llvm_entry(code))
@@ -299,18 +300,18 @@ end]], list, count > 0 and ", " .. concat(passed, ", ") or "", concat(values, ",
   return { run = run, keys = keys, module = module, code = code, results = result_types }
 end
 
-local function miss(self, ...)
+local function miss(state, ...)
   local count = select("#", ...)
-  local info = getinfo(self._function, "u")
+  local info = getinfo(state.fn, "u")
   if info.nparams ~= count then
-    fail("'%s' has %d parameters, and got %d arguments", self._name, info.nparams, count)
+    fail("'%s' has %d parameters, and got %d arguments", state.name, info.nparams, count)
   end
   local given = count
   while given > 0 and type((select(given, ...))) == "nil" do
     given = given - 1
   end
   if given < count then
-    fail("'%s' has %d parameters, and got %d arguments", self._name, count, given)
+    fail("'%s' has %d parameters, and got %d arguments", state.name, count, given)
   end
   local keys, converted, rows = {}, { ... }, false
   for i = 1, count do
@@ -321,21 +322,21 @@ local function miss(self, ...)
     end
     keys[i] = key_of(x)
     if keys[i] == 0 then
-      fail("'%s': argument %d must be a number, a boolean or an array, got %s", self._name, i, kind_of(x))
+      fail("'%s': argument %d must be a number, a boolean or an array, got %s", state.name, i, kind_of(x))
     end
   end
   if rows then
-    return { run = function() return self(unpack(converted, 1, count)) end }
+    return { run = function() return state.call(state, unpack(converted, 1, count)) end }
   end
-  local node = self._root
+  local node = state.root
   for i = 1, count - 1 do
     node[keys[i]] = node[keys[i]] or {}
     node = node[keys[i]]
   end
   local last = count > 0 and keys[count] or "none"
   if not node[last] then
-    node[last] = compile(self, keys)
-    self._specialisations[#self._specialisations + 1] = node[last]
+    node[last] = compile(state, keys)
+    state.specialisations[#state.specialisations + 1] = node[last]
   end
   return node[last]
 end
@@ -355,10 +356,10 @@ local function dispatcher(count)
   local comma = count > 0 and ", " or ""
   local text = format([[
 local key_of, miss = ...
-return function(self%s%s, ...)
-  local node = self._root
+return function(state%s%s, ...)
+  local node = state.root
 %s  if not node or ... ~= nil then
-    node = miss(self%s%s, ...)
+    node = miss(state%s%s, ...)
   end
   return node.run(%s)
 end]], comma, list, count > 0 and concat(walk) or "  node = node.none\n", comma, list, list)
@@ -366,24 +367,51 @@ end]], comma, list, count > 0 and concat(walk) or "  node = node.none\n", comma,
   return dispatchers[count]
 end
 
+-- What a kernel object holds: the function, its name and options, which travel to other Lua states. What is made of them
+-- stands here, and is made in each state.
+local states = setmetatable({}, { __mode = "k" })
+
+local function make_state(fn, name, options)
+  -- (Not the kernel itself, which it would keep alive.)
+  return { fn = fn, name = name, options = options, source = source_of(fn, name), root = {}, specialisations = {},
+    by_key = {} }
+end
+
+-- The state of a kernel; of one that came from another Lua state it is made here, and code made there will do.
+local function state_of(self)
+  local state = states[self]
+  if not state then
+    local options = { _travelled = true }
+    for key, value in pairs(self._options) do
+      options[key] = value
+    end
+    state = make_state(self._function, self._name, options)
+    state.call = dispatcher(getinfo(self._function, "u").nparams)
+    states[self] = state
+  end
+  return state
+end
+
 local function make(fn, options)
   local info = getinfo(fn, "Su")
   local name = options and options.name or format("the kernel of line %d", info.linedefined)
-  local made = setmetatable({ _function = fn, _name = name, _root = {}, _specialisations = {},
-    _options = options or {} }, kernel_mt)
-  made._source = source_of(fn, name)
-  made._call = dispatcher(info.nparams)
-  return made
+  local self = setmetatable({ _function = fn, _name = name, _options = options or {} }, kernel_mt)
+  local state = make_state(fn, name, self._options)
+  state.call = dispatcher(info.nparams)
+  states[self] = state
+  return self
 end
 
 kernel_mt._kernel = true
 kernel_mt.__index = kernel_methods
 kernel_mt.__call = function(self, ...)
-  return self._call(self, ...)
+  local state = states[self] or state_of(self)
+  return state.call(state, ...)
 end
 kernel_mt.__tostring = function(self)
-  return format("kernel(%s, %d specialisations)", self._name, #self._specialisations)
+  return format("kernel(%s, %d specialisations)", self._name, #state_of(self).specialisations)
 end
+core.class(kernel_mt, "kernel.Kernel")
 
 --- kernel.jit(fn [, options]): fn compiled at its first call with arguments of new types, and called like it.
 function kernel.jit(fn, options)
@@ -398,7 +426,7 @@ end
 
 -- The specialisation asked for: by its number, by default the last.
 local function specialisation(self, name, number)
-  local all = self._specialisations
+  local all = state_of(self).specialisations
   if #all == 0 then
     fail("%s: '%s' has not been called yet: it is compiled for the types of its arguments", name, self._name)
   elseif number ~= nil and not all[number] then
@@ -428,7 +456,7 @@ end
 --- "number"}, results = {"float64"}, compile_time = seconds}.
 function kernel_methods:specializations()
   local list = {}
-  for i, s in ipairs(self._specialisations) do
+  for i, s in ipairs(state_of(self).specialisations) do
     local arguments, returned = {}, {}
     for j, key in ipairs(s.keys) do
       arguments[j] = describe_key(key)
@@ -484,7 +512,7 @@ kernel._methods = kernel_methods
 
 local shared = {
   kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
-  contiguous = contiguous, need_compiler = need_compiler, compiled = compiled, raise_failure = raise_failure, failure = failure,
+  contiguous = contiguous, need_compiler = need_compiler, states = states, make_state = make_state, state_of = state_of, compiled = compiled, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
 }

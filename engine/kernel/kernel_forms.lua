@@ -5,10 +5,10 @@ local C, ffi = core.C, core.ffi
 local fail, check = core.fail, core.check
 local array = core.require("array")
 local kit = array._kit
-local kernel, source_of, raise_source, need_compiler = shared.kernel, shared.source_of, shared.raise_source,
-  shared.need_compiler
+local kernel, raise_source, need_compiler = shared.kernel, shared.raise_source, shared.need_compiler
 local contiguous, array_t, row_t, complex_t, int64_t = shared.contiguous, shared.array_t, shared.row_t, shared.complex_t,
   shared.int64_t
+local states, make_state = shared.states, shared.make_state
 local raise_failure, failure = shared.raise_failure, shared.failure
 local kind_of, check_options = kit.kind_of, kit.check_options
 local type, tostring, tonumber, ipairs, pairs, select, setmetatable, unpack, concat, format, istype, floor, load =
@@ -55,6 +55,20 @@ local function compile(module_out, options)
   local module = ffi.gc(module_out[0], C.pg_kernel_close_module)
   local code = shared.compiled(module, options)
   return { module = module, code = code, entry = need_compiler().pg_llvm_entry(code) }
+end
+
+-- What is made of a kernel in this Lua state: of one that came from another (`travelled`), code made there will do.
+local function prepare(self, travelled)
+  local options = { _travelled = travelled }
+  for key, value in pairs(self._options) do
+    options[key] = value
+  end
+  options._scalar = self._backend == "serial"
+  states[self] = make_state(self._function, self._name, options)
+  return states[self]
+end
+local function state_of(self)
+  return states[self] or prepare(self, true)
 end
 
 -- Runs f() with as many threads as the backend may use.
@@ -113,6 +127,7 @@ local function outputs_of(self, options)
 end
 
 local function apply(self, ...)
+  local state = state_of(self)
   local count = self._parameters
   local given = select("#", ...)
   local options
@@ -178,7 +193,7 @@ local function apply(self, ...)
   end
   key[#key + 1] = straight and "c" or "s"
   key = concat(key, ",")
-  local s = self._by_key[key]
+  local s = state.by_key[key]
   if not s then
     local types = ffi.new("pg_kernel_argument[12]")
     for i = 1, count do
@@ -199,8 +214,8 @@ local function apply(self, ...)
       end
     end
     local module = ffi.new("pg_kernel_module *[1]")
-    raise_source(C.pg_kernel_elementwise(module, self._source, types, count, dtypes, results, straight and 1 or 0))
-    s = compile(module, self._options)
+    raise_source(C.pg_kernel_elementwise(module, state.source, types, count, dtypes, results, straight and 1 or 0))
+    s = compile(module, state.options)
     s.outputs = {}
     for i = 1, results[0] do
       s.outputs[i] = dtypes[i - 1]
@@ -210,8 +225,8 @@ local function apply(self, ...)
       s.arguments[i] = arrays[i - 1] ~= nil and kit.dtype_names[values[i]._dtype] .. "[...]" or
         scalar_names[scalar_kind(self._name, i, values[i])]
     end
-    self._by_key[key] = s
-    self._specialisations[#self._specialisations + 1] = s
+    state.by_key[key] = s
+    state.specialisations[#state.specialisations + 1] = s
   end
   local made = {}
   for i, dtype in ipairs(s.outputs) do
@@ -251,13 +266,13 @@ end
 elementwise_mt.__index = elementwise_methods
 elementwise_mt.__call = apply
 elementwise_mt.__tostring = function(self)
-  return format("kernel.elementwise(%s, %d specialisations)", self._name, #self._specialisations)
+  return format("kernel.elementwise(%s, %d specialisations)", self._name, #state_of(self).specialisations)
 end
 
 -- For which types of arguments it has been compiled.
 local function specializations(self)
   local list = {}
-  for i, s in ipairs(self._specialisations) do
+  for i, s in ipairs(state_of(self).specialisations) do
     list[i] = { arguments = s.arguments, compile_time = need_compiler().pg_llvm_seconds(s.code),
       cached = need_compiler().pg_llvm_cached(s.code) ~= 0 }
   end
@@ -275,16 +290,12 @@ local function on(self, backend)
     fail('on: "serial", "simd" or "threads" is expected, got %s', type(backend) == "string" and format("%q", backend)
       or kind_of(backend))
   end
-  local options = {}
-  for k, v in pairs(self._options) do
-    options[k] = v
-  end
-  options._scalar = backend == "serial"
   local copy = {}
   for k, v in pairs(self) do
     copy[k] = v
   end
-  copy._options, copy._backend, copy._by_key, copy._specialisations = options, backend, {}, {}
+  copy._backend = backend
+  prepare(copy)
   return setmetatable(copy, getmetatable(self))
 end
 elementwise_methods.on = on
@@ -294,7 +305,7 @@ local function inspect(self, what)
   if not shared.texts[what] then
     fail('inspect: "ir", "llvm" or "asm" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
   end
-  local s = self._specialisations[#self._specialisations]
+  local s = state_of(self).specialisations[#state_of(self).specialisations]
   if not s then
     fail("inspect: '%s' has not been called yet: it is compiled for the types of its arguments", self._name)
   elseif what == "ir" then
@@ -329,8 +340,10 @@ function kernel.elementwise(fn, options)
   fn, options = function_of("elementwise", fn, options, form_options)
   local info = getinfo(fn, "Su")
   local name = options.name or format("the kernel of line %d", info.linedefined)
-  return setmetatable({ _function = fn, _name = name, _source = source_of(fn, name), _parameters = info.nparams,
-    _options = options, _backend = "threads", _by_key = {}, _specialisations = {} }, elementwise_mt)
+  local self = setmetatable({ _function = fn, _name = name, _parameters = info.nparams, _options = options,
+    _backend = "threads" }, elementwise_mt)
+  prepare(self)
+  return self
 end
 
 local fused = setmetatable({}, { __mode = "k" })
@@ -404,7 +417,7 @@ local parallel_mt = { _kernel = true }
 local parallel_methods = { on = on, inspect = inspect, specializations = specializations }
 parallel_mt.__index = parallel_methods
 parallel_mt.__tostring = function(self)
-  return format("kernel.parallel_for(%s, %d specialisations)", self._name, #self._specialisations)
+  return format("kernel.parallel_for(%s, %d specialisations)", self._name, #state_of(self).specialisations)
 end
 
 local reductions = { sum = true, product = true, min = true, max = true }
@@ -414,6 +427,7 @@ local function whole(x)
 end
 
 local function run_parallel(self, ranges, ...)
+  local state = state_of(self)
   local lengths = ffi.new("int64_t[3]", 1, 1, 1)
   local dimensions = 1
   if type(ranges) == "table" then
@@ -461,11 +475,11 @@ local function run_parallel(self, ranges, ...)
     end
   end
   key = concat(key, ",")
-  local s = self._by_key[key]
+  local s = state.by_key[key]
   if not s then
     local module = ffi.new("pg_kernel_module *[1]")
-    raise_source(C.pg_kernel_parallel_for(module, self._source, dimensions, self._reduce, types, count + 2 * dimensions))
-    s = compile(module, self._options)
+    raise_source(C.pg_kernel_parallel_for(module, state.source, dimensions, self._reduce, types, count + 2 * dimensions))
+    s = compile(module, state.options)
     s.arguments = {}
     for i = 1, count do
       local x = values[i]
@@ -473,8 +487,8 @@ local function run_parallel(self, ranges, ...)
         scalar_names[scalar_kind(self._name, i, x)]
     end
     s.result = self._reduce ~= "" and C.pg_kernel_result(s.module, 0) or 0
-    self._by_key[key] = s
-    self._specialisations[#self._specialisations + 1] = s
+    state.by_key[key] = s
+    state.specialisations[#state.specialisations + 1] = s
   end
   local tile = ffi.new("int64_t[3]")
   for d = 0, dimensions - 1 do
@@ -524,9 +538,14 @@ function kernel.parallel_for(fn, options)
   end
   local info = getinfo(fn, "Su")
   local name = options.name or format("the kernel of line %d", info.linedefined)
-  return setmetatable({ _function = fn, _name = name, _source = source_of(fn, name), _parameters = info.nparams,
-    _options = options, _reduce = reduce or "", _tile = tile, _backend = "threads", _by_key = {}, _specialisations = {} },
-    parallel_mt)
+  local self = setmetatable({ _function = fn, _name = name, _parameters = info.nparams, _options = options,
+    _reduce = reduce or "", _tile = tile, _backend = "threads" }, parallel_mt)
+  prepare(self)
+  return self
 end
 
+core.class(elementwise_mt, "kernel.ElementwiseKernel")
+core.class(parallel_mt, "kernel.ParallelKernel")
+
+shared.form_state = state_of
 kernel._elementwise_methods, kernel._parallel_methods = elementwise_methods, parallel_methods

@@ -86,7 +86,7 @@ local function verdict(loop)
 end
 
 local function last(self, name, number)
-  local all = self._specialisations
+  local all = (self._backend and shared.form_state or shared.state_of)(self).specialisations
   if #all == 0 then
     fail("%s: '%s' has not been called yet: it is compiled for the types of its arguments", name, self._name)
   elseif number ~= nil and not all[number] then

@@ -257,6 +257,11 @@ std::string identity(const Module &module) {
       add(out, n.at);
       out += number_text(n.number) + number_text(n.imaginary);
       add_all(out, n.arguments);
+      for (const Row &row : n.rows) {
+        add(out, row.argument);
+        add(out, row.checked);
+        add_all(out, row.indices);
+      }
     }
     for (const Variable &v : f.variables)
       add(out, std::int64_t(v.type));

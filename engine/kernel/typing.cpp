@@ -1517,11 +1517,11 @@ Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind
     if (as_view(argument, view) && int(view.leading.size()) < out_.arrays[std::size_t(view.array)].ndim) {
       const Array &array = out_.arrays[std::size_t(view.array)];
       if (!view.leading.empty())
-        fail(argument.at, "kernels do not pass rows of arrays to functions yet: pass the array and the index");
+        node.rows.push_back({std::int32_t(i) - 1, std::int64_t(view.leading.size()) - view.unchecked, view.leading});
       type.is_array = true;
       type.kind = Kind::unknown;
       type.dtype = array.dtype;
-      type.ndim = array.ndim;
+      type.ndim = array.ndim - std::int32_t(view.leading.size());
       type.contiguous = array.contiguous;
       type.writable = array.writable;
       node.arguments.push_back(-1 - view.array); // below zero: an array

@@ -3,6 +3,7 @@
 #include "core/abi.hpp"
 #include "core/status.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <llvm/IR/DIBuilder.h>
@@ -490,7 +491,12 @@ class Generator {
     for (std::size_t d = 0; d < arguments.size(); ++d)
       indices.push_back(index(arguments[d], a, int(d), std::int64_t(d) < checked));
     llvm::Value *offset = nullptr;
-    for (std::size_t d = 0; d < indices.size(); ++d) {
+    for (std::size_t d = 0; d < m.shape.size(); ++d) { // of a row: as its first element
+      if (d >= indices.size()) {
+        if (array.contiguous)
+          offset = builder_.CreateMul(offset, m.shape[d], "", false, true);
+        continue;
+      }
       llvm::Value *i = builder_.CreateSub(indices[d], builder_.getInt64(1), "", false, true);
       if (array.contiguous)
         offset = offset
@@ -841,12 +847,22 @@ class Generator {
       outs.push_back(top.CreateAlloca(type(t), nullptr, "result"));
       arguments.push_back(outs.back());
     }
-    for (const Ref r : n.arguments) {
+    for (std::size_t i = 0; i < n.arguments.size(); ++i) {
+      const Ref r = n.arguments[i];
       if (r >= 0) {
         arguments.push_back(value(r));
         continue;
       }
       const Memory &m = memory_[std::size_t(-1 - r)];
+      const auto row = std::find_if(n.rows.begin(), n.rows.end(), [&](const Row &w) { return w.argument == int(i); });
+      if (row != n.rows.end()) {
+        const std::ptrdiff_t d = std::ptrdiff_t(row->indices.size());
+        arguments.push_back(element_pointer(-1 - r, row->indices, row->checked));
+        arguments.insert(arguments.end(), m.shape.begin() + d, m.shape.end());
+        if (!m.strides.empty())
+          arguments.insert(arguments.end(), m.strides.begin() + d, m.strides.end());
+        continue;
+      }
       arguments.push_back(m.data);
       arguments.insert(arguments.end(), m.shape.begin(), m.shape.end());
       arguments.insert(arguments.end(), m.strides.begin(), m.strides.end());

@@ -11,10 +11,12 @@ extern "C" {
 #pragma GCC visibility pop
 
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
 #include <fstream>
+#include <list>
 #include <llvm/ADT/StringExtras.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
 #include <llvm/Config/llvm-config.h>
@@ -31,19 +33,32 @@ extern "C" {
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Target/TargetMachine.h>
 #include <llvm/TargetParser/Host.h>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <unistd.h>
 
 static_assert(sizeof(pg_kernel_failure) == sizeof(perigee::llvm_backend::Failure));
 
-struct pg_llvm_code {
-  perigee::kernel::Module source; // compiled again when its texts are asked for
-  perigee::llvm_backend::Options options;
+namespace perigee::llvm_backend {
+
+// A compiled module. Several Lua states may hold one.
+struct Code {
+  kernel::Module source; // compiled again when its texts are asked for
+  Options options;
   std::unique_ptr<llvm::orc::LLJIT> jit;
   void *entry = nullptr;
   double seconds = 0;
   bool cached = false;
-  std::string ir, assembly, report;
+  std::string report;
+  std::mutex texts; // of the two below
+  std::string ir, assembly;
+};
+
+} // namespace perigee::llvm_backend
+
+struct pg_llvm_code {
+  std::shared_ptr<perigee::llvm_backend::Code> code;
 };
 
 namespace perigee::llvm_backend {
@@ -227,8 +242,8 @@ void need(llvm::Error error, const char *what) {
 }
 
 // The module after optimisation; what the vectorisers say goes to `report`.
-std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::TargetMachine &target,
-                                        const pg_llvm_code &code, std::string &report) {
+std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::TargetMachine &target, const Code &code,
+                                        std::string &report) {
   context.setDiagnosticHandler(std::make_unique<Remarks>(report));
   auto module = generate(context, code.source, code.options);
   module->setTargetTriple(machine().triple);
@@ -307,7 +322,7 @@ void keep(const std::filesystem::path &path, const std::string &report, llvm::St
     std::filesystem::remove(own, ignored);
 }
 
-void compile(pg_llvm_code &code, const std::string &folder, std::string_view identity) {
+void compile(Code &code, const std::string &folder, std::string_view identity) {
   const auto start = std::chrono::steady_clock::now();
   std::unique_ptr<llvm::MemoryBuffer> object;
   const std::filesystem::path path = folder.empty() ? "" : kept_at(folder, identity, code.options);
@@ -337,7 +352,55 @@ void compile(pg_llvm_code &code, const std::string &folder, std::string_view ide
   code.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void write_texts(pg_llvm_code &code) {
+// Code that this process made last, for kernels that travel to other Lua states: each of them would compile it again.
+class Recent {
+ public:
+  // The code known by this key, or made by make(): once, when several threads ask for it at a time.
+  template <class Make> std::shared_ptr<Code> get(const std::string &key, bool look, Make &&make) {
+    if (look) {
+      std::unique_lock lock(mutex_);
+      made_.wait(lock, [&] { return !busy_.contains(key); });
+      for (auto i = entries_.begin(); i != entries_.end(); ++i)
+        if (i->first == key) {
+          entries_.splice(entries_.begin(), entries_, i);
+          return i->second;
+        }
+      busy_.insert(key);
+    }
+    struct Done {
+      ~Done() {
+        if (look) {
+          const std::lock_guard lock(recent.mutex_);
+          recent.busy_.erase(key);
+          recent.made_.notify_all();
+        }
+      }
+      Recent &recent;
+      const std::string &key;
+      bool look;
+    } done{*this, key, look};
+    std::shared_ptr<Code> code = make();
+    const std::lock_guard lock(mutex_);
+    entries_.emplace_front(key, code);
+    if (entries_.size() > most)
+      entries_.pop_back();
+    return code;
+  }
+
+ private:
+  static constexpr std::size_t most = 128;
+  std::mutex mutex_;
+  std::condition_variable made_;
+  std::set<std::string> busy_;
+  std::list<std::pair<std::string, std::shared_ptr<Code>>> entries_; // the last used first
+};
+
+Recent &recent() {
+  static Recent made;
+  return made;
+}
+
+void write_texts(Code &code) {
   llvm::LLVMContext context;
   std::string again;
   const auto target = target_machine(code.options);
@@ -358,35 +421,44 @@ using namespace perigee;
 int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t bits, const char *folder, const char *identity,
                         int64_t identity_size) {
   return guard([&] {
-    auto code = std::make_unique<pg_llvm_code>();
-    code->source = *static_cast<const kernel::Module *>(module);
-    code->options.fastmath = bits & PG_LLVM_FASTMATH;
-    code->options.bounds = !(bits & PG_LLVM_UNCHECKED);
-    code->options.vectorize = !(bits & PG_LLVM_SCALAR);
-    llvm_backend::compile(*code, folder ? folder : "", {identity, std::size_t(identity_size)});
-    *out = code.release();
+    const std::string known(identity, std::size_t(identity_size));
+    const std::string key =
+        std::to_string(bits & (PG_LLVM_FASTMATH | PG_LLVM_UNCHECKED | PG_LLVM_SCALAR)) + " " + known;
+    auto handle = std::make_unique<pg_llvm_code>();
+    handle->code = llvm_backend::recent().get(key, bits & PG_LLVM_SHARED, [&] {
+      auto code = std::make_shared<llvm_backend::Code>();
+      code->source = *static_cast<const kernel::Module *>(module);
+      code->options.fastmath = bits & PG_LLVM_FASTMATH;
+      code->options.bounds = !(bits & PG_LLVM_UNCHECKED);
+      code->options.vectorize = !(bits & PG_LLVM_SCALAR);
+      llvm_backend::compile(*code, folder ? folder : "", known);
+      return code;
+    });
+    *out = handle.release();
   });
 }
 
 void *pg_llvm_entry(const pg_llvm_code *code) {
-  return code->entry;
+  return code->code->entry;
 }
 
-int32_t pg_llvm_text(const char **out, pg_llvm_code *code, const char *what) {
+int32_t pg_llvm_text(const char **out, pg_llvm_code *handle, const char *what) {
   return guard([&] {
+    llvm_backend::Code &code = *handle->code;
     const std::string_view name = what;
-    if ((name == "llvm" || name == "asm") && code->ir.empty())
-      llvm_backend::write_texts(*code);
-    *out = name == "llvm" ? code->ir.c_str() : name == "asm" ? code->assembly.c_str() : code->report.c_str();
+    const std::lock_guard lock(code.texts);
+    if ((name == "llvm" || name == "asm") && code.ir.empty())
+      llvm_backend::write_texts(code);
+    *out = name == "llvm" ? code.ir.c_str() : name == "asm" ? code.assembly.c_str() : code.report.c_str();
   });
 }
 
 int32_t pg_llvm_cached(const pg_llvm_code *code) {
-  return code->cached;
+  return code->code->cached;
 }
 
 double pg_llvm_seconds(const pg_llvm_code *code) {
-  return code->seconds;
+  return code->code->seconds;
 }
 
 void pg_llvm_close(pg_llvm_code *code) {

@@ -5,11 +5,13 @@ typedef struct pg_llvm_code pg_llvm_code;
 enum pg_llvm_options {
   PG_LLVM_FASTMATH = 1,
   PG_LLVM_UNCHECKED = 2, /* indices are not checked */
-  PG_LLVM_SCALAR = 4     /* no vectors */
+  PG_LLVM_SCALAR = 4,    /* no vectors */
+  PG_LLVM_SHARED = 8     /* code that this process has made already will do */
 };
 
-/* Compiles `module`, a pg_kernel_module's contents (pg_kernel_contents). Thread-safe. folder: where compiled code is kept
-   and looked for, under a hash of `identity` (pg_kernel_identity), the options, this processor and the versions of Perigee
+/* Compiles `module`, a pg_kernel_module's contents (pg_kernel_contents). Thread-safe. identity: see
+   pg_kernel_identity. folder: where compiled code is kept
+   and looked for, under a hash of it, the options, this processor and the versions of Perigee
    and LLVM; NULL: nowhere. A folder that cannot be read or written does no harm. */
 int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t options, const char *folder, const char *identity,
                         int64_t identity_size);

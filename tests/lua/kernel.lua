@@ -174,6 +174,60 @@ function TestKernels.test_captured()
   check(function(x) return sum_and_mean(x) end, array.from { 1, 2, 6 })
 end
 
+local function norm(x)
+  local s = 0.0
+  for i = 1, #x do
+    s = s + x[i] * x[i]
+    x[i] = x[i] + 1
+  end
+  return math.sqrt(s)
+end
+
+function TestKernels.test_rows_as_arguments()
+  local function norms(a, out)
+    for i = 1, #a do
+      out[i] = norm(a[i]) + norm(a[-i])
+    end
+    local last = a[#a]
+    return norm(last)
+  end
+  local a = array.range(1, 12):reshape { 3, 4 }:astype("float64")
+  check(norms, a, array.zeros(3))
+  check(norms, a:transpose(), array.zeros(4))
+  local cube = array.range(1, 24):reshape { 2, 3, 4 }:astype("float64")
+  local function planes(c)
+    local s = 0.0
+    for i = 1, #c do
+      s = s + norms(c[i], c[i][1])
+    end
+    return s
+  end
+  check(planes, cube)
+  check(planes, cube:transpose())
+  check(function(a) return norm(a[4]) end, a)
+end
+
+-- Kernels travel to the workers of a pool, where code that was made will do.
+function TestKernels.test_in_workers()
+  local k = kernel.jit(norm)
+  local double = kernel.elementwise(function(x) return x * 2 end)
+  local sum = kernel.parallel_for(function(i, x) return x[i] end, { reduce = "sum" })
+  local x = array.ones(100)
+  lu.assertEquals(k(x), 10)
+  local pool = pg.parallel.pool(3)
+  local results = pool:map(function(n)
+    local y = array.ones(n * n)
+    return { k(y), double(y)[1], sum(n * n, y), kernel.jit(square)(n) }
+  end, { 1, 2, 3, 4, 5, 6, 7, 8 }, { chunksize = 1 })
+  for n, r in ipairs(results) do
+    lu.assertEquals(r, { n, 4, 2 * n * n, n * n }) -- norm adds 1
+  end
+  local ok, message = pcall(pool.map, pool, function() return k(true) end, { 1 })
+  lu.assertFalse(ok)
+  lu.assertStrContains(message, "'#' takes an array")
+  pool:close()
+end
+
 -- Each source is a function's text; its error must contain every text that follows. Lines count from the `return`.
 local function refused(text, arguments, ...)
   local fn = assert(load("local array, outer, list = ...\nreturn " .. text, "refused"))(array, array.zeros(2), {})
