@@ -135,6 +135,18 @@ int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *sou
   });
 }
 
+int32_t pg_kernel_packed(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                         int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    kernel::Module module = kernel::specialise(*source->source, types);
+    module.entry = kernel::Entry::packed;
+    return module;
+  });
+}
+
 int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source,
                               const pg_kernel_argument *arguments, int32_t count, int32_t *outputs, int32_t *results,
                               int32_t outputs_contiguous) {

@@ -367,6 +367,128 @@ end]], comma, list, count > 0 and concat(walk) or "  node = node.none\n", comma,
   return dispatchers[count]
 end
 
+-- ------------------------------------------------------------------------------------------- signatures ---------------
+local scalar_kinds = { bool = 1, int64 = 2, int32 = 2, uint8 = 2, number = 3, float32 = 4, float64 = 5, complex128 = 6 }
+local ranges = { int32 = { -2 ^ 31, 2 ^ 31 - 1 }, uint8 = { 0, 255 } }
+
+-- "float64(float64[:], int64)" -> the results' types, and of each argument its type, and for arrays dimensions and layout.
+local function parse_signature(text)
+  local function wrong(what)
+    fail('jit: "float64(float64[:,:], int64)" is an example of a signature; in %s %s', format("%q", text), what)
+  end
+  if type(text) ~= "string" then
+    fail('jit: a signature such as "float64(float64[:], int64)" is expected, got %s', kind_of(text))
+  end
+  local returns, list = text:gsub("%s", ""):match("^([%w_,]*)%((.*)%)$")
+  if not returns then
+    wrong("the list of arguments is missing")
+  end
+  local results = {}
+  for name in returns:gmatch("[^,]+") do
+    if not scalar_kinds[name] and name ~= "void" then
+      wrong(format("'%s' is no type: bool, int64, int32, uint8, float32, float64 and complex128 are", name))
+    end
+    results[#results + 1] = name ~= "void" and name or nil
+  end
+  local arguments, rest = {}, list
+  while rest ~= "" do
+    local name, axes, more = rest:match("^([%w_]+)%[([:,1]*)%](.*)$")
+    if not name then
+      name, more = rest:match("^([%w_]+)(.*)$")
+    end
+    if not name then
+      wrong(format("'%s' is no type", rest))
+    end
+    if axes then
+      if not kit.dtypes[name] then
+        wrong(format("'%s' is no dtype", name))
+      end
+      local ndim = select(2, axes:gsub("[^,]+", ""))
+      local straight = axes:sub(-3) == "::1"
+      if not axes:gsub("::1$", ":"):find("^:[,:]*$") or axes:find("::", 1, true) and not straight then
+        wrong(format("[%s] is no list of axes: [:], [:,:] and, for C order without gaps, [::1], [:,::1] are", axes))
+      end
+      arguments[#arguments + 1] = { dtype = kit.dtypes[name], name = name, ndim = ndim, straight = straight }
+    else
+      if not scalar_kinds[name] then
+        wrong(format("'%s' is no type", name))
+      end
+      arguments[#arguments + 1] = { kind = scalar_kinds[name], name = name }
+    end
+    rest = more:sub(1, 1) == "," and more:sub(2) or more
+    if more ~= "" and rest == more then
+      wrong("a ',' is missing")
+    end
+  end
+  return results, arguments
+end
+
+local function check_argument(name, i, wanted, x)
+  if wanted.dtype then
+    if istype(row_t, x) then
+      x = kit.as_array(x)
+    end
+    if not istype(array_t, x) or x._dtype ~= wanted.dtype or x._ndim ~= wanted.ndim then
+      fail("'%s': argument %d is %s by its signature, got %s", name, i, describe_key(16 + wanted.dtype * 64 + wanted.ndim * 4 + 2),
+        istype(array_t, x) and describe_key(key_of(x)) or kind_of(x))
+    elseif wanted.straight and not contiguous(x) then
+      fail("'%s': argument %d is in C order without gaps by its signature, and this one is not; copy it (a:copy())", name, i)
+    end
+    return x
+  end
+  local good = wanted.kind == BOOLEAN and type(x) == "boolean" or wanted.kind == COMPLEX and istype(complex_t, x)
+    or wanted.kind ~= BOOLEAN and wanted.kind ~= COMPLEX and type(x) == "number"
+    or wanted.kind == INTEGER and istype(int64_t, x)
+  if not good then
+    fail("'%s': argument %d is %s by its signature, got %s", name, i, wanted.name, kind_of(x))
+  end
+  if wanted.kind == INTEGER and type(x) == "number" then
+    local range = ranges[wanted.name]
+    if x % 1 ~= 0 or builtin_math.abs(x) > 2 ^ 63 - 1024 or range and (x < range[1] or x > range[2]) then
+      fail("'%s': argument %d is %s by its signature, got %s", name, i, wanted.name, tostring(x))
+    end
+  end
+  return x
+end
+
+-- The call of a kernel that has a signature: compiled at once, and for nothing else.
+local function with_signature(state, text)
+  local results, arguments = parse_signature(text)
+  local info = getinfo(state.fn, "u")
+  if info.nparams ~= #arguments then
+    fail("'%s' has %d parameters, and its signature %d", state.name, info.nparams, #arguments)
+  end
+  local keys = {}
+  for i, wanted in ipairs(arguments) do
+    keys[i] = wanted.dtype and 16 + wanted.dtype * 64 + wanted.ndim * 4 + (wanted.straight and 2 or 0) or wanted.kind
+  end
+  local s = compile(state, keys)
+  state.specialisations[1] = s
+  if #results ~= #s.results then
+    fail("'%s' returns %d values, and by its signature %d", state.name, #s.results, #results)
+  end
+  for i, name in ipairs(results) do
+    local kind, wanted = s.results[i], scalar_kinds[name]
+    if (kind == 1) ~= (wanted == 1) or (kind == 5) and wanted ~= 6 or kind > 2 and kind < 5 and wanted == 2 then
+      fail("'%s' returns a %s, and by its signature a %s", state.name, result_names[kind], name)
+    end
+  end
+  local run, count, name = s.run, #arguments, state.name
+  return function(_, ...)
+    if select("#", ...) ~= count then
+      fail("'%s' has %d parameters, and got %d arguments", name, count, (select("#", ...)))
+    end
+    local values = { ... }
+    for i = 1, count do
+      values[i] = check_argument(name, i, arguments[i], values[i])
+      if arguments[i].dtype and band(values[i]._flags, 1) ~= 0 then
+        kit.read_only()
+      end
+    end
+    return run(unpack(values, 1, count))
+  end
+end
+
 -- What a kernel object holds: the function, its name and options, which travel to other Lua states. What is made of them
 -- stands here, and is made in each state.
 local states = setmetatable({}, { __mode = "k" })
@@ -386,7 +508,8 @@ local function state_of(self)
       options[key] = value
     end
     state = make_state(self._function, self._name, options)
-    state.call = dispatcher(getinfo(self._function, "u").nparams)
+    state.call = options.signature and with_signature(state, options.signature)
+      or dispatcher(getinfo(self._function, "u").nparams)
     states[self] = state
   end
   return state
@@ -397,7 +520,7 @@ local function make(fn, options)
   local name = options and options.name or format("the kernel of line %d", info.linedefined)
   local self = setmetatable({ _function = fn, _name = name, _options = options or {} }, kernel_mt)
   local state = make_state(fn, name, self._options)
-  state.call = dispatcher(info.nparams)
+  state.call = self._options.signature and with_signature(state, self._options.signature) or dispatcher(info.nparams)
   states[self] = state
   return self
 end
@@ -419,7 +542,7 @@ function kernel.jit(fn, options)
     fail("jit: a Lua function is expected, got %s", kind_of(fn))
   end
   if options ~= nil then
-    check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true })
+    check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true, signature = true })
   end
   return make(fn, options)
 end
@@ -523,7 +646,8 @@ local function reporter()
   words = words or core.part("kernel_report", shared)
   return words
 end
-for _, methods in ipairs { kernel_methods, kernel._elementwise_methods, kernel._parallel_methods } do
+shared.form_methods[#shared.form_methods + 1] = kernel_methods
+for _, methods in ipairs(shared.form_methods) do
   function methods:report(number)
     return reporter().report(self, number)
   end

@@ -34,6 +34,9 @@ int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *sou
    count. outputs, of *results dtypes if that is above 0, else filled (at most 8); outputs_contiguous: of all of them. */
 int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
                               int32_t count, int32_t *outputs, int32_t *results, int32_t outputs_contiguous);
+/* As pg_kernel_specialise, entered by pointers to arguments (for pg_kernel_run_outer). */
+int32_t pg_kernel_packed(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                         int32_t count);
 /* A parallel loop over the function's first `dimensions` parameters. Of the arguments the first 2 x dimensions are
    integers: first and last of each index. reduce: "", "sum", "product", "min" or "max". */
 int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
@@ -76,3 +79,10 @@ int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *con
 int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t dimensions,
                             const int64_t *lengths, const int64_t *tile, void *const *arguments, int32_t count,
                             const char *reduce, int32_t type, void *total);
+/* Calls a packed entry for every position of the outer axes, on the engine's threads. Of each of `count` arguments core[i]
+   says how many of the last axes the function gets, and the axes before broadcast to the outer shape; 0: one element, as a
+   number, boolean or complex number; -1: no array but scalars[i]. outputs: arrays of the outer shape for the function's
+   `results` returned values, of types (pg_kernel_result) and of the dtype that each fills. */
+int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t ndim, const int64_t *lengths,
+                            const pg_array *const *arrays, const int32_t *core, void *const *scalars, int32_t count,
+                            pg_array *const *outputs, const int32_t *types, int32_t results);

@@ -544,6 +544,345 @@ function kernel.parallel_for(fn, options)
   return self
 end
 
+-- ------------------------------------------------------------------------------- functions of the last axes ------------
+local generalized_mt = { _kernel = true }
+local generalized_methods = { on = on, inspect = inspect, specializations = specializations }
+generalized_mt.__index = generalized_methods
+generalized_mt.__tostring = function(self)
+  return format("kernel.generalized(%s, %s, %d specialisations)", self._layout, self._name, #state_of(self).specialisations)
+end
+
+-- "(m,k),(k,n)->(m,n)" -> {{"m", "k"}, {"k", "n"}}, {{"m", "n"}}
+local function parse_layout(text)
+  local function wrong(what)
+    fail('generalized: "(m,k),(k,n)->(m,n)" is an example of a layout; in %s %s', format("%q", text), what)
+  end
+  if type(text) ~= "string" then
+    fail('generalized: a layout such as "(m,k),(k,n)->(m,n)" is expected, got %s', kind_of(text))
+  end
+  local before, after = text:gsub("%s", ""):match("^(.-)%->(.*)$")
+  if not before then
+    wrong("'->' is missing")
+  end
+  local function side(part)
+    local list, rest = {}, part
+    while rest ~= "" do
+      local axes, more = rest:match("^%(([%w_,]*)%)(.*)$")
+      if not axes then
+        wrong(format("'%s' is no list of axes", rest))
+      end
+      local names = {}
+      for name in axes:gmatch("[^,]+") do
+        names[#names + 1] = name
+      end
+      list[#list + 1] = names
+      rest = more:sub(1, 1) == "," and more:sub(2) or more
+      if more ~= "" and rest == more then
+        wrong("a ',' is missing")
+      end
+    end
+    return list
+  end
+  local inputs, outputs = side(before), side(after)
+  if #inputs == 0 or #outputs == 0 then
+    wrong("arguments or results are missing")
+  end
+  local known = {}
+  for _, names in ipairs(inputs) do
+    for _, name in ipairs(names) do
+      known[name] = true
+    end
+  end
+  for _, names in ipairs(outputs) do
+    for _, name in ipairs(names) do
+      if not known[name] and not tonumber(name) then
+        wrong(format("the results' axis '%s' is none of the arguments'", name))
+      end
+    end
+  end
+  return inputs, outputs
+end
+
+-- Runs a function of parts of arrays for every position of their outer axes. inner[i]: how many of the last axes of
+-- argument i are the part, -1: a scalar. whole[i]: an array that the function fills, of the outer shape and the part's.
+-- Returns arrays of what the function returns.
+local function run_outer(self, values, inner, count, ndim, outer)
+  local state = state_of(self)
+  local types = ffi.new("pg_kernel_argument[?]", count + 1)
+  local arrays, pointers, slots = ffi.new("const pg_array *[?]", count + 1), pointers_t(count + 1), slots_t(2 * count + 2)
+  local core_c, key = ffi.new("int32_t[?]", count + 1), {}
+  for i = 1, count do
+    local x, t = values[i], types[i - 1]
+    core_c[i - 1] = inner[i]
+    if inner[i] < 0 then
+      t.kind = scalar_kind(self._name, i, x)
+      put(slots, i - 1, t.kind, x)
+      pointers[i - 1] = slots + 2 * (i - 1)
+      key[i] = t.kind
+    else
+      arrays[i - 1] = x
+      local kind = kit.kinds[x._dtype]
+      if inner[i] == 0 then -- an element: what a kernel would load
+        t.kind = kind == "b" and BOOLEAN or kind == "c" and COMPLEX or kind == "f" and (x._dtype == 4 and 4 or 5) or INTEGER
+        key[i] = "e" .. t.kind
+      else
+        local straight, expected = true, 1
+        for d = x._ndim - 1, x._ndim - inner[i], -1 do
+          straight = straight and (x._shape[d] == 1 or x._strides[d] == expected)
+          expected = expected * x._shape[d]
+        end
+        t.dtype, t.ndim, t.contiguous = x._dtype, inner[i], straight and 1 or 0
+        t.writable = 1 - bit.band(x._flags, 1)
+        key[i] = concat({ "a", x._dtype, inner[i], straight and "c" or "s", t.writable }, ".")
+      end
+    end
+  end
+  key = concat(key, ",")
+  local s = state.by_key[key]
+  if not s then
+    local module = ffi.new("pg_kernel_module *[1]")
+    raise_source(C.pg_kernel_packed(module, state.source, types, count))
+    s = compile(module, state.options)
+    s.arguments, s.types = {}, {}
+    for i = 1, count do
+      s.arguments[i] = inner[i] > 0 and format("%s[%s]", kit.dtype_names[values[i]._dtype], (":,"):rep(inner[i]):sub(1, -2))
+        or scalar_names[types[i - 1].kind] or (types[i - 1].kind == 4 and "float32" or "float64")
+    end
+    for i = 0, C.pg_kernel_results(s.module) - 1 do
+      s.types[i + 1] = C.pg_kernel_result(s.module, i)
+    end
+    state.by_key[key] = s
+    state.specialisations[#state.specialisations + 1] = s
+  end
+  local made, outputs, types_c = {}, ffi.new("pg_array *[?]", #s.types + 1), ffi.new("int32_t[?]", #s.types + 1)
+  for i, result in ipairs(s.types) do
+    for d = 0, ndim - 1 do
+      kit.lengths[d] = outer[d]
+    end
+    made[i] = kit.create(ndim, result == 1 and 0 or result == 2 and 3 or result == 3 and 4 or result == 5 and 12 or 5, 0)
+    outputs[i - 1], types_c[i - 1] = made[i], result
+  end
+  with_threads(self._backend, function()
+    check(C.pg_kernel_run_outer(failed, failure, s.entry, ndim, outer, arrays, core_c, pointers, count, outputs, types_c,
+      #s.types))
+  end)
+  if failed[0] ~= 0 then
+    raise_failure()
+  end
+  return made
+end
+
+-- An argument as an array or a scalar.
+local function as_argument(self, i, x)
+  if type(x) == "table" then
+    return (array.from(x))
+  elseif istype(row_t, x) or istype(array_t, x) then
+    x = kit.as_array(x)
+    kit.check_alive(x)
+  else
+    scalar_kind(self._name, i, x)
+  end
+  return x
+end
+
+-- The shape that outer axes broadcast to: of views without the inner ones.
+local function outer_shape(values, inner, count)
+  local arrays, keep = arrays_t(), {}
+  local n = 0
+  for i = 1, count do
+    if inner[i] >= 0 then
+      local x = values[i]
+      local part = array_t()
+      ffi.copy(part, x, ffi.sizeof(array_t))
+      part._ndim = x._ndim - inner[i]
+      keep[#keep + 1] = part
+      arrays[n], n = part, n + 1
+    end
+  end
+  check(C.pg_kernel_broadcast(shape_c, ndim_c, arrays, n))
+  local outer = ffi.new("int64_t[8]")
+  ffi.copy(outer, shape_c, 64)
+  return ndim_c[0], outer
+end
+
+generalized_mt.__call = function(self, ...)
+  local inputs, outputs = parse_layout(self._layout)
+  local count, given, options = #inputs, select("#", ...), nil
+  if given == count + 1 then
+    options = select(given, ...)
+    if type(options) ~= "table" then
+      fail("'%s' takes %d arguments and then options such as {out = a}, got %s", self._name, count, kind_of(options))
+    end
+  elseif given ~= count then
+    fail("'%s': layout %s has %d arguments, and got %d", self._name, self._layout, count, given)
+  end
+  local out = outputs_of(self, options)
+  local values, inner, sizes, float32 = { ... }, {}, {}, true
+  for i = 1, count do
+    local x = as_argument(self, i, values[i])
+    values[i] = x
+    local axes = inputs[i]
+    if not istype(array_t, x) then
+      if #axes > 0 then
+        fail("'%s': argument %d has the axes (%s), got %s", self._name, i, concat(axes, ","), kind_of(x))
+      end
+      inner[i] = -1
+    else
+      inner[i] = #axes
+      if x._ndim < #axes then
+        fail("'%s': argument %d has the axes (%s), and this array %d dimensions", self._name, i, concat(axes, ","), x._ndim)
+      end
+      float32 = float32 and x._dtype == 4
+      for d, name in ipairs(axes) do
+        local length = tonumber(x._shape[x._ndim - #axes + d - 1])
+        local expected = tonumber(name) or sizes[name]
+        if expected and expected ~= length then
+          fail("'%s': axis '%s' is %d long in argument %d, and %d before", self._name, name, length, i, expected)
+        end
+        sizes[name] = length
+      end
+    end
+  end
+  local ndim, outer = outer_shape(values, inner, count)
+  local filled, n = {}, count
+  for j, axes in ipairs(outputs) do
+    if #axes > 0 then
+      n = n + 1
+      local target = out and out[#filled + 1]
+      for d = 0, ndim - 1 do
+        kit.lengths[d] = outer[d]
+      end
+      for d, name in ipairs(axes) do
+        kit.lengths[ndim + d - 1] = tonumber(name) or sizes[name]
+      end
+      if ndim + #axes > 8 then
+        fail("'%s': the result would have %d dimensions; at most 8", self._name, ndim + #axes)
+      end
+      if target then
+        local same = target._ndim == ndim + #axes
+        for d = 0, target._ndim - 1 do
+          same = same and target._shape[d] == kit.lengths[d]
+        end
+        if not same then
+          fail("'%s': out[%d] has shape %s, and the result has %s", self._name, j,
+            kit.shape_text(target._shape, target._ndim), kit.shape_text(kit.lengths, ndim + #axes))
+        end
+      else
+        target = kit.create(ndim + #axes, self._dtype or (float32 and 4 or 5), 1)
+      end
+      filled[#filled + 1] = target
+      values[n], inner[n] = target, #axes
+    end
+  end
+  if n ~= self._parameters then
+    fail("'%s' has %d parameters, and layout %s gives it %d: the arguments, and an array for each result that has axes",
+      self._name, self._parameters, self._layout, n)
+  end
+  local returned = run_outer(self, values, inner, n, ndim, outer)
+  local results, next_filled, next_returned = {}, 0, 0
+  for j, axes in ipairs(outputs) do
+    if #axes > 0 then
+      next_filled = next_filled + 1
+      results[j] = filled[next_filled]
+    else
+      next_returned = next_returned + 1
+      results[j] = returned[next_returned]
+    end
+  end
+  if next_returned ~= #returned then
+    fail("'%s' returns %d values, and layout %s has %d results without axes", self._name, #returned, self._layout,
+      next_returned)
+  end
+  for j, result in ipairs(results) do
+    if result._ndim == 0 then
+      results[j] = result:item()
+    end
+  end
+  return unpack(results, 1, #outputs)
+end
+
+--- kernel.generalized(layout, fn [, options]): fn of the last axes of arrays, over all others.
+function kernel.generalized(layout, fn, options)
+  parse_layout(layout)
+  fn, options = function_of("generalized", fn, options,
+    { fastmath = true, bounds = true, name = true, cache = true, dtype = true })
+  local info = getinfo(fn, "Su")
+  local name = options.name or format("the kernel of line %d", info.linedefined)
+  local self = setmetatable({ _function = fn, _name = name, _parameters = info.nparams, _options = options,
+    _layout = layout, _dtype = options.dtype and kit.parse_dtype("generalized", options.dtype), _backend = "threads" },
+    generalized_mt)
+  prepare(self)
+  return self
+end
+
+-- ---------------------------------------------------------------------------------------------------- vmap -------------
+local vmap_mt = { _kernel = true }
+local vmap_methods = { on = on, inspect = inspect, specializations = specializations }
+vmap_mt.__index = vmap_methods
+vmap_mt.__tostring = function(self)
+  return format("kernel.vmap(%s, %d specialisations)", self._name, #state_of(self).specialisations)
+end
+
+vmap_mt.__call = function(self, ...)
+  local count = select("#", ...)
+  if count ~= self._parameters then
+    fail("'%s' has %d parameters, and got %d arguments", self._name, self._parameters, count)
+  end
+  local values, inner, length = { ... }, {}, nil
+  for i = 1, count do
+    local x = as_argument(self, i, values[i])
+    values[i] = x
+    local along = not self._in_axes or self._in_axes[i]
+    if not istype(array_t, x) then
+      inner[i] = -1
+    elseif along then
+      if x._ndim == 0 then
+        fail("'%s': argument %d has no axis to run over", self._name, i)
+      end
+      local n = tonumber(x._shape[0])
+      if length and n ~= length then
+        fail("'%s': argument %d has %d entries along its first axis, and those before %d", self._name, i, n, length)
+      end
+      length, inner[i] = n, x._ndim - 1
+    else
+      inner[i] = x._ndim
+      if x._ndim == 0 then
+        values[i], inner[i] = x:item(), -1
+      end
+    end
+  end
+  if not length then
+    fail("'%s': no argument has an axis to run over", self._name)
+  end
+  local ndim, outer = outer_shape(values, inner, count)
+  return unpack((run_outer(self, values, inner, count, ndim, outer)))
+end
+
+--- kernel.vmap(fn [, options]): fn for every entry along the first axis of its arguments.
+function kernel.vmap(fn, options)
+  fn, options = function_of("vmap", fn, options, { fastmath = true, bounds = true, name = true, cache = true, in_axes = true })
+  local info = getinfo(fn, "Su")
+  local in_axes = options.in_axes
+  if in_axes ~= nil then
+    if type(in_axes) ~= "table" or #in_axes ~= info.nparams then
+      fail("vmap: in_axes is a list of %d booleans, one a parameter: whether fn gets its entries or all of it", info.nparams)
+    end
+    for i, along in ipairs(in_axes) do
+      if type(along) ~= "boolean" then
+        fail("vmap: in_axes[%d] is true or false, got %s", i, kind_of(along))
+      end
+    end
+  end
+  local name = options.name or format("the kernel of line %d", info.linedefined)
+  local self = setmetatable({ _function = fn, _name = name, _parameters = info.nparams, _options = options,
+    _in_axes = in_axes, _backend = "threads" }, vmap_mt)
+  prepare(self)
+  return self
+end
+
+core.class(generalized_mt, "kernel.GeneralizedKernel")
+core.class(vmap_mt, "kernel.VmapKernel")
+shared.form_methods = { elementwise_methods, parallel_methods, generalized_methods, vmap_methods }
 core.class(elementwise_mt, "kernel.ElementwiseKernel")
 core.class(parallel_mt, "kernel.ParallelKernel")
 

@@ -1,4 +1,5 @@
 // Runs compiled loops over whole arrays and over boxes of indices, on the engine's threads.
+#include "array/dispatch.hpp"
 #include "array/iterate.hpp"
 #include "core/abi.hpp"
 #include "core/status.hpp"
@@ -194,5 +195,112 @@ int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *e
       combine_all(std::type_identity<std::complex<double>>{});
     else
       combine_all(std::type_identity<double>{}); // float32 comes widened
+  });
+}
+
+int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t ndim,
+                            const int64_t *lengths, const pg_array *const *arrays, const int32_t *core,
+                            void *const *scalars, int32_t count, pg_array *const *outputs, const int32_t *types,
+                            int32_t results) {
+  return guard([&] {
+    int64_t total = 1;
+    for (int32_t d = 0; d < ndim; ++d)
+      total *= lengths[d];
+    *failed = 0;
+    Failures failures;
+    const auto run = reinterpret_cast<PackedEntry>(entry);
+    // How far an array moves along an outer axis, in elements.
+    auto stride = [&](const pg_array &a, int32_t inner, int32_t d) -> int64_t {
+      const int32_t axis = d - (ndim - (a._ndim - inner));
+      return axis < 0 || a._shape[axis] == 1 ? 0 : a._strides[axis];
+    };
+    const int64_t grain = std::max<int64_t>(1, (total + 63) / 64); // the same pieces for any number of threads
+    core::parallel_ranges(total, grain, [&](int64_t at, int64_t end) {
+      const std::size_t n = std::size_t(count);
+      std::vector<pg_array> parts(n);
+      std::vector<std::array<double, 2>> elements(n);
+      std::vector<void *> given(n);
+      std::vector<std::array<double, 2>> returned(std::size_t(results) + 1);
+      for (std::size_t i = 0; i < n; ++i) {
+        if (core[i] < 0) {
+          given[i] = scalars[i];
+          continue;
+        }
+        pg_array &part = parts[i];
+        part = *arrays[i];
+        part._ndim = core[i];
+        for (int32_t d = 0; d < core[i]; ++d) {
+          part._shape[d] = arrays[i]->_shape[arrays[i]->_ndim - core[i] + d];
+          part._strides[d] = arrays[i]->_strides[arrays[i]->_ndim - core[i] + d];
+        }
+        given[i] = core[i] == 0 ? static_cast<void *>(elements[i].data()) : &part;
+      }
+      for (; at < end; ++at) {
+        if (failures.before(at))
+          return;
+        auto place = [&](const pg_array &a, int32_t inner) {
+          int64_t offset = 0, left = at;
+          for (int32_t d = ndim - 1; d >= 0; --d) {
+            offset += left % lengths[d] * stride(a, inner, d);
+            left /= lengths[d];
+          }
+          return static_cast<char *>(a._data) + offset * int64_t(array::element_size(a._dtype));
+        };
+        for (std::size_t i = 0; i < n; ++i) {
+          if (core[i] < 0)
+            continue;
+          char *here = place(*arrays[i], core[i]);
+          if (core[i] > 0) {
+            parts[i]._data = here;
+            continue;
+          }
+          array::visit(arrays[i]->_dtype, [&]<class T>(std::type_identity<T>) {
+            T x;
+            std::memcpy(&x, here, sizeof x);
+            if constexpr (std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>) {
+              elements[i] = {double(x.real()), double(x.imag())};
+            } else if constexpr (std::is_floating_point_v<T>) {
+              elements[i][0] = double(x);
+            } else {
+              const int64_t whole = int64_t(x); // of bool an int32: its first bytes
+              std::memcpy(elements[i].data(), &whole, sizeof whole);
+            }
+          });
+        }
+        pg_kernel_failure wrong{};
+        if (run(&wrong, returned.data(), given.data()) != 0) {
+          failures.add(at, wrong);
+          return;
+        }
+        for (int32_t r = 0; r < results; ++r) {
+          char *here = place(*outputs[r], 0);
+          const std::array<double, 2> &value = returned[std::size_t(r)];
+          int64_t whole = 0;
+          std::memcpy(&whole, &value, sizeof whole);
+          switch (types[r]) {
+          case 1:
+            *here = char(int32_t(whole) != 0);
+            break;
+          case 2:
+            std::memcpy(here, &whole, sizeof whole);
+            break;
+          case 3: {
+            const float single = float(value[0]);
+            std::memcpy(here, &single, sizeof single);
+            break;
+          }
+          case 5:
+            std::memcpy(here, &value, sizeof value);
+            break;
+          default:
+            std::memcpy(here, &value[0], sizeof(double));
+          }
+        }
+      }
+    });
+    if (failures.any()) {
+      *failed = 1;
+      *failure = failures.first();
+    }
   });
 }

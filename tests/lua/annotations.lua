@@ -173,7 +173,8 @@ function TestAnnotations.test_objects()
   for class, object in pairs { Set = c.set(), Counter = c.counter(), Deque = c.deque(), Heap = c.heap(),
     Records = c.records { { "x", "float64" } }, Cache = cache, Delayed = pg.tasks.delayed(1),
     Kernel = pg.kernel.jit(nothing), ElementwiseKernel = pg.kernel.elementwise(nothing),
-    ParallelKernel = pg.kernel.parallel_for(nothing) } do
+    ParallelKernel = pg.kernel.parallel_for(nothing), GeneralizedKernel = pg.kernel.generalized("()->()", nothing),
+    VmapKernel = pg.kernel.vmap(nothing) } do
     local meta = debug.getmetatable(object)
     local members = meta and type(meta.__index) == "table" and meta.__index
     if members then

@@ -630,6 +630,88 @@ function TestKernels.test_parallel_loop_errors()
   lu.assertErrorMsgContains("tile is a whole number", kernel.parallel_for, print, { tile = 0 })
 end
 
+function TestKernels.test_generalized()
+  local matmul = kernel.generalized("(m,k),(k,n)->(m,n)", function(a, b, c)
+    for i = 1, #a do
+      for l = 1, #b do
+        for j = 1, b:dim(2) do
+          c[i][j] = c[i][j] + a[i][l] * b[l][j]
+        end
+      end
+    end
+  end)
+  local a, b = array.range(1, 12):reshape { 2, 2, 3 }:astype("float64"), array.range(1, 12):reshape { 3, 4 }:astype("float64")
+  local c = matmul(a, b)
+  lu.assertEquals(c.shape, { 2, 2, 4 })
+  lu.assertTrue(array.allclose(c, array.matmul(a, b)))
+  lu.assertTrue(array.allclose(matmul(a[1], b), array.matmul(a[1], b)))
+  lu.assertTrue(array.allclose(matmul(a, b:transpose():transpose()), array.matmul(a, b)))
+  lu.assertEquals(matmul(a:astype("float32"), b:astype("float32")).dtype, "float32")
+  local out = array.zeros { 2, 2, 4 }
+  lu.assertTrue(array.allclose(matmul(a, b, { out = out }), c))
+  -- elements in, results returned
+  local scaled = kernel.generalized("(n),()->(),()", function(x, k)
+    local s = 0
+    for i = 1, #x do s = s + x[i] * k end
+    return s, #x
+  end)
+  local s, n = scaled(b, array.from { 1, 10, 100 })
+  lu.assertEquals(s:totable(), { 10, 260, 4200 })
+  lu.assertEquals(n:totable(), { 4, 4, 4 })
+  lu.assertEquals({ scaled(b[1], 2) }, { 20, 4 })
+  lu.assertErrorMsgContains("axis 'k' is 4 long in argument 2, and 3 before", matmul, a, b:transpose())
+  lu.assertErrorMsgContains("1 dimensions", matmul, a, array.zeros(3))
+  lu.assertErrorMsgContains("'->' is missing", kernel.generalized, "(n)", square)
+  lu.assertErrorMsgContains("none of the arguments'", kernel.generalized, "(n)->(m)", square)
+  lu.assertErrorMsgContains("takes 1 arguments and then options", kernel.generalized("(n)->()", square), a, b)
+  lu.assertErrorMsgContains("gives it 2", kernel.generalized("(n)->(n)", square), b)
+end
+
+function TestKernels.test_vmap()
+  local norms = kernel.vmap(function(x)
+    local s = 0
+    for i = 1, #x do s = s + x[i] * x[i] end
+    return math.sqrt(s)
+  end)
+  lu.assertEquals(norms(array.from { { 3, 4 }, { 6, 8 }, { 5, 12 } }):totable(), { 5, 10, 13 })
+  local add = kernel.vmap(function(x, y, k) return x + y * k end)
+  lu.assertEquals(add(array.from { 1, 2, 3 }, array.from { 10, 20, 30 }, 2):totable(), { 21, 42, 63 })
+  local look = kernel.vmap(function(i, list) return list[i] end, { in_axes = { true, false } })
+  lu.assertEquals(look(array.from({ 3, 1 }, { dtype = "int64" }), array.from { 7, 8, 9 }):totable(), { 9, 7 })
+  lu.assertErrorMsgContains("3 entries along its first axis, and those before 2", add, array.zeros(2), array.zeros(3), 1)
+  lu.assertErrorMsgContains("no argument has an axis", add, 1, 2, 3)
+  lu.assertErrorMsgContains("index 4 is out of range", look, array.from({ 3, 4 }, { dtype = "int64" }), array.zeros(3))
+  lu.assertErrorMsgContains("list of 3 booleans", kernel.vmap, add._function, { in_axes = { true } })
+end
+
+function TestKernels.test_signatures()
+  local k = kernel.jit(function(x, n)
+    local s = 0.0
+    for i = 1, n do s = s + x[i] end
+    return s
+  end, { signature = "float64(float64[:], int64)", name = "total" })
+  lu.assertEquals(#k:specializations(), 1) -- compiled at once
+  lu.assertEquals(k:specializations()[1].arguments, { "float64[:] strided", "int64" })
+  lu.assertEquals(k(array.from { 1, 2, 3 }, 2), 3)
+  lu.assertEquals(k(array.from { { 1, 2 }, { 3, 4 } }[2], 2), 7)
+  lu.assertErrorMsgContains("argument 2 is int64 by its signature, got 1.5", k, array.zeros(3), 1.5)
+  lu.assertErrorMsgContains("argument 1 is float64[:] by its signature, got float32[:]", k, array.zeros(3, { dtype = "float32" }), 1)
+  lu.assertErrorMsgContains("2 parameters, and got 1", k, array.zeros(3))
+  local straight = kernel.jit(function(x) return x[1][1] end, { signature = "float32(float32[:,::1])" })
+  lu.assertErrorMsgContains("C order without gaps", straight, array.zeros({ 2, 3 }, { dtype = "float32" }):transpose())
+  local byte = kernel.jit(function(a, b) return a + b end, { signature = "int64(uint8, int32)" })
+  lu.assertEquals(byte(255, -1), 254)
+  lu.assertErrorMsgContains("uint8 by its signature, got 256", byte, 256, 0)
+  local single = kernel.jit(function(a) return a * 3 end, { signature = "float32(float32)" })
+  lu.assertAlmostEquals(single(0.1), 0.3, 1e-7)
+  lu.assertNotEquals(single(0.1), 0.1 * 3)
+  lu.assertErrorMsgContains("the list of arguments is missing", kernel.jit, square, { signature = "float64" })
+  lu.assertErrorMsgContains("'floaty' is no type", kernel.jit, square, { signature = "floaty(float64)" })
+  lu.assertErrorMsgContains("1 parameters, and its signature 2", kernel.jit, square, { signature = "float64(float64, float64)" })
+  lu.assertErrorMsgContains("returns a float64, and by its signature a int64", kernel.jit, square, { signature = "int64(float64)" })
+  lu.assertErrorMsgContains("returns 1 values, and by its signature 0", kernel.jit, square, { signature = "void(float64)" })
+end
+
 -- ------------------------------------------------------------------------------------- random kernels ----------------
 -- Programs of integers, numbers, conditions, loops and array elements, each run as a kernel and as plain Lua: the same
 -- results, the same elements, errors at the same accesses. PERIGEE_KERNELS: how many (60).
