@@ -437,6 +437,8 @@ class RegularParser {
     for (std::size_t r = 0; r < rows; ++r) {
       const char *begin = begin_of(static_cast<int64_t>(r), c), *end = end_of(static_cast<int64_t>(r), c);
       const int64_t quoted = static_cast<unsigned char>(*begin) == syntax_.quote;
+      if (quoted && static_cast<unsigned char>(end[-1]) != syntax_.quote) [[unlikely]]
+        return false; // a CR and more follow the closing quote
       begin += quoted;
       const auto n = static_cast<std::size_t>(end - begin - quoted);
       codes[r] = n <= Cells::longest ? cells.code(begin, n,

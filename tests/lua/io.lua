@@ -303,6 +303,7 @@ function TestCsv:test_types_that_change_late()
 end
 
 function TestCsv:test_quotes_and_lines()
+  lu.assertEquals(csv('a,b\n"x"\ry,"z"\r\n').a, { "x\ry" })
   local t = csv('\239\187\191a,"b ""c"""\r\n"x, y","line\nbreak"\r\n\r\n  \n"",z""z\r\n"q"tail,"""q"')
   lu.assertEquals(t.names, { "a", 'b "c"' })
   lu.assertEquals(t[1], { "x, y", pio.null, "qtail" })
@@ -506,7 +507,8 @@ function TestCsv:test_both_parsers_agree()
     function() return ({ "", "NA", "nan", "-inf", ".", "-", "1.", ".5", "-.5", "1..2", "1e", "e5", "0x10", " 1", "1 ", "--1",
       "1-", "9007199254740993", "18446744073709551615", "9223372036854775807", "-9223372036854775808", "1e400",
       "1e-400", "4.9e-324", "2.2250738585072011e-308", "true", "False" })[random(27)] end,
-    function() return ({ "x", "two words", '"a,b"', '"a""b"', '"line\nbreak"', '""', '"x"y', 'a"b', "\r", '"1.5"' })[random(10)] end,
+    function() return ({ "x", "two words", '"a,b"', '"a""b"', '"line\nbreak"', '""', '"x"y', 'a"b', "\r", '"1.5"',
+      '"x"\ry' })[random(11)] end,
     function() return sign[random(4)] .. digits(random(18)) end,
   }
   local function same(a, b)
