@@ -34,19 +34,18 @@ function tasks._runner(fn, several)
 end
 
 -- --------------------------------------------------------------------------------------------------------- pools -----
-local pools = {} -- "threads:4" -> pool; they are kept, since starting one takes longer than a small graph
+local pools = {} -- scheduler -> pool: the last one is kept, since starting one takes longer than a small graph
 
 local function pool_of(scheduler, workers)
-  local key = format("%s:%d", scheduler, workers)
-  local pool = pools[key]
-  if not pool or pool.closed then
+  local pool = pools[scheduler]
+  if not pool or pool.size ~= workers or pool.closed then
     parallel = parallel or core.require "parallel"
     natives, new_shared = core.natives.parallel, parallel._kit.shared_t
     if scheduler == "processes" and not rawget(parallel, "processes") then
       core.unsupported('scheduler "processes": this build has no worker processes; use "threads"')
     end
     pool = scheduler == "threads" and parallel.pool(workers) or parallel.processes(workers)
-    pools[key] = pool
+    pools[scheduler] = pool
   end
   return pool
 end
@@ -62,7 +61,7 @@ end
 -- How many calls are with the pool at most: more than it has workers, so that none of them waits for us, but few where calls
 -- take long, so that what becomes ready and lets go of memory does not queue behind the rest.
 local function most_under_way(workers, calls, seconds)
-  local mean = calls > 0 and seconds / calls or 0
+  local mean = calls >= workers and seconds / calls or 1
   return mean > 1e-3 and workers + 1 or mean > 1e-4 and 2 * workers + 2 or 16 * workers
 end
 

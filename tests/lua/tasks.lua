@@ -445,6 +445,25 @@ function TestWorkers:test_arrays_are_shared()
   lu.assertTrue(array.shares_memory(x, y))
 end
 
+function TestWorkers:test_arrays_are_let_go_when_no_call_needs_them()
+  local function most_memory() -- MiB
+    for line in io.lines("/proc/self/status") do
+      local kib = line:match("^VmHWM:%s*(%d+)")
+      if kib then
+        return kib / 1024
+      end
+    end
+  end
+  local make = delayed(function(i) return array.full(1e6, i) end)
+  local mean, means = delayed(array.mean), {}
+  for i = 1, 200 do -- 1.5 GiB, were they all there at once
+    means[i] = mean(make(i))
+  end
+  local before = most_memory()
+  lu.assertEquals(dtotal(means):compute { scheduler = "threads", workers = 2 }, 200 * 201 / 2)
+  lu.assertTrue(most_memory() - before < 900, most_memory() - before)
+end
+
 function TestWorkers:test_graphs_inside_of_graphs()
   local inner = delayed(function(n)
     local pg_ = require "perigee"
