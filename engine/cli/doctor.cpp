@@ -183,7 +183,9 @@ ordered_json threads() {
   ordered_json j{{"count", count}, {"source", source}, {"processors", processors}, {"quota_processors", quota}};
   const std::string from = source;
   std::string text = std::to_string(count), problem;
-  const std::string time = "the time of " + grader::ratio_text(quota) + (quota == 1 ? " processor" : " processors");
+  char share[32];
+  std::snprintf(share, sizeof share, "%.3g", quota);
+  const std::string time = std::string("the time of ") + share + (quota == 1 ? " processor" : " processors");
   if (!fine)
     text = problem = pg_last_message();
   else if (from == "processors")

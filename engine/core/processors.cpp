@@ -86,9 +86,9 @@ int available_processors() {
   return at_start;
 }
 
-double processor_quota() {
+double processor_quota(const std::string &root) {
   // Lines such as "0::/user.slice" (version 2) and "4:cpu,cpuacct:/docker/1" (version 1).
-  const std::string groups = read_file("/proc/self/cgroup");
+  const std::string groups = read_file(root + "/proc/self/cgroup");
   double least = 0;
   for (std::size_t begin = 0; begin < groups.size();) {
     const std::size_t end = std::min(groups.find('\n', begin), groups.size());
@@ -101,9 +101,9 @@ double processor_quota() {
     const std::string path = line.substr(second + 1);
     double quota = 0;
     if (controllers == ",,")
-      quota = least_quota("/sys/fs/cgroup", path, quota_v2);
+      quota = least_quota(root + "/sys/fs/cgroup", path, quota_v2);
     else if (controllers.find(",cpu,") != std::string::npos)
-      quota = least_quota("/sys/fs/cgroup/cpu", path, quota_v1);
+      quota = least_quota(root + "/sys/fs/cgroup/cpu", path, quota_v1);
     if (quota > 0 && (least == 0 || quota < least))
       least = quota;
   }

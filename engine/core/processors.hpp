@@ -2,14 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace perigee::core {
 
 /// How many processors this process was allowed to run on when the library was loaded, at least 1.
 int available_processors();
 
-/// The time that control groups (a container's limit) give this process, in processors; 0: no limit.
-double processor_quota();
+/// The time that control groups (a container's limit) give this process, in processors; 0: no limit. `root`: the folder
+/// that stands for /, for tests.
+double processor_quota(const std::string &root = "");
 
 struct ThreadDefault {
   int count = 1;
