@@ -157,11 +157,11 @@ function kit.seconds(s)
     return "0 s"
   elseif s >= 100 then
     return format("%.0f s", s)
-  elseif s >= 1 then
+  elseif s >= 0.9995 then -- what rounds to 1000 has the next unit
     return format("%.3g s", s)
-  elseif s >= 1e-3 then
+  elseif s >= 0.9995e-3 then
     return format("%.3g ms", s * 1e3)
-  elseif s >= 1e-6 then
+  elseif s >= 0.9995e-6 then
     return format("%.3g us", s * 1e6)
   end
   return format("%.3g ns", s * 1e9)

@@ -10,7 +10,7 @@ local function escape(text)
   return (gsub(gsub(text, "[&<>\"']", entities), "[%z\1-\8\11-\31]", "?"))
 end
 
--- Colours: what most of a function's own time was. Chosen for contrast with black text, and apart for the colour-blind.
+-- Colours: what most of a function's own time was, where it has some: most of a caller's is its callees'. Chosen for contrast with black text, and apart for the colour-blind.
 local colours = { interpreted = "#f2a65a", compiled = "#7fc97f", library = "#d9c27e", engine = "#80b1d3",
   collector = "#fb8072", compiler = "#bebada", system = "#c0c0c0", none = "#e8e2d6" }
 local legend = { { "compiled", "compiled" }, { "interpreted", "interpreted" }, { "engine", "C++ engine" },
@@ -18,7 +18,7 @@ local legend = { { "compiled", "compiled" }, { "interpreted", "interpreted" }, {
   { "system", "system" } }
 
 local function colour(node)
-  local best, most = "none", 0
+  local best, most = "none", 0.1 * node.seconds
   for name, seconds in pairs(node.activities) do
     if seconds > most then
       best, most = name, seconds
@@ -190,10 +190,45 @@ local function annotated_by_compiler(profile)
   return concat(out)
 end
 
+-- The scripts' lines with what they allocated and what of it is still held; the more, the darker.
+local function annotated_by_bytes(profile)
+  local by_source, sources, most = {}, {}, 1
+  for _, row in ipairs(profile.lines) do
+    if not row.fn.engine then
+      local lines = by_source[row.fn.source]
+      if not lines then
+        lines = {}
+        by_source[row.fn.source] = lines
+        sources[#sources + 1] = row.fn.source
+      end
+      local line = lines[row.line] or { bytes = 0, held = 0 }
+      lines[row.line] = line
+      line.bytes = line.bytes + row.lua_bytes + row.array_bytes
+      line.held = line.held + row.lua_held + row.array_held
+      most = math.max(most, line.bytes)
+    end
+  end
+  local out = { "<p>Allocated and still held at the end, by line.</p>\n" }
+  for _, source in ipairs(sources) do
+    out[#out + 1] = format("<h2>%s</h2>\n<table class=\"source\">\n", escape(kit.file_of(source)))
+    for number, text in ipairs(kit.lines_of(source)) do
+      local line = by_source[source][number]
+      out[#out + 1] = format('<tr%s><td class="n">%d</td><td class="n">%s</td><td class="n">%s</td><td>%s</td></tr>\n',
+        line and line.bytes > 0.001 * most and format(' style="background:rgba(60,110,190,%.2f)"', 0.06 + 0.4 *
+        line.bytes / most) or "", number, line and kit.bytes(line.bytes) or "", line and line.held > 0 and
+        kit.bytes(line.held) or "", escape(text))
+    end
+    out[#out + 1] = "</table>\n"
+  end
+  return concat(out)
+end
+
 -- The scripts' lines with their time, as tables; the hotter, the darker.
 local function annotated(profile)
   if profile.notes then
     return annotated_by_compiler(profile)
+  elseif profile.kind == "memory" then
+    return annotated_by_bytes(profile)
   end
   local by_source, sources = {}, {}
   local total = 0
@@ -202,7 +237,7 @@ local function annotated(profile)
     return ""
   end
   for _, row in ipairs(rows) do
-    local fn = row.fn.source and row.fn or profile.functions[row.fn]
+    local fn = type(row.fn) == "table" and row.fn or profile.functions[row.fn]
     local seconds = row.own or row.seconds
     if not by_source[fn.source] then
       by_source[fn.source] = {}
@@ -245,6 +280,10 @@ function exports.html(profile)
   if profile.stacks then
     out[#out + 1] = exports.svg(profile)
   end
-  out[#out + 1] = "<pre>" .. escape(profile:text()) .. "</pre>\n" .. annotated(profile) .. "</html>\n"
+  local text = profile:text()
+  if profile.notes then -- the rest of it is the annotated source
+    text = string.match(text, "[^\n]*")
+  end
+  out[#out + 1] = "<pre>" .. escape(text) .. "</pre>\n" .. annotated(profile) .. "</html>\n"
   return concat(out)
 end

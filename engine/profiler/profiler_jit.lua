@@ -128,10 +128,8 @@ local function scan(fn, list, seen)
   end
   for i = -1, -(info.gcconsts or 0), -1 do
     local constant = util.funck(fn, i)
-    if type(constant) == "proto" or type(constant) == "cdata" or type(constant) == "function" then
+    if type(constant) == "proto" then -- (others are strings, tables, numbers and C values)
       scan(constant, list, seen)
-    elseif constant ~= nil and type(constant) ~= "string" and type(constant) ~= "table" then
-      pcall(scan, constant, list, seen)
     end
   end
 end

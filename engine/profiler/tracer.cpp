@@ -228,6 +228,16 @@ void Tracer::enter(lua_State *L, Stack &stack, lua_Debug *event, int64_t now) {
                           now, 0, nullptr, 0, 0});
 }
 
+// A function of variable arguments, such as a main chunk, is called in one place and then moves behind its arguments.
+void Tracer::find_vararg(lua_State *L, std::vector<Activation> &stack, lua_Debug *event, int32_t offset) {
+  if (stack.empty() || stack.back().offset >= offset || stack.back().native)
+    return;
+  lua_getinfo(L, "S", event);
+  Activation &top = stack.back();
+  if (event->linedefined == top.function.defined && tree.source(event->source) == top.function.source)
+    top.offset = offset;
+}
+
 void Tracer::on_hook(lua_State *L, lua_Debug *event) {
   const int64_t entered = now_nanoseconds();
   const int64_t now = entered - overhead_; // time as if there were no hooks
@@ -252,6 +262,7 @@ void Tracer::on_hook(lua_State *L, lua_Debug *event) {
   case LUA_HOOKRET:
     while (!stack.empty() && stack.back().offset > offset)
       leave(stack, now);
+    find_vararg(L, stack, event, offset);
     if (!stack.empty() && stack.back().offset == offset)
       leave(stack, now);
     break;
@@ -263,6 +274,7 @@ void Tracer::on_hook(lua_State *L, lua_Debug *event) {
   case LUA_HOOKLINE:
     while (!stack.empty() && stack.back().offset > offset)
       leave(stack, now);
+    find_vararg(L, stack, event, offset);
     if (!stack.empty() && stack.back().offset == offset && stack.back().traced) {
       Activation &top = stack.back();
       const bool again = top.returned && top.line && top.current == event->currentline;

@@ -81,6 +81,7 @@ class Tracer {
   static void leave_line(Activation &top, int64_t now);
   void leave(std::vector<Activation> &stack, int64_t now);
   int32_t node_for(const Stack &stack, const Frame &function);
+  void find_vararg(lua_State *L, std::vector<Activation> &stack, lua_Debug *event, int32_t offset);
   void set_hook(bool every_instruction);
 
   lua_State *main_;

@@ -284,6 +284,15 @@ local function leaf(x)
   return x + 1
 end
 
+-- Of variable arguments, as every main chunk is: LuaJIT moves their frame after the call.
+local function variable(...)
+  local x = select("#", ...)
+  for _ = 1, 4 do
+    x = x + 1 -- in a function of variable arguments
+  end
+  return x
+end
+
 local function middle(n)
   local x = 0
   for _ = 1, n do
@@ -338,6 +347,23 @@ local function countdown(n)
     return 0
   end
   return 1 + countdown(n - 1)
+end
+
+-- What comes after a function of variable arguments is not its time.
+function TestTrace:test_functions_of_variable_arguments_end()
+  local function after()
+    variable(1, 2)
+    local x = 0
+    for i = 1, 200000 do
+      x = x + i
+    end
+    return x
+  end
+  tries(function()
+    local profile = profiler.trace(after)
+    lu.assertEquals(find(profile.calls, "variable").calls, 1)
+    lu.assertTrue(find(profile.calls, "variable").total < 0.5 * find(profile.calls, "after").own)
+  end)
 end
 
 function TestTrace:test_recursion_counts_time_once()
@@ -498,6 +524,18 @@ function TestLines:test_hits_are_exact()
   lu.assertStrContains(lines:text(), "x = leaf(x)")
 end
 
+function TestLines:test_functions_of_variable_arguments()
+  local lines = profiler.lines(variable)
+  lu.assertEquals(lines:run(variable, 1, 2, 3), 7)
+  for _, row in ipairs(lines.rows) do
+    if row.line == line_of("-- in a function of variable arguments") then
+      lu.assertEquals(row.hits, 4)
+      return
+    end
+  end
+  lu.fail("the line is not there")
+end
+
 local function spinning_lines(seconds)
   watch = { 0, 0, 0 }
   for _ = 1, 10 do
@@ -603,6 +641,28 @@ function TestJit:test_compiled_loops_are_named()
     end
   end
   lu.assertEquals(mark, "compiled")
+end
+
+local function with_constants(n)
+  local x = 0LL -- a C value among the function's constants
+  for _ = 1, n do
+    x = x + 1LL
+  end
+  local function inner(m)
+    for _ = 1, m do x = x + 1LL end -- of a function inside
+  end
+  inner(n)
+  return x
+end
+
+function TestJit:test_functions_inside_and_constants_of_all_kinds()
+  local report, x = profiler.jit(with_constants, 1000)
+  lu.assertEquals(x, 2000LL)
+  local found
+  for _, loop in ipairs(report.loops) do
+    found = found or loop.line == line_of("-- of a function inside")
+  end
+  lu.assertTrue(found)
 end
 
 function TestJit:test_it_needs_the_compiler()
@@ -1022,6 +1082,19 @@ function TestExport:test_annotated_source_of_the_compiler()
   lu.assertStrContains(html, "a function is made inside the loop")
   lu.assertStrContains(html, "&quot;")
   lu.assertErrorMsgContains("has no call stacks", report.write, report, "x.svg")
+end
+
+function TestExport:test_every_kind_of_profile_has_a_page()
+  local lines = profiler.lines(lined)
+  lines:run(lined, 10)
+  local sampled = profiler.lines(mixture, { sampled = true })
+  sampled:run(mixture, timer.thread, 0.02)
+  local page = written(lines, ".html")
+  lu.assertStrMatches(page, '.*<td class="n">10</td><td>    if i %% 2 == 0 then</td>.*')
+  lu.assertStrContains(written(sampled, ".html"), "local function mixture")
+  page = written(profiler.memory(temporaries, array.ones(100000)), ".html")
+  lu.assertStrMatches(page, ".*<td class=\"n\">15%.3 MiB</td>.*b = a %+ 1 %-%- a temporary.*")
+  lu.assertStrContains(written(profiler.ops(temporaries, array.ones(10)), ".html", "html"), "operations of the engine")
 end
 
 function TestExport:test_what_cannot_be_written_says_so()
