@@ -464,10 +464,12 @@ function async.sleep(seconds)
     return
   end
   local slot = start_timer(task, seconds)
-  if suspend(task, "sleep") == CANCEL then
-    stop_timer(slot, task)
-    raise_cancelled("sleep")
-  end
+  repeat
+    if suspend(task, "sleep") == CANCEL then
+      stop_timer(slot, task)
+      raise_cancelled("sleep")
+    end
+  until timers[slot] ~= task
 end
 
 -- Waits until `inner` has ended. If the waiting task is cancelled, so is `inner` (task:cancel), and its clean-up is waited
@@ -649,17 +651,17 @@ function Group:_notify(task)
   if self.order then
     self.order[#self.order + 1] = task
   end
-  if task._state ~= FINISHED and not self.failed then
+  if not self.failed and (task._state == FAILED or (task._state == CANCELLED and self.counts_cancelled)) then
     self.failed = task
   end
-  if self.pending == 0 or self.any or (self.failed and self.stop_at_failure) then
+  if self.owner and (self.pending == 0 or self.any or (self.failed and self.stop_at_failure)) then
     wake(self.owner)
   end
 end
 
-local function group_of(owner, tasks)
+local function group_of(owner, tasks, counts_cancelled)
   local group = setmetatable({ owner = owner, pending = 0, failed = false, any = false, stop_at_failure = false,
-    order = false }, Group)
+    order = false, counts_cancelled = counts_cancelled }, Group)
   for i = 1, #tasks do
     local task = tasks[i]
     if task == owner then
@@ -667,7 +669,7 @@ local function group_of(owner, tasks)
     elseif task._state == PENDING then
       watch(task, group)
       group.pending = group.pending + 1
-    elseif task._state ~= FINISHED and not group.failed then
+    elseif not group.failed and (task._state == FAILED or (task._state == CANCELLED and counts_cancelled)) then
       group.failed = task
     end
   end
@@ -694,7 +696,7 @@ function async.gather(list, options, ...)
   end
   options = check_options("gather", options, gather_options)
   local tasks = tasks_of("gather", list)
-  local group = group_of(self, tasks)
+  local group = group_of(self, tasks, true)
   group.stop_at_failure = not options.return_exceptions
   local cancelled = false
   while group.pending > 0 and not (group.failed and group.stop_at_failure) do
@@ -745,7 +747,7 @@ function async.wait(list, options)
     check_seconds("wait: timeout", options.timeout)
   end
   local tasks = tasks_of("wait", list)
-  local group = group_of(self, tasks)
+  local group = group_of(self, tasks, false)
   group.any = when == "FIRST_COMPLETED"
   group.stop_at_failure = when == "FIRST_EXCEPTION"
   local slot = options.timeout ~= nil and start_timer(self, options.timeout)
@@ -774,20 +776,22 @@ end
 function async.as_completed(list)
   local self = enter("as_completed")
   local tasks = tasks_of("as_completed", list)
-  local group = group_of(self, tasks)
+  local group = group_of(self, tasks, false)
   local order, next_one = {}, 0
   for i = 1, #tasks do
     if tasks[i]._state ~= PENDING then
       order[#order + 1] = tasks[i]
     end
   end
-  group.order, group.any = order, true
+  group.order, group.any, group.owner = order, true, false
   return function()
     next_one = next_one + 1
     while not order[next_one] and next_one <= #tasks do
       local task = enter("as_completed")
-      group.owner = task
-      if suspend(task, "as_completed") == CANCEL then
+      group.owner = task -- of a loop that was left, nobody is woken
+      local cancelled = suspend(task, "as_completed") == CANCEL
+      group.owner = false
+      if cancelled then
         raise_cancelled("as_completed")
       end
     end

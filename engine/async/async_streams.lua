@@ -83,7 +83,10 @@ local function receive(stream, name)
   check(library.pg_async_read_start(kit.loop, stream._slot))
   stream._reader = task
   local before = #stream._data - stream._at
-  local cancelled = suspend(task, name) == CANCEL
+  local cancelled = false
+  repeat
+    cancelled = suspend(task, name) == CANCEL
+  until cancelled or stream._reader ~= task
   if stream._reader == task then
     stream._reader = nil
     if stream._slot then

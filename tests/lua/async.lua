@@ -157,6 +157,10 @@ function TestTasks:test_wait()
     done, pending = async.wait({ after(0), bad, slow }, { return_when = "FIRST_EXCEPTION" })
     lu.assertEquals({ #done, #pending }, { 2, 1 })
     lu.assertEquals(bad:exception(), "bad")
+    local cancelled = after(30)
+    cancelled:cancel()
+    done, pending = async.wait({ cancelled, after(0), slow }, { return_when = "FIRST_EXCEPTION", timeout = 0.01 })
+    lu.assertEquals({ #done, #pending }, { 2, 1 }) -- being cancelled is no error
     done, pending = async.wait { after(0), after(0.002) }
     lu.assertEquals({ #done, #pending }, { 2, 0 })
     done = async.wait({ fast, slow }, { return_when = "FIRST_COMPLETED" }) -- one has ended already
@@ -181,6 +185,22 @@ function TestTasks:test_as_completed()
     return order
   end)
   lu.assertEquals(order, { 2, 3, 1 })
+end
+
+function TestTasks:test_a_loop_that_was_left_wakes_nobody()
+  run(function()
+    local go = async.event()
+    local first, second = create_task(function() end), create_task(function() go:wait() end)
+    for task in async.as_completed { first, second } do
+      lu.assertIs(task, first)
+      break
+    end
+    create_task(function() go:set() end)
+    local before = timer.now()
+    sleep(0.02) -- second ends meanwhile
+    lu.assertTrue(second:done())
+    lu.assertTrue(timer.now() - before >= 0.02)
+  end)
 end
 
 function TestTasks:test_waiting_goes_through_calls_pcall_iterators_and_metamethods()
