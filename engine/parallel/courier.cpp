@@ -53,6 +53,7 @@ void Courier::put(Writer &writer, const Message &message) {
     writer.put(known->second);
     if (!fresh)
       continue;
+    new_prototypes_.push_back(prototype);
     writer.put(static_cast<uint32_t>(prototype->upvalues));
     writer.put_text(prototype->code);
     uint64_t number = 0;
@@ -64,6 +65,7 @@ void Courier::put(Writer &writer, const Message &message) {
     }
     writer.put(number);
     if (first) {
+      new_chunks_.push_back(prototype->chunk);
       writer.put_text(prototype->chunk->name);
       writer.put_text(prototype->chunk->text);
     }
@@ -100,8 +102,25 @@ void Courier::put(Writer &writer, const Message &message) {
   writer.put(static_cast<uint32_t>(message.shared.size()));
   for (const Ref<> &object : message.shared) {
     writer.put(static_cast<int32_t>(object->kind));
-    writer.put(objects_.number(object));
+    const uint64_t number = objects_.number(object);
+    new_objects_.push_back(number);
+    writer.put(number);
   }
+}
+
+void Courier::settle(bool sent) {
+  if (!sent) {
+    for (const auto &chunk : new_chunks_)
+      sent_chunks_.erase(chunk);
+    for (const auto &prototype : new_prototypes_)
+      sent_prototypes_.erase(prototype);
+    if (objects_.take_back)
+      for (const uint64_t number : new_objects_)
+        objects_.take_back(number);
+  }
+  new_chunks_.clear();
+  new_prototypes_.clear();
+  new_objects_.clear();
 }
 
 Message Courier::get(Reader &reader) {
@@ -129,9 +148,6 @@ Message Courier::get(Reader &reader) {
     }
     message.prototypes.push_back(prototype);
   }
-  if (reader.packet.failure) // for want of memory: what both sides keep in step is above
-    std::rethrow_exception(reader.packet.failure);
-
   for (auto left = reader.get<uint32_t>(); left > 0; --left) {
     const auto extent = reader.get<uint32_t>();
     const auto offset = reader.get<int64_t>();
@@ -147,6 +163,8 @@ Message Courier::get(Reader &reader) {
       a._strides[i] = reader.get<int64_t>();
       a._size *= a._shape[i];
     }
+    if (reader.packet.failure)
+      continue;
     if (extent != no_extent) {
       if (extent >= reader.packet.extents.size())
         throw InternalError("an array was lost between processes");

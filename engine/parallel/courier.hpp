@@ -59,14 +59,33 @@ class Courier {
   struct Objects {
     std::function<uint64_t(const Ref<> &)> number;
     std::function<Ref<>(uint64_t number, int32_t kind)> object;
+    std::function<void(uint64_t number)> take_back; // it was not sent after all; may be empty
   };
   explicit Courier(Objects objects) : objects_(std::move(objects)) {}
 
+  /// What is put while one lives is sent together. Without done() it is not sent, and the other side has not been told.
+  class Sending {
+   public:
+    explicit Sending(Courier &courier) : courier_(courier) {}
+    Sending(const Sending &) = delete;
+    ~Sending() { courier_.settle(done_); }
+    void done() { done_ = true; }
+
+   private:
+    Courier &courier_;
+    bool done_ = false;
+  };
   void put(Writer &writer, const Message &message);
+  /// Of a packet with a failure, a message that lacks its arrays: the code in it has arrived all the same.
   Message get(Reader &reader);
 
  private:
+  void settle(bool sent);
+
   Objects objects_;
+  std::vector<std::shared_ptr<const Chunk>> new_chunks_; // put, and not known to be sent
+  std::vector<std::shared_ptr<const Prototype>> new_prototypes_;
+  std::vector<uint64_t> new_objects_;
   std::unordered_map<std::shared_ptr<const Chunk>, uint64_t> sent_chunks_;
   std::unordered_map<std::shared_ptr<const Prototype>, uint64_t> sent_prototypes_;
   std::unordered_map<uint64_t, std::shared_ptr<const Chunk>> chunks_;

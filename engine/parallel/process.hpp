@@ -104,6 +104,7 @@ struct Packet {
     return *this;
   }
   ~Packet();
+  std::string why_failed() const; // "" where it did not
 };
 
 /// One end of a connected pair of sockets. Any thread may send; one receives.

@@ -224,6 +224,16 @@ array::Array create_shared(int32_t dtype, std::span<const int64_t> shape, int32_
 }
 
 // ---------------------------------------------------------------------------------------------------------- messages
+std::string Packet::why_failed() const {
+  try {
+    if (failure)
+      std::rethrow_exception(failure);
+  } catch (const std::exception &e) {
+    return e.what();
+  }
+  return "";
+}
+
 Packet::~Packet() {
   for (const Extent &extent : extents)
     array::release(extent.block);

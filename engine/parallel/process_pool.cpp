@@ -17,7 +17,8 @@ class ProcessExecutor final : public Executor {
   ProcessExecutor(std::shared_ptr<Parent> parent, int number)
       : parent_(std::move(parent)), number_(number),
         courier_({[this](const Ref<> &object) { return lend(object); },
-                  [this](uint64_t object, int32_t) { return lent(object); }}) {
+                  [this](uint64_t object, int32_t) { return lent(object); },
+                  [this](uint64_t object) { take_back(object); }}) {
     const pg_vm_options &options = parent_->options;
     Writer writer;
     writer.put(static_cast<int32_t>(number));
@@ -38,25 +39,25 @@ class ProcessExecutor final : public Executor {
   Outcome run(const Future &task) override {
     Outcome outcome;
     std::fflush(stdout); // what the script has printed comes before what the task prints
+    Writer writer;
+    const uint64_t job = task.job ? task.job->id : 0;
+    const bool fresh = job != 0 && std::find(jobs_.begin(), jobs_.end(), job) == jobs_.end();
     try {
-      Writer writer;
-      const uint64_t job = task.job ? task.job->id : 0;
-      const bool fresh = job != 0 && std::find(jobs_.begin(), jobs_.end(), job) == jobs_.end();
-      uint64_t &place = jobs_[next_job_];
+      Courier::Sending sending(courier_);
       writer.put(job);
       writer.put(static_cast<uint8_t>(fresh));
-      if (fresh) {
+      if (fresh)
         courier_.put(writer, task.job->message);
-        place = job;
-        next_job_ = (next_job_ + 1) % jobs_kept;
-      }
       courier_.put(writer, task.message);
-      outcome = ask(ProcessPacket::task, writer);
-      if (fresh && !outcome.ok)
-        place = 0; // it may not have arrived
+      sending.done();
     } catch (const std::exception &e) {
       outcome.error = e.what();
       return outcome;
+    }
+    outcome = ask(ProcessPacket::task, writer);
+    if (fresh) {
+      jobs_[next_job_] = outcome.ok ? job : 0; // else it may not have arrived
+      next_job_ = (next_job_ + 1) % jobs_kept;
     }
     if (process_dead_) {
       outcome.broken = true;
@@ -115,7 +116,14 @@ class ProcessExecutor final : public Executor {
     if (call.parcel)
       me.parcel = std::make_unique<Message>(courier_.get(reader));
     pg_participant_at(&me, where.c_str());
-    RemoteResult result = perform(object.get(), call, me);
+    RemoteResult result;
+    if (const std::string lacking = reader.packet.why_failed(); !lacking.empty()) {
+      result.status = PG_ERROR_MEMORY;
+      result.message = lacking;
+    } else {
+      result = perform(object.get(), call, me);
+    }
+    Courier::Sending sending(courier_);
     if (call.op == RemoteOp::condition_mutex) {
       pg_shared mutex{};
       pg_condition_mutex(object.get(), &mutex);
@@ -129,6 +137,7 @@ class ProcessExecutor final : public Executor {
     writer.put(static_cast<uint8_t>(result.parcel));
     if (result.parcel)
       courier_.put(writer, *std::exchange(me.parcel, nullptr));
+    sending.done();
     return process_.channel().send(static_cast<uint32_t>(ProcessPacket::returned), 0, writer.bytes, writer.extents);
   }
 
@@ -136,31 +145,45 @@ class ProcessExecutor final : public Executor {
   Outcome ask(ProcessPacket request, const Writer &writer) {
     Channel &channel = process_.channel();
     const Serving serving(channel);
-    bool there = channel.send(static_cast<uint32_t>(request), 0, writer.bytes, writer.extents);
     Packet packet;
-    while (there && (there = channel.receive(packet))) {
-      Reader reader(packet);
-      switch (static_cast<ProcessPacket>(packet.kind)) {
-      case ProcessPacket::outcome:
-        return get_outcome(reader, courier_);
-      case ProcessPacket::print: {
-        const std::string_view text = reader.get_text();
-        parent_->print(text.data(), text.size());
-        break;
+    std::string wrong;
+    bool there = true;
+    try {
+      there = channel.send(static_cast<uint32_t>(request), 0, writer.bytes, writer.extents);
+      while (there && (there = channel.receive(packet))) {
+        Reader reader(packet);
+        switch (static_cast<ProcessPacket>(packet.kind)) {
+        case ProcessPacket::outcome: {
+          Outcome outcome = get_outcome(reader, courier_);
+          if (const std::string lacking = packet.why_failed(); !lacking.empty()) {
+            outcome = {};
+            outcome.error = lacking;
+          }
+          return outcome;
+        }
+        case ProcessPacket::print: {
+          const std::string_view text = reader.get_text();
+          parent_->print(text.data(), text.size());
+          break;
+        }
+        case ProcessPacket::call:
+          there = call(reader);
+          break;
+        case ProcessPacket::drop:
+          take_back(packet.tag);
+          break;
+        default:
+          there = false;
+        }
       }
-      case ProcessPacket::call:
-        there = call(reader);
-        break;
-      case ProcessPacket::drop:
-        take_back(packet.tag);
-        break;
-      default:
-        there = false;
-      }
+    } catch (const std::exception &e) { // a packet that makes no sense: the process has written over its own memory
+      wrong = e.what();
     }
     process_dead_ = true;
     Outcome outcome;
     outcome.error = process_.bury();
+    if (!wrong.empty())
+      outcome.error = "was ended (" + wrong + ")";
     return outcome;
   }
 

@@ -20,7 +20,7 @@ namespace {
 class WorkerProcess {
  public:
   explicit WorkerProcess(Channel &channel)
-      : channel_(channel), courier_({number_of, [](uint64_t number, int32_t kind) { return borrow(number, kind); }}),
+      : channel_(channel), courier_({number_of, borrow, nullptr}),
         side_{[this](const Remote &object, const RemoteCall &call, Participant &me) { return ask(object, call, me); },
               borrow,
               [this](uint64_t number) { channel_.send(static_cast<uint32_t>(ProcessPacket::drop), number, {}); }} {
@@ -60,8 +60,11 @@ class WorkerProcess {
     writer.put(call.b);
     writer.put_text(call.where);
     writer.put(static_cast<uint8_t>(call.parcel));
-    if (call.parcel)
+    if (call.parcel) {
+      Courier::Sending sending(courier_);
       courier_.put(writer, *me.parcel);
+      sending.done();
+    }
     Packet packet;
     if (!channel_.send(static_cast<uint32_t>(ProcessPacket::call), 0, writer.bytes, writer.extents) ||
         !channel_.receive(packet) || packet.kind != static_cast<uint32_t>(ProcessPacket::returned))
@@ -77,6 +80,8 @@ class WorkerProcess {
       me.parcel.reset();
     if (result.parcel)
       me.parcel = std::make_unique<Message>(courier_.get(reader));
+    if (packet.failure)
+      std::rethrow_exception(packet.failure);
     return result;
   }
 
@@ -109,7 +114,9 @@ class WorkerProcess {
     try {
       outcome = body();
       std::fflush(stdout); // what the task has printed comes before what the script prints of its result
+      Courier::Sending sending(courier_);
       put_outcome(writer, courier_, outcome);
+      sending.done();
     } catch (const std::exception &e) {
       outcome = {};
       outcome.error = e.what();
@@ -169,6 +176,8 @@ class WorkerProcess {
     if (id != 0 && !job)
       throw InternalError("a job was lost between processes");
     const Ref<Future> task(new Future(0, job, courier_.get(reader)));
+    if (packet.failure)
+      std::rethrow_exception(packet.failure);
     Outcome outcome = executor_->run(*task);
     participant_->end_task();
     return outcome;
