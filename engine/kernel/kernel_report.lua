@@ -46,11 +46,17 @@ local function loops_of(s)
     list[#list + 1] = loop
     by_place[loop.line .. ":" .. loop.column] = loop
   end
-  local text = ffi.new("const char *[1]")
+  local text, pending = ffi.new("const char *[1]"), nil
   check(shared.need_compiler().pg_llvm_text(text, s.code, "report"))
   for line, column, kind, name, words in ffi.string(text[0]):gmatch("(%d+)\t(%d+)\t(%a+)\t(%w+)\t([^\n]*)\n") do
     local loop = by_place[tonumber(line) .. ":" .. tonumber(column)]
-    if not loop then -- a remark about an instruction: of the innermost loop around it
+    local reason = kind == "analysis" and (reasons[name] or (words:gsub("^loop not vectorized: ", "")))
+    if line == "0" then -- a reason without a place: of the loop that the next remark names
+      pending = reason or pending
+    elseif kind == "missed" and loop and not loop.reason then
+      loop.reason, pending = pending, nil
+    end
+    if not loop and line ~= "0" then -- a remark about an instruction: of the innermost loop around it
       for _, candidate in ipairs(list) do
         if candidate.innermost and candidate.line <= tonumber(line) then
           loop = candidate
@@ -62,8 +68,8 @@ local function loops_of(s)
       if not loop.width or tonumber(width) > loop.width then
         loop.vectorized, loop.width, loop.interleaved = true, tonumber(width), tonumber(interleaved)
       end
-    elseif loop and kind == "analysis" and not loop.reason then
-      loop.reason = reasons[name] or (words:gsub("^loop not vectorized: ", ""))
+    elseif loop and reason and not loop.reason then
+      loop.reason = reason
     end
   end
   for _, loop in ipairs(list) do
