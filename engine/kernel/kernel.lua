@@ -112,7 +112,7 @@ function source_of(fn, name)
   end
   local info = getinfo(fn, "S")
   local chunk = sub(info.source, 2)
-  local text = core.chunks[chunk]
+  local text = core.chunks[chunk] or find(info.source, "^@") and core.read_script(chunk) or nil
   if info.what ~= "Lua" or not text then
     fail("kernel: '%s' has no source to compile: a kernel is a Lua function of a script", name)
   end
