@@ -47,27 +47,25 @@ local function variable(block)
   end
 end
 
-local function tell(place, a, index)
+local function tell(a, index)
   local name = variable(a._block)
   if istype(row_t, a) then
     index = (paths[tonumber(cast(address_t, a._data))] or "[?]") .. index
   end
   local array = name and "'" .. name .. "'" or "an array"
-  races.name(place, index ~= "" and format("element %s of %s", index, array) or
+  races.name(index ~= "" and format("element %s of %s", index, array) or
     format("an element of %s", array))
 end
 
 local function touch(a, offset, kind, index)
-  local place = races.touch(cast("void *", a._data), a._dtype, tonumber(offset), kind)
-  if place then
-    tell(place, a, index)
+  if races.touch(cast("void *", a._data), a._dtype, tonumber(offset), kind) then
+    tell(a, index)
   end
 end
 
 local function touch_all(a, kind)
-  local place = races.touch_all(cast(array_p, a), kind)
-  if place then
-    tell(place, a, "")
+  if races.touch_all(cast(array_p, a), kind) then
+    tell(a, "")
   end
 end
 

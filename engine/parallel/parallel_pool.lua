@@ -519,6 +519,15 @@ function pool_getters.size(pool)
   return (natives.pool_info(pool))
 end
 
+--- pool:races(): what a pool with check = "races" has found, a table for each pair of lines: element, text, count, and
+--- first and second with where, worker and access ("read", "write" or "atomic").
+function pool_methods.races(pool)
+  if not kit.is_shared(pool, POOL) then
+    fail("races: a pool is expected before the colon, got %s", kind_of(pool))
+  end
+  return natives.races(pool)
+end
+
 function pool_getters.closed(pool)
   return (select(2, natives.pool_info(pool)))
 end
@@ -692,16 +701,20 @@ local function cancel_all(futures, from)
   end
 end
 
--- A future's results; where it failed or waiting was interrupted, those from `from` on are cancelled.
+-- A future's results; where it failed or waiting was interrupted, those after it are cancelled. The error comes when none
+-- of them runs any more: else they would go on writing into arrays that the script goes on with.
 local function collect(futures, i)
-  local done = natives.wait(futures[i])
+  local done, reason = natives.wait(futures[i])
   if done == nil then
     cancel_all(futures, i)
-    interrupted()
+    interrupted(reason)
   end
   local state, a, b = natives.result(futures[i])
   if state ~= FINISHED then
     cancel_all(futures, i)
+    for k = i + 1, #futures do
+      natives.wait(futures[k])
+    end
     results(state, a, b)
   end
   return a, b

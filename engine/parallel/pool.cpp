@@ -217,7 +217,7 @@ static Outcome run(Executor &executor, Future &task) {
   RaceThread *const outer = me->race;
   if (task.clock.empty())
     task.clock = me->task_parent;
-  const auto thread = race_begin(me->name, task.clock);
+  const auto thread = race_begin("task " + std::to_string(task.number) + ", " + me->name, task.clock, task.pool);
   race_acquire(thread.get(), me->task_parent);
   me->race = thread.get();
   Outcome outcome = executor.run(task);
@@ -320,7 +320,7 @@ Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, Wor
       initialiser_(std::move(initialiser)) {
   use_handler();
   if (mode.check_races) {
-    race_checking(1);
+    race_open();
     if (opener && !opener->race)
       opener->race = (opener->own_race = race_begin(opener->name, {})).get();
     if (opener)
@@ -331,6 +331,8 @@ Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, Wor
 Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode mode,
                      Participant *opener) {
   Ref<Pool> pool(new Pool(workers, std::move(factory), std::move(initialiser), std::move(mode), opener));
+  for (int i = 1; i <= workers; ++i)
+    pool->participants_.push_back(std::make_unique<Participant>("worker " + std::to_string(i), &pool->interrupt_));
   try {
     for (int i = 1; i <= workers; ++i)
       pool->threads_.emplace_back([self = pool.get(), i] { self->work(i); });
@@ -347,7 +349,7 @@ Pool::~Pool() {
   shutdown(true);
   join();
   if (mode.check_races)
-    race_checking(-1);
+    race_close(id);
   leave_handler();
 }
 
@@ -359,6 +361,7 @@ void Pool::submit(Ref<Future> future) {
       throw ArgumentError("the pool was shut down");
     if (!broken_.empty())
       throw ArgumentError("BrokenPool: " + broken_);
+    future->number = ++submitted_;
     queue_.push_back(std::move(future));
     queued_.fetch_add(1, std::memory_order_release);
     wake = sleeping_ > 0;
@@ -460,7 +463,7 @@ void Pool::work(int number) {
     worker.number = number;
     core::timeline::name_thread("worker " + std::to_string(number));
     const Listed listed(&worker);
-    Participant participant("worker " + std::to_string(number), &interrupt_);
+    Participant &participant = *participants_[static_cast<size_t>(number - 1)];
     const ThreadParticipant of_thread(participant);
     participant.gil = mode.gil.get();
     if (mode.check_races)
@@ -514,6 +517,7 @@ void Pool::work(int number) {
   current = nullptr;
   if (!reason.empty())
     fail_all(reason);
+  participants_[static_cast<size_t>(number - 1)].reset();
 }
 
 } // namespace perigee::parallel

@@ -68,6 +68,7 @@ class Future : public Shared {
   void forget(void *user);
 
   const uint64_t pool; // id of the pool that runs it
+  uint64_t number = 0; // of those submitted to its pool
   // Gone when it is done.
   Ref<Job> job;
   Message message;
@@ -98,6 +99,7 @@ class Waiter final : public Waitable {
   std::optional<uint64_t> next(const Deadline &deadline, Participant *me = nullptr);
 
   std::string waited_for() const override { return "the result of a task"; }
+  bool passive() const override { return true; }
   uint64_t version() const override { return version_.load(std::memory_order_acquire); }
 
  private:
@@ -149,6 +151,7 @@ class Pool final : public Shared, public Waitable {
 
   // What idle workers wait for.
   std::string waited_for() const override { return "a task to run"; }
+  bool passive() const override { return true; }
   // Not a count: of several idle workers, a task wakes one, and the others do not look.
   uint64_t version() const override { return queued_.load(std::memory_order_acquire) > 0 || closed() ? 2 : 1; }
 
@@ -168,6 +171,7 @@ class Pool final : public Shared, public Waitable {
   std::condition_variable condition_;
   std::deque<Ref<Future>> queue_;
   std::atomic<int64_t> queued_{0};
+  uint64_t submitted_ = 0;
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> version_{1};  // changes with what idle workers look for
   VectorClock opened_;                // what happened before
@@ -175,6 +179,8 @@ class Pool final : public Shared, public Waitable {
   int sleeping_ = 0;
   std::string broken_;
   std::mutex join_mutex_;
+  // One a worker, from before its thread starts: until a worker idles, it is one that goes on.
+  std::vector<std::unique_ptr<Participant>> participants_;
   std::vector<std::thread> threads_;
 };
 

@@ -316,6 +316,7 @@ int take_part(lua_State *L) {
 // What waits for a pool's end wait for.
 const struct final : Waitable {
   std::string waited_for() const override { return "the tasks of a pool to end"; }
+  bool passive() const override { return true; }
   uint64_t version() const override { return 1; }
 } workers_to_end;
 
@@ -539,7 +540,7 @@ void open(lua_State *L) {
                                 {"submit", submit},         {"state", state},         {"cancel", cancel},
                                 {"wait", wait_future},      {"result", result},       {"waiter", waiter},
                                 {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
-                                {"take_part", take_part},   {nullptr, nullptr}};
+                                {"take_part", take_part},   {"races", races_list},    {nullptr, nullptr}};
   Transport &transport = Transport::of(L);
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {

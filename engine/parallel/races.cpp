@@ -1,6 +1,7 @@
 #include "parallel/races.hpp"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <unordered_map>
 
@@ -41,8 +42,9 @@ struct Detector {
   std::unordered_map<std::string, uint32_t> places; // "file:line" -> number
   std::vector<std::string> place_names;
   std::unordered_map<uintptr_t, VectorClock> elements; // clocks of atomic operations, by address
-  std::vector<Race> races;
-  std::unordered_map<std::string, size_t> known;
+  std::map<uint64_t, Race> races;                      // by number
+  uint64_t last_race = 0;
+  std::unordered_map<std::string, uint64_t> known;
 };
 
 Detector &detector() {
@@ -116,35 +118,40 @@ template <class Body> void for_cells(Detector &d, uintptr_t address, size_t size
     body(page.cells[offset / page.granule]);
 }
 
-int64_t report(Detector &d, RaceThread &thread, const Last &first, Access first_kind, Access kind, uint32_t where) {
+void report(Detector &d, RaceThread &thread, const Last &first, Access first_kind, Access kind, uint32_t where) {
   if (first.atomic)
     first_kind = Access::atomic;
   // The same two lines are the same race, whoever came first.
   const std::string a = d.place_names[first.where] + "\n" + std::to_string(int(first_kind));
   const std::string b = d.place_names[where] + "\n" + std::to_string(int(kind));
-  const auto [entry, added] = d.known.emplace(a < b ? a + "\n" + b : b + "\n" + a, d.races.size());
-  const size_t place = entry->second;
-  if (added)
-    d.races.push_back({d.place_names[first.where], d.names[first.thread], d.place_names[where], thread.name, first_kind,
-                       kind, "", 1});
-  else
-    ++d.races[place].count;
-  if (std::find(thread.found.begin(), thread.found.end(), place) == thread.found.end())
-    thread.found.push_back(place);
-  return added ? static_cast<int64_t>(place) : -1;
+  const auto [entry, added] =
+      d.known.emplace((a < b ? a + "\n" + b : b + "\n" + a) + "\n" + std::to_string(thread.pool), d.last_race + 1);
+  const uint64_t number = entry->second;
+  if (added) {
+    d.races[++d.last_race] = {d.place_names[first.where],
+                              d.names[first.thread],
+                              d.place_names[where],
+                              thread.name,
+                              first_kind,
+                              kind,
+                              "",
+                              1,
+                              thread.pool};
+    thread.unnamed.push_back(number);
+  } else {
+    ++d.races[number].count;
+  }
+  if (std::find(thread.found.begin(), thread.found.end(), number) == thread.found.end())
+    thread.found.push_back(number);
 }
 
-int64_t check(Detector &d, RaceThread &thread, Cell &cell, Access access, uint32_t where) {
+void check(Detector &d, RaceThread &thread, Cell &cell, Access access, uint32_t where) {
   const uint32_t now = thread.clock[thread.id];
-  int64_t found = -1;
   auto conflicts = [&](const Last &last) {
     return last.thread != nobody && last.thread != thread.id && last.clock > at(thread.clock, last.thread) &&
            !(last.atomic && access == Access::atomic);
   };
-  auto note = [&](const Last &last, Access kind) {
-    const int64_t place = report(d, thread, last, kind, access, where);
-    found = found < 0 ? place : found;
-  };
+  auto note = [&](const Last &last, Access kind) { report(d, thread, last, kind, access, where); };
   if (conflicts(cell.write))
     note(cell.write, Access::write);
   const Last mine{thread.id, now, where, access == Access::atomic};
@@ -161,7 +168,7 @@ int64_t check(Detector &d, RaceThread &thread, Cell &cell, Access access, uint32
       cell.reads = {cell.read, mine};
       cell.read = {};
     }
-    return found;
+    return;
   }
   if (conflicts(cell.read))
     note(cell.read, Access::read);
@@ -171,25 +178,20 @@ int64_t check(Detector &d, RaceThread &thread, Cell &cell, Access access, uint32
   cell.read = {};
   cell.reads.clear();
   cell.write = mine;
-  return found;
 }
 
-int64_t access_locked(Detector &d, RaceThread &thread, const void *address, size_t size, Access access,
-                      const std::string &where) {
+void access_locked(Detector &d, RaceThread &thread, const void *address, size_t size, Access access,
+                   const std::string &where) {
   const uint32_t place = number_of(d, where);
-  int64_t found = -1;
-  for_cells(d, reinterpret_cast<uintptr_t>(address), size, [&](Cell &cell) {
-    const int64_t race = check(d, thread, cell, access, place);
-    found = found < 0 ? race : found;
-  });
-  return found;
+  for_cells(d, reinterpret_cast<uintptr_t>(address), size, [&](Cell &cell) { check(d, thread, cell, access, place); });
 }
 
 } // namespace
 
-std::unique_ptr<RaceThread> race_begin(std::string name, const VectorClock &parent) {
+std::unique_ptr<RaceThread> race_begin(std::string name, const VectorClock &parent, uint64_t pool) {
   auto thread = std::make_unique<RaceThread>();
   thread->name = std::move(name);
+  thread->pool = pool;
   thread->clock = parent;
   Detector &d = detector();
   std::lock_guard guard(d.mutex);
@@ -234,47 +236,51 @@ void race_merge(VectorClock &into, const VectorClock &from) {
   join(into, from);
 }
 
-int64_t race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where) {
+void race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where) {
   Detector &d = detector();
   std::lock_guard guard(d.mutex);
-  return access_locked(d, thread, address, size, access, where);
+  access_locked(d, thread, address, size, access, where);
 }
 
-int64_t race_atomic(RaceThread &thread, const void *address, size_t size, const std::string &where) {
+void race_atomic(RaceThread &thread, const void *address, size_t size, const std::string &where) {
   Detector &d = detector();
   std::lock_guard guard(d.mutex);
   VectorClock &clock = d.elements[reinterpret_cast<uintptr_t>(address)];
   join(thread.clock, clock);
-  const int64_t found = access_locked(d, thread, address, size, Access::atomic, where);
+  access_locked(d, thread, address, size, Access::atomic, where);
   join(clock, thread.clock);
   ++thread.clock[thread.id];
-  return found;
 }
 
-std::vector<Race> races_found() {
+std::vector<Race> races_found(uint64_t pool) {
   std::lock_guard guard(detector().mutex);
-  return detector().races;
+  std::vector<Race> races;
+  for (const auto &[number, race] : detector().races)
+    if (race.pool == pool)
+      races.push_back(race);
+  return races;
 }
-Race race_at(size_t place) {
+void race_name(RaceThread &thread, const std::string &element) {
   std::lock_guard guard(detector().mutex);
-  return detector().races.at(place);
-}
-void race_name(size_t place, const std::string &element) {
-  std::lock_guard guard(detector().mutex);
-  detector().races.at(place).element = element;
+  for (const uint64_t number : thread.unnamed)
+    detector().races[number].element = element;
+  thread.unnamed.clear();
 }
 
 bool race_checking() noexcept {
   return checking.load(std::memory_order_relaxed) > 0;
 }
-void race_checking(int change) {
+void race_open() {
+  checking.fetch_add(1);
+}
+void race_close(uint64_t pool) {
   Detector &d = detector();
   std::lock_guard guard(d.mutex);
-  if (checking.fetch_add(change) + change == 0) { // nobody can be in conflict with what is known here
+  std::erase_if(d.races, [pool](const auto &entry) { return entry.second.pool == pool; });
+  std::erase_if(d.known, [&](const auto &entry) { return !d.races.contains(entry.second); });
+  if (checking.fetch_sub(1) == 1) { // nobody can be in conflict with what is known here
     d.pages.clear();
     d.elements.clear();
-    d.races.clear();
-    d.known.clear();
   }
 }
 
@@ -311,10 +317,10 @@ std::string describe(const Race &race) {
 
 std::string describe_found(const RaceThread &thread) {
   std::string text;
-  for (const size_t place : thread.found) {
-    const Race race = race_at(place);
-    text += (text.empty() ? "race: " : "\n  race: ") + describe(race);
-  }
+  Detector &d = detector();
+  std::lock_guard guard(d.mutex);
+  for (const uint64_t number : thread.found)
+    text += (text.empty() ? "race: " : "\n  race: ") + describe(d.races[number]);
   return text + "\n  lock both with one mutex, use atomic operations, or give every task elements of its own";
 }
 

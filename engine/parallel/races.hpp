@@ -21,9 +21,10 @@ using VectorClock = std::vector<uint32_t>;
 struct RaceThread {
   uint32_t id = 0;
   VectorClock clock;
-  std::string name;          // "worker 2"
-  bool retired = false;      // its id may be used again by a thread that knows all of it
-  std::vector<size_t> found; // places in the list of races
+  std::string name;              // "task 3, worker 2"
+  uint64_t pool = 0;             // whose task it is
+  std::vector<uint64_t> found;   // numbers of races that it was the second to take part in
+  std::vector<uint64_t> unnamed; // those among them whose element has no name yet
 };
 
 enum class Access : uint8_t { read, write, atomic };
@@ -33,10 +34,11 @@ struct Race {
   Access first, second;
   std::string element; // "element [3] of 'total'", filled in by the Lua state that found it
   int64_t count = 1;
+  uint64_t pool = 0;
 };
 
 // A new logical thread that knows what `parent` does.
-std::unique_ptr<RaceThread> race_begin(std::string name, const VectorClock &parent);
+std::unique_ptr<RaceThread> race_begin(std::string name, const VectorClock &parent, uint64_t pool = 0);
 // The end of one: adds what it knows to `clock`.
 void race_end(RaceThread &thread, VectorClock &clock);
 
@@ -46,18 +48,19 @@ void race_acquire(RaceThread *thread, const VectorClock &clock);
 VectorClock race_now(RaceThread &thread); // for tasks submitted now
 void race_merge(VectorClock &into, const VectorClock &from);
 
-// An access to `size` bytes. Place in the list of races of one that was not known, -1 otherwise.
-int64_t race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where);
+// An access to `size` bytes.
+void race_access(RaceThread &thread, const void *address, size_t size, Access access, const std::string &where);
 // An atomic operation on the element: it happens after all earlier ones there.
-int64_t race_atomic(RaceThread &thread, const void *address, size_t size, const std::string &where);
+void race_atomic(RaceThread &thread, const void *address, size_t size, const std::string &where);
 
-std::vector<Race> races_found();
-Race race_at(size_t place);
-void race_name(size_t place, const std::string &element);
+std::vector<Race> races_found(uint64_t pool = 0);
+// Names the element of those that the thread has just found.
+void race_name(RaceThread &thread, const std::string &element);
 
-// Checking is under way in this process (pools with it are counted).
+// Checking is under way in this process: pools with it are open.
 bool race_checking() noexcept;
-void race_checking(int change);
+void race_open();
+void race_close(uint64_t pool);
 // Memory that is given back holds nothing any more.
 void race_forget(const void *memory, int64_t bytes);
 

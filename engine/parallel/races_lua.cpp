@@ -2,6 +2,7 @@
 // stack.
 #include "parallel/races_lua.hpp"
 #include "array/array.hpp"
+#include "parallel/pool.hpp"
 #include "parallel/waiting.hpp"
 
 #include <lua.hpp>
@@ -19,7 +20,7 @@ std::string position(lua_State *L) {
     if (frame.currentline > 0 && std::strncmp(frame.source, "@perigee:", 9) != 0)
       return std::string(frame.short_src) + ":" + std::to_string(frame.currentline);
   }
-  return "?";
+  return "a function's last call (return f(...))"; // which takes the function's place
 }
 
 RaceThread *thread() {
@@ -32,31 +33,31 @@ char *pointer_at(lua_State *L, int index) {
   return *static_cast<char *const *>(lua_topointer(L, index));
 }
 
-int found(lua_State *L, int64_t place) {
-  if (place < 0)
-    return 0;
-  lua_pushnumber(L, static_cast<lua_Number>(place));
+int found(lua_State *L, const RaceThread &me) {
+  lua_pushboolean(L, !me.unnamed.empty());
   return 1;
 }
 
-int64_t access(RaceThread &me, const void *address, int32_t dtype, Access kind, const std::string &where) {
+void access(RaceThread &me, const void *address, int32_t dtype, Access kind, const std::string &where) {
   const size_t size = static_cast<size_t>(array::element_size(dtype));
+  if (kind == Access::atomic)
+    return race_atomic(me, address, size, where);
   if (!array::is_complex(dtype))
-    return kind == Access::atomic ? race_atomic(me, address, size, where) : race_access(me, address, size, kind, where);
+    return race_access(me, address, size, kind, where);
   // Real and imaginary parts have views of their own.
-  const int64_t re = race_access(me, address, size / 2, kind, where);
-  const int64_t im = race_access(me, static_cast<const char *>(address) + size / 2, size / 2, kind, where);
-  return re < 0 ? im : re;
+  race_access(me, address, size / 2, kind, where);
+  race_access(me, static_cast<const char *>(address) + size / 2, size / 2, kind, where);
 }
 
-// touch(data, dtype, i, kind) -> place of a race that was not known, or nothing
+// touch(data, dtype, i, kind) -> whether that was a race that was not known
 int touch(lua_State *L) {
   RaceThread *me = thread();
   if (!me)
     return 0;
   const auto dtype = static_cast<int32_t>(lua_tointeger(L, 2));
   const auto offset = static_cast<int64_t>(lua_tonumber(L, 3)) * static_cast<int64_t>(array::element_size(dtype));
-  return found(L, access(*me, pointer_at(L, 1) + offset, dtype, static_cast<Access>(lua_tointeger(L, 4)), position(L)));
+  access(*me, pointer_at(L, 1) + offset, dtype, static_cast<Access>(lua_tointeger(L, 4)), position(L));
+  return found(L, *me);
 }
 
 // touch_all(pg_array *, kind) -> the same for all elements
@@ -70,10 +71,9 @@ int touch_all(lua_State *L) {
     return 0;
   const std::string where = position(L);
   const auto size = static_cast<int64_t>(array::element_size(a._dtype));
-  int64_t first = -1, index[8] = {}, offset = 0;
+  int64_t index[8] = {}, offset = 0;
   for (int64_t i = 0; i < a._size; ++i) {
-    const int64_t place = access(*me, static_cast<char *>(a._data) + offset * size, a._dtype, kind, where);
-    first = first < 0 ? place : first;
+    access(*me, static_cast<char *>(a._data) + offset * size, a._dtype, kind, where);
     for (int axis = a._ndim - 1; axis >= 0; --axis) {
       offset += a._strides[axis];
       if (++index[axis] < a._shape[axis])
@@ -82,20 +82,23 @@ int touch_all(lua_State *L) {
       index[axis] = 0;
     }
   }
-  return found(L, first);
+  return found(L, *me);
 }
 
-// name(place, text): says which element the race was about
+// name(text): says which element it was about
 int name(lua_State *L) {
   size_t size = 0;
-  const char *text = lua_tolstring(L, 2, &size);
-  race_name(static_cast<size_t>(lua_tonumber(L, 1)), std::string(text, size));
+  const char *text = lua_tolstring(L, 1, &size);
+  race_name(*thread(), std::string(text, size));
   return 0;
 }
 
-// list() -> {{element, first = {where, worker, access}, second = ..., count, text}, ...}
-int list(lua_State *L) {
-  const auto races = races_found();
+// races(pool) -> {{element, first = {where, worker, access}, second = ..., count, text}, ...}
+} // namespace
+
+int races_list(lua_State *L) {
+  auto *shared = static_cast<Shared *>(static_cast<const pg_shared *>(lua_topointer(L, 1))->_object);
+  const auto races = races_found(static_cast<Pool *>(shared)->id);
   lua_createtable(L, static_cast<int>(races.size()), 0);
   int i = 0;
   auto set = [L](const char *key, const std::string &text) {
@@ -122,12 +125,9 @@ int list(lua_State *L) {
   return 1;
 }
 
-} // namespace
-
 void open_races(lua_State *L) {
   lua_newtable(L);
-  const luaL_Reg functions[] = {
-      {"touch", touch}, {"touch_all", touch_all}, {"name", name}, {"list", list}, {nullptr, nullptr}};
+  const luaL_Reg functions[] = {{"touch", touch}, {"touch_all", touch_all}, {"name", name}, {nullptr, nullptr}};
   for (const luaL_Reg *f = functions; f->name; ++f) {
     lua_pushcfunction(L, f->func);
     lua_setfield(L, -2, f->name);

@@ -103,6 +103,8 @@ class Waitable {
   virtual uint64_t version() const = 0;
   // Token of whoever must act before anybody who waits can go on, 0: nobody in particular.
   virtual uint64_t blocked_by() const { return 0; }
+  // Waiting for work of others: where nobody can go on, they are the ones to be told.
+  virtual bool passive() const { return false; }
   // Throws where waiting is in vain.
   virtual void check_hopeless() const {}
 
