@@ -197,7 +197,10 @@ class Remarks : public llvm::DiagnosticHandler {
   std::string &out_;
 };
 
-void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &options) {
+// Thousands of statements take seconds at -O3, and have little to gain.
+constexpr std::size_t huge = 8000;
+
+void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &options, std::size_t size) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager calls;
@@ -218,7 +221,8 @@ void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, calls, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+  builder.buildPerModuleDefaultPipeline(size > huge ? llvm::OptimizationLevel::O1 : llvm::OptimizationLevel::O3)
+      .run(module, modules);
 }
 
 llvm::SmallVector<char, 0> emit(llvm::Module &module, llvm::TargetMachine &target, llvm::CodeGenFileType type) {
@@ -253,7 +257,10 @@ std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::Target
       f.addFnAttr("target-cpu", machine().cpu);
       f.addFnAttr("target-features", machine().features);
     }
-  optimise(*module, target, code.options);
+  std::size_t size = 0;
+  for (const kernel::Function &f : code.source.functions)
+    size += f.nodes.size();
+  optimise(*module, target, code.options, size);
   return module;
 }
 
