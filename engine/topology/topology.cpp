@@ -41,6 +41,8 @@ struct Machine {
   pg_topology facts{};
 
   Machine();
+  ~Machine() { hwloc_topology_destroy(hwloc); } // when the last Lua state lets go of the plugin
+  Machine(const Machine &) = delete;
 };
 
 int32_t number_of(hwloc_topology_t t, hwloc_obj_type_t type, int32_t least) {
@@ -55,6 +57,7 @@ Machine::Machine() {
   hwloc_topology_set_components(hwloc, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, "x86");
   if (hwloc_topology_load(hwloc) != 0) {
     hwloc_topology_destroy(hwloc);
+    hwloc = nullptr;
     throw UnsupportedError("topology: hwloc cannot read this machine's topology");
   }
   // All threads of the process together: one may have been pinned already.

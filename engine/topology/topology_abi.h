@@ -23,7 +23,7 @@ typedef struct {
   const pg_topology_cache *cache;
 } pg_topology;
 
-/* Found out once a process; lives for ever. All return a pg_status. */
+/* Found out once; lives as long as the plugin is loaded. All return a pg_status. */
 int32_t pg_topology_get(const pg_topology **out);
 /* From now on the calling thread runs on the hardware threads of these cores (from 1) only; none: on all that the process
    could use at its start. */
