@@ -431,9 +431,10 @@ local function need_function(name, fn)
   return fn
 end
 
--- As the script lets go of a pool, or ends: what waits is cancelled, what runs ends.
+-- As the script lets go of a pool, or ends: tasks that have not begun are cancelled, and those that run end, with an error
+-- where they wait.
 local function close_pool(pool)
-  natives.pool_shutdown(pool, true, true)
+  natives.pool_shutdown(pool, true, true, true)
   C.pg_shared_release(pool)
 end
 

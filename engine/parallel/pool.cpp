@@ -1,8 +1,8 @@
 #include "parallel/pool.hpp"
 
 #include "core/plugin_support.hpp"
+#include "core/processors.hpp"
 #include "core/status.hpp"
-#include "core/threads.hpp"
 #include "core/timeline.hpp"
 #include "parallel/waiting.hpp"
 
@@ -316,7 +316,8 @@ bool wait(Future &future, const Deadline &deadline, Participant *me) {
 
 // -------------------------------------------------------------------------------------------------------- pools ------
 Pool::Pool(int workers, Factory factory, std::optional<Message> initialiser, WorkerMode how, Participant *opener)
-    : Shared(PG_SHARED_POOL), id(++last_id), mode(std::move(how)), size_(workers), factory_(std::move(factory)),
+    : Shared(PG_SHARED_POOL), id(++last_id), mode(std::move(how)), size_(workers),
+      spins_(workers <= core::available_processors()), factory_(std::move(factory)),
       initialiser_(std::move(initialiser)) {
   use_handler();
   if (mode.check_races) {
@@ -400,9 +401,8 @@ std::string Pool::broken() {
 // A task to run, claimed; none when the pool is closed and empty.
 Ref<Future> Pool::take(Executor &executor) {
   bool rested = false;
-  static const bool several = core::thread_count() > 1;
   for (;;) {
-    if (several)
+    if (spins_)
       look([this] { return queued_.load(std::memory_order_acquire) > 0 || closed_.load(std::memory_order_acquire); });
     Ref<Future> future;
     {
@@ -495,7 +495,12 @@ void Pool::work(int number) {
       Outcome outcome;
       {
         const GilHeld held(mode.gil.get());
-        outcome = run(*executor, *task);
+        try {
+          outcome = run(*executor, *task);
+        } catch (const std::exception &e) { // an executor's own failure
+          outcome = {};
+          outcome.error = e.what();
+        }
       }
       if (mode.check_races) {
         const std::lock_guard lock(mutex_);

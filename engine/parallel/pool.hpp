@@ -143,6 +143,8 @@ class Pool final : public Shared, public Waitable {
   // No more tasks; with `cancel`, those that wait are cancelled. join() returns when the workers have ended; it may not
   // be called by one of them.
   void shutdown(bool cancel);
+  // Ends the waits of tasks that run with an error.
+  void interrupt() { interrupt_ = 1; }
   void join();
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   int size() const { return size_; }
@@ -165,6 +167,7 @@ class Pool final : public Shared, public Waitable {
   void fail_all(const std::string &reason);
 
   const int size_;
+  const bool spins_; // whether there is a processor for each worker
   const Factory factory_;
   std::optional<Message> initialiser_;
   std::mutex mutex_;

@@ -320,7 +320,7 @@ const struct final : Waitable {
   uint64_t version() const override { return 1; }
 } workers_to_end;
 
-// pool_shutdown(pool, wait, cancel): false where a worker of the pool would wait for itself
+// pool_shutdown(pool, wait, cancel, interrupt): false where a worker of the pool would wait for itself
 int pool_shutdown(lua_State *L) {
   auto *pool = object_at<Pool>(L, 1);
   if (!pool)
@@ -332,6 +332,8 @@ int pool_shutdown(lua_State *L) {
     return 1;
   }
   pool->shutdown(lua_toboolean(L, 3));
+  if (lua_toboolean(L, 4))
+    pool->interrupt();
   if (wait) {
     Participant *me = participant_of(L);
     std::optional<Waiting> ending;

@@ -328,6 +328,29 @@ function TestPools.test_nested()
   end)
 end
 
+function TestPools.test_deadlocks_are_reported()
+  local two, barrier = parallel.pool(2), parallel.barrier(3)
+  -- Whoever finds it first is told; the others find the barrier broken.
+  lu.assertFalse((pcall(two.map, two, function() barrier:wait() end, { 1, 2 }, { chunksize = 1 })))
+  two:close()
+  two = parallel.pool(2)
+  local event = parallel.event()
+  fails("deadlock", function() two:submit(function() event:wait() end):result() end)
+  two:close()
+end
+
+function TestPools.test_tasks_that_wait_end_with_a_pool_that_is_let_go()
+  local event = parallel.event()
+  do
+    local p = parallel.pool(1)
+    local begun = parallel.event()
+    p:submit(function() begun:set() event:wait() end)
+    begun:wait()
+  end
+  collectgarbage()
+  collectgarbage()
+end
+
 function TestPools.test_initializer()
   local seen = parallel.atomic(0)
   local with = parallel.pool(2, { initializer = function(n, m) seen:add(n + m) end, initargs = { 2, 3 } })
