@@ -149,6 +149,8 @@ Task._values = false    -- its results where there are several
 Task._gathered = false  -- gather has seen to its error
 Task._on_end = false    -- function to call with the task at its end
 Task._notify = false
+Task._through = false   -- the task whose error was raised in it last
+Task._noted = false     -- {value =, frames =} of an error that was caught and raised again
 
 local function new_task(fn, file, line, count, ...)
   created = created + 1
@@ -250,14 +252,17 @@ local function ended(task, state)
   end
 end
 
--- What an uncaught error shows of a task that it came through.
-local function frames_of(task, before)
+-- What an uncaught error shows of a task that it came through, after the task that it came from, and what was noted
+-- where it was caught and raised again.
+local frames_of
+function frames_of(task)
   return function()
-    local parts = {}
-    if before then
-      parts[1] = before()
+    local parts, value = {}, task._value
+    if task._through and rawequal(task._through._value, value) then
+      parts[1] = frames_of(task._through)()
     end
-    local own = core.traceback(0, task._co)
+    local noted = task._noted and rawequal(task._noted.value, value) and task._noted.frames
+    local own = noted or core.traceback(0, task._co) -- the former has all of the latter
     if own ~= "" then
       parts[#parts + 1] = own
     end
@@ -270,7 +275,7 @@ end
 
 local function failed(task, value)
   task._value = value
-  core.carry_traceback(value, frames_of(task, core.carried_traceback(value)))
+  core.carry_traceback(value, frames_of(task))
   if getmetatable(value) == Failure and value.kind == "CancelledError" then
     ended(task, CANCELLED)
     return
@@ -300,6 +305,7 @@ local function after(task, ok, ...)
   if count > 1 then
     task._values = { ... }
   end
+  task._co = false
   ended(task, FINISHED)
 end
 
@@ -337,6 +343,9 @@ local function outcome(task, name)
     return
   elseif state == FAILED or task._value then
     lost[task] = nil
+    if current then
+      current._through = task
+    end
     error(task._value, 0)
   end
   raise_cancelled(name) -- before it began
@@ -1045,6 +1054,14 @@ kit.finish_class = finish_class
 async._classes = {} -- for the test of the annotations
 finish_class("Task", Task, { await = "async.await(task) waits for it", wait = "async.await(task) waits for it",
   get = "async.await(task) waits for its result" })
+--- A message handler for xpcall: what it catches keeps its frames when it is raised again.
+function kit.note_frames(value)
+  if current then
+    current._noted = { value = value, frames = core.traceback(2) }
+  end
+  return value
+end
+
 kit.async, kit.new_task = async, new_task
 for _, part in ipairs { "async_sync", "async_streams" } do
   local text = library.pg_async_source(part .. ".lua")

@@ -57,17 +57,12 @@ local function with(name)
     end
     return ...
   end
-  local function note(value)
-    local frames = core.traceback(2)
-    core.carry_traceback(value, function() return frames end)
-    return value
-  end
   return function(object, fn, ...)
     if type(fn) ~= "function" then
       fail("%s:with: a function is expected, got %s", name, kind_of(fn))
     end
     object:acquire()
-    return leave(object, xpcall(fn, note, ...))
+    return leave(object, xpcall(fn, kit.note_frames, ...))
   end
 end
 

@@ -230,11 +230,6 @@ function core.carry_traceback(value, describe)
   carried[value] = describe
 end
 
---- What is noted for an error value, nil for nothing.
-function core.carried_traceback(value)
-  return carried[value]
-end
-
 local chunks = {} -- chunk name (without "@") -> text
 core.chunks = chunks
 

@@ -347,6 +347,47 @@ called from, innermost first:
   end)
 end
 
+function TestErrors:test_frames_stay_through_with_and_repeated_errors()
+  run(function()
+    local output = run_program [[
+local async = require "perigee.async"
+local function deep()
+  error("deep")
+end
+async.run(function()
+  local lock = async.lock()
+  local function inner()
+    lock:with(function()
+      async.sleep(0)
+      deep()
+    end)
+    return 1
+  end
+  local function outer()
+    local x = async.await(async.create_task(inner))
+    return x
+  end
+  for _ = 1, 3 do
+    pcall(outer)
+  end
+  local y = outer()
+  return y
+end)
+]]
+    lu.assertEquals(output, [[
+perigee: FILE:3: deep
+called from, innermost first:
+  FILE:3: in function 'deep'
+  FILE:10: in the function defined at line 8
+  FILE:8: in the function defined at line 7
+  FILE:15: in async.create_task or the like
+  FILE:15: in function 'outer'
+  FILE:21: in the function defined at line 5
+  FILE:5: in the main chunk
+]])
+  end)
+end
+
 TestCancel = { tearDown = after_each }
 
 function TestCancel:test_cancelled_tasks_can_clean_up()
