@@ -34,18 +34,26 @@ function tasks._runner(fn, several)
 end
 
 -- --------------------------------------------------------------------------------------------------------- pools -----
-local pools = {} -- scheduler -> pool: the last one is kept, since starting one takes longer than a small graph
+local pools, kept = {}, 0 -- "threads:4" -> pool: kept, since starting one takes longer than a small graph
+local most_kept = 64      -- workers; before there are more, all are ended
 
 local function pool_of(scheduler, workers)
-  local pool = pools[scheduler]
-  if not pool or pool.size ~= workers or pool.closed then
+  local key = format("%s:%d", scheduler, workers)
+  local pool = pools[key]
+  if not pool or pool.closed then
     parallel = parallel or core.require "parallel"
     natives, new_shared = core.natives.parallel, parallel._kit.shared_t
     if scheduler == "processes" and not rawget(parallel, "processes") then
       core.unsupported('scheduler "processes": this build has no worker processes; use "threads"')
     end
     pool = scheduler == "threads" and parallel.pool(workers) or parallel.processes(workers)
-    pools[scheduler] = pool
+    if kept + workers > most_kept then
+      for _, other in pairs(pools) do
+        other:shutdown()
+      end
+      pools, kept = {}, 0
+    end
+    pools[key], kept = pool, kept + workers
   end
   return pool
 end
@@ -231,10 +239,10 @@ function kit.run_pool(run, options)
       submit(i)
     end
     if under_way > 0 and not failure then
-      local i = natives.waiter_next(waiter, wait)
+      local i, why = natives.waiter_next(waiter, wait)
       if i == nil then
         stop()
-        core.fail("compute: interrupted by Ctrl-C")
+        core.fail("compute: %s", why or "interrupted by Ctrl-C")
       elseif i then
         take(tonumber(i))
       end
