@@ -14,7 +14,7 @@ local cast, istype, tonumber, type, select, ipairs, pairs = ffi.cast, ffi.istype
 local tostring, floor, format, concat, sort = tostring, math.floor, string.format, table.concat, table.sort
 local band, next, unpack, max, remove = bit.band, next, unpack, math.max, table.remove
 local sub, find, gsub, gmatch, rawget = string.sub, string.find, string.gsub, string.gmatch, rawget
-local pcall, error, setmetatable, rawequal = pcall, error, setmetatable, rawequal
+local setmetatable = setmetatable
 
 local array = {}   -- the module
 local methods = {} -- a:method()
@@ -60,33 +60,14 @@ local collect, natives = ffi.new("int32_t[1]"), core.natives.array
 
 -- An array struct that Lua holds owns a reference to its block. A finaliser for each would let go of it, but costs 150
 -- of the 200 ns that such an object then takes (LuaJIT keeps finalisers in a hash table and calls them one by one). So
--- arrays stand in a table with weak values, where the collector puts nil for those it found dead, and the blocks whose
--- references they hold stand in `owners`, at the same place. natives.watch (array_lua.cpp) lets go of the references of
--- those places after each collection.
-local owned = setmetatable({}, { __mode = "v" })
-local owners = ffi.gc(ffi.new("pg_owners"), C.pg_owners_close) -- as the state closes
-
-local function grow()
-  local before = owners.capacity
-  local after = max(2 * before, 256)
-  for slot = before + 1, after do
-    owned[slot] = false
-  end
-  check(C.pg_owners_grow(owners, after))
-end
+-- the state's heap tells the owners when the collector frees such a struct (owners.hpp).
+local owners = natives.owners and cast("pg_owners *", natives.owners)
 
 -- Notes that the array `a`, new from C++, holds a reference that ends with it.
 local function own(a)
-  if owners.available == 0 then
-    local fine, message = pcall(grow)
-    if not fine then
-      C.pg_array_release(a)
-      error(message, 0)
-    end
+  if not owners or C.pg_owners_take(owners, a) == 0 then
+    ffi.gc(a, natives.release)
   end
-  local slot = C.pg_owners_take(owners, a)
-  a._device = slot -- arrays are on no device but the host: the field is free to find the slot again
-  owned[slot] = a  -- until now the slot holds false, which is no dead array
 end
 
 --- array_t(): an array for C++ to fill as a further result. It has a finaliser, which is slower than to be owned.
@@ -1039,9 +1020,8 @@ function methods.release(a)
     fail("release: an array is expected, got %s",
       istype(row_t, a) and "a row (release the array it is from)" or kind_of(a))
   end
-  local slot = a._device
-  if slot ~= 0 and rawequal(owned[slot], a) then
-    owners.blocks[slot] = nil
+  if owners then
+    C.pg_owners_forget(owners, a)
   end
   C.pg_array_release(a)
 end
@@ -1281,7 +1261,5 @@ function array._missing(key, how)
   array._everything()
   return (core.part("array_names", kit)(key, how))
 end
-
-natives.watch(owned, owners)
 
 return array

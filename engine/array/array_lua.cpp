@@ -1,67 +1,95 @@
-// What array.lua needs that runs inside the VM: finalisers. In Lua they would be interpreted, since finalisers start no
-// traces, and each call through the FFI would take 0.2 us: as much as the whole array otherwise costs.
+// What array.lua needs that runs inside the VM.
 #include "array/array_lua.hpp"
+
 #include "array/array.hpp"
+#include "array/owners.hpp"
+#include "core/memory.hpp"
 
 #include <lua.hpp>
 
-#pragma GCC visibility push(default)
-extern "C" {
-#include "array/owners_abi.h"
-}
-#pragma GCC visibility pop
+#include <algorithm>
 
 namespace perigee::array {
 namespace {
 
+// The finaliser of arrays that are not in a cell: a C function, since a call through the FFI by the collector takes 0.2
+// us more.
 int release_array(lua_State *L) {
   pg_array_release(static_cast<pg_array *>(const_cast<void *>(lua_topointer(L, 1))));
   return 0;
 }
 
-// The finaliser of an object that nothing refers to, so it runs at the end of each collection: lets go of the
-// references of arrays that the collector has found dead, and makes the next such object. Upvalues: the weak table of
-// arrays, the pg_owners (whose cdata stays alive), the object's metatable.
-int sweep(lua_State *L) {
-  auto *owners = static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(2)));
-  // Downwards, so that new arrays take memory upwards again: what is freed last is used first.
-  for (int32_t slot = owners->capacity; slot > 0; --slot) {
-    lua_rawgeti(L, lua_upvalueindex(1), slot);
-    if (lua_isnil(L, -1)) {
-      lua_pushboolean(L, 0);
-      lua_rawseti(L, lua_upvalueindex(1), slot);
-      pg_owners_drop(owners, slot);
-    }
-    lua_pop(L, 1);
+// How many calls of reclaim() do nothing after one that was not worth its time.
+constexpr int most_patience = 15;
+
+// reclaim() -> whether enough memory of dead arrays was given back to do without a collection. Takes a fraction of the
+// time of one. Called from Lua, it is never in the middle of compiled code.
+int reclaim(lua_State *L) {
+  auto *owners = static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)));
+  bool enough = false;
+  if (owners->patience > 0) {
+    --owners->patience;
+  } else {
+    const int64_t before = core::account_growth();
+    owners->release_dead();
+    enough = before > 0 && core::account_growth() <= before / 2; // memory of other states is on their accounts
+    owners->setback = enough ? 0 : std::min(2 * owners->setback + 1, most_patience);
+    owners->patience = owners->setback;
   }
+  if (enough)
+    core::note_reclaimed(int64_t{lua_gc(L, LUA_GCCOUNT, 0)} * 1024);
+  lua_pushboolean(L, enough);
+  return 1;
+}
+
+// The finaliser of an object that nothing refers to, so it runs at the end of each collection, and makes the next such
+// object. Upvalues: the owners, the object's metatable.
+int settle(lua_State *L) {
+  static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)))->settle();
   lua_newuserdata(L, 0);
-  lua_pushvalue(L, lua_upvalueindex(3));
+  lua_pushvalue(L, lua_upvalueindex(2));
   lua_setmetatable(L, -2);
   return 0;
 }
 
-// watch(owned, owners): sweeps from now on.
-int watch(lua_State *L) {
-  auto *owners = const_cast<void *>(lua_topointer(L, 2));
-  lua_newtable(L);
-  lua_pushvalue(L, 1);
-  lua_pushlightuserdata(L, owners);
-  lua_pushvalue(L, -3);
-  lua_pushcclosure(L, sweep, 3);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "__gc");
-  lua_call(L, 0, 0);
+// For tests. release_dead(): what reclaim() does at its best. given_up() -> how many arrays are there whose references
+// were let go of.
+int release_dead(lua_State *L) {
+  static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)))->release_dead();
   return 0;
+}
+int given_up(lua_State *L) {
+  lua_pushinteger(
+      L, static_cast<lua_Integer>(static_cast<const pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)))->given_up()));
+  return 1;
 }
 
 } // namespace
 
-void open(lua_State *L) {
+void open(lua_State *L, core::LuaHeap *heap) {
   lua_newtable(L);
   lua_pushcfunction(L, release_array);
   lua_setfield(L, -2, "release");
-  lua_pushcfunction(L, watch);
-  lua_setfield(L, -2, "watch");
+  if (!heap)
+    return;
+  auto *owners = new pg_owners(*heap);
+  heap->listen(owners);
+  lua_pushlightuserdata(L, owners);
+  lua_setfield(L, -2, "owners");
+  lua_newtable(L);
+  lua_pushlightuserdata(L, owners);
+  lua_pushvalue(L, -2);
+  lua_pushcclosure(L, settle, 2);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "__gc");
+  lua_call(L, 0, 0);
+  lua_pop(L, 1);
+  const luaL_Reg functions[] = {{"reclaim", reclaim}, {"release_dead", release_dead}, {"given_up", given_up}};
+  for (const luaL_Reg &f : functions) {
+    lua_pushlightuserdata(L, owners);
+    lua_pushcclosure(L, f.func, 1);
+    lua_setfield(L, -2, f.name);
+  }
 }
 
 } // namespace perigee::array

@@ -1,58 +1,106 @@
-// Which references the arrays of a Lua state hold.
-#include "array/array.hpp"
-#include "core/abi.hpp"
-#include "core/status.hpp"
+#include "array/owners.hpp"
 
-#include <cstdlib>
-#include <new>
+#include "array/array.hpp"
+
+#include <sys/mman.h>
 #include <utility>
 
-#pragma GCC visibility push(default)
-extern "C" {
-#include "array/owners_abi.h"
-}
-#pragma GCC visibility pop
+using perigee::core::LuaHeap;
 
-using namespace perigee;
+namespace perigee::array {
+namespace {
+
+constexpr std::size_t header = 16; // what LuaJIT has before a struct
+
+} // namespace
+
+std::size_t owner_size() {
+  return header + sizeof(pg_array);
+}
+
+} // namespace perigee::array
+
 using namespace perigee::array;
 
+pg_owners::pg_owners(LuaHeap &heap) : heap_(heap), arrays_(LuaHeap::most_cells) {
+  void *raw = heap.cells() ? mmap(nullptr, LuaHeap::most_cells * sizeof(pg_block *), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                           : MAP_FAILED;
+  if (raw != MAP_FAILED)
+    blocks_ = static_cast<pg_block **>(raw);
+}
+
+pg_owners::~pg_owners() {
+  for (std::size_t cell = 0; blocks_ && cell < heap_.used_cells(); ++cell)
+    freed(cell);
+  settle();
+  if (blocks_)
+    munmap(blocks_, LuaHeap::most_cells * sizeof(pg_block *));
+}
+
+std::size_t pg_owners::cell_of(const pg_array *a) const {
+  const auto offset = static_cast<std::size_t>(reinterpret_cast<const char *>(a) - heap_.cells());
+  return blocks_ && offset < LuaHeap::region_size ? offset / LuaHeap::cell_size : LuaHeap::most_cells;
+}
+
+bool pg_owners::take(const pg_array *a) {
+  const std::size_t cell = cell_of(a);
+  if (cell == LuaHeap::most_cells)
+    return false;
+  blocks_[cell] = a->_block;
+  arrays_[cell] = true;
+  return true;
+}
+
+void pg_owners::forget(const pg_array *a) {
+  if (const std::size_t cell = cell_of(a); cell != LuaHeap::most_cells)
+    blocks_[cell] = nullptr;
+}
+
+void pg_owners::freed(std::size_t cell) noexcept {
+  if (!blocks_)
+    return;
+  arrays_[cell] = false;
+  if (pg_block *block = std::exchange(blocks_[cell], nullptr)) {
+    try {
+      ended_.push_back(block);
+    } catch (...) { // no memory for the list: the block stays
+    }
+  }
+}
+
+void pg_owners::settle() {
+  while (!ended_.empty()) {
+    release(ended_.back());
+    ended_.pop_back();
+  }
+}
+
+void pg_owners::release_dead() {
+  if (!blocks_)
+    return;
+  settle();
+  heap_.find_references(references_, arrays_);
+  // Downwards, so that new arrays take memory upwards again: what is freed last is used first.
+  for (std::size_t cell = references_.size(); cell-- > 0;)
+    if (references_[cell] < 2 && blocks_[cell])
+      release(std::exchange(blocks_[cell], nullptr));
+}
+
+std::size_t pg_owners::given_up() const {
+  std::size_t count = 0;
+  for (std::size_t cell = 0; blocks_ && cell < heap_.used_cells(); ++cell)
+    count += arrays_[cell] && !blocks_[cell];
+  return count;
+}
+
 extern "C" {
 
-int32_t pg_owners_grow(pg_owners *owners, int32_t capacity) {
-  return guard([&] {
-    const auto slots = static_cast<std::size_t>(capacity) + 1;
-    auto *blocks = static_cast<pg_block **>(std::realloc(owners->blocks, slots * sizeof(pg_block *)));
-    if (!blocks)
-      throw std::bad_alloc();
-    owners->blocks = blocks;
-    auto *free = static_cast<int32_t *>(std::realloc(owners->free, slots * sizeof(int32_t)));
-    if (!free)
-      throw std::bad_alloc();
-    owners->free = free;
-    for (int32_t slot = capacity; slot > owners->capacity; --slot) { // low slots are taken first
-      blocks[slot] = nullptr;
-      free[owners->available++] = slot;
-    }
-    owners->capacity = capacity;
-  });
-}
-
 int32_t pg_owners_take(pg_owners *owners, const pg_array *a) {
-  const int32_t slot = owners->free[--owners->available];
-  owners->blocks[slot] = a->_block;
-  return slot;
+  return owners->take(a) ? 1 : 0;
 }
 
-void pg_owners_drop(pg_owners *owners, int32_t slot) {
-  release(std::exchange(owners->blocks[slot], nullptr));
-  owners->free[owners->available++] = slot;
-}
-
-void pg_owners_close(pg_owners *owners) {
-  for (int32_t slot = 1; slot <= owners->capacity; ++slot)
-    release(owners->blocks[slot]);
-  std::free(owners->blocks);
-  std::free(owners->free);
-  *owners = pg_owners{};
+void pg_owners_forget(pg_owners *owners, const pg_array *a) {
+  owners->forget(a);
 }
 }

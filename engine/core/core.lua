@@ -283,11 +283,16 @@ function core.collect()
   C.pg_memory_collected(collectgarbage("count") * 1024)
 end
 
---- What to call when an allocation returned its collect flag: completes one cycle of the collector. What died after a
---- cycle in progress began is left to the next; a full collection sweeps twice, which takes half as much again.
+local reclaim = boot.array.reclaim or function() return false end
+
+--- What to call when an allocation returned its collect flag: lets go of arrays that nothing refers to. If that is too
+--- little, the rest is referred to by garbage: completes one cycle of the collector. (What died after a cycle in progress
+--- began is left to the next; a full collection sweeps twice, which takes half as much again.)
 function core.collect_cycle()
-  collectgarbage("step", 1e6)
-  C.pg_memory_collected(collectgarbage("count") * 1024)
+  if not reclaim() then
+    collectgarbage("step", 1e6)
+    C.pg_memory_collected(collectgarbage("count") * 1024)
+  end
 end
 
 -- ------------------------------------------------------------------------------------------------------ loading ------

@@ -12,14 +12,16 @@
 namespace perigee::core {
 namespace {
 
-// Collect when arrays hold so much more than after the last collection: LuaJIT's collector sees only the 168-byte struct of
-// an array, so a loop of 100 MB temporaries would otherwise never be collected. The floor keeps programs with small arrays
-// from collecting all the time: a collection takes some 0.1 ns for each byte of the Lua heap (30 us for the 270 KiB of a
-// small script) and operations fill some 10 GB/s, so at 22 times the heap it costs a twentieth. More is no better: garbage
-// larger than the caches makes every new array a cache miss. a + b of 100000 elements takes 25 us into the same memory
-// each time, 26 by turns into 4 MB, 29 into 8, 57 into 16 (beside a second-level cache of 1 MiB, a third of 32). What is
-// released by hand or by LuaJIT's own collections does not count.
+// Collect when arrays hold so much more than after the last collection: LuaJIT's collector sees only the 168-byte
+// struct of an array, so a loop of 100 MB temporaries would otherwise never be collected. The floor keeps programs with
+// small arrays from collecting all the time: a collection takes some 0.1 ns for each byte of the Lua heap (30 us for
+// the 270 KiB of a small script) and operations fill some 10 GB/s, so at 22 times the heap it costs a twentieth. More
+// is no better: garbage larger than the caches makes every new array a cache miss. a + b of 100000 elements takes 25 us
+// into the same memory each time, 26 by turns into 4 MB, 29 into 8, 57 into 16 (beside a second-level cache of 1 MiB, a
+// third of 32). What is released by hand or by LuaJIT's own collections does not count.
 constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 12;
+// Looking for dead arrays without a collection takes a quarter of the time.
+constexpr int64_t least_reclaimed = 2 << 20, reclaimed_per_heap = 6;
 
 struct Account {
   std::atomic<int64_t> id{0}; // 0: free
@@ -105,6 +107,19 @@ bool account_was_refused(int64_t id, bool clear) {
   if (!account)
     return false;
   return clear ? account->refused.exchange(false) : account->refused.load();
+}
+
+int64_t account_growth() {
+  Account *account = find(current);
+  return account ? account->outside - account->collected : 0;
+}
+
+void note_reclaimed(int64_t heap) {
+  age_memory();
+  if (Account *account = find(current)) {
+    account->collected = account->outside.load();
+    account->floor = std::clamp(heap * reclaimed_per_heap, least_reclaimed, most_floor);
+  }
 }
 
 void observe_memory(MemoryObserver *who) {

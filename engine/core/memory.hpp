@@ -19,6 +19,11 @@ int64_t account_outside(int64_t id);
 // True once memory was refused on this account since the flag was last cleared.
 bool account_was_refused(int64_t id, bool clear);
 
+// Of the calling thread's account: by how much outside memory has grown since garbage was last collected.
+int64_t account_growth();
+// Arrays that nothing refers to were given back without a collection; `heap` are the bytes of the Lua heap.
+void note_reclaimed(int64_t heap);
+
 // While a memory profile runs on a thread, it is told of each block of array memory taken (bytes > 0) and given back (< 0)
 // there.
 struct MemoryObserver {

@@ -1,10 +1,11 @@
 #include "core/vm.hpp"
 #include "array/array.hpp"
 #include "array/array_lua.hpp"
-#include "io/io_lua.hpp"
+#include "array/owners.hpp"
 #include "core/embedded.hpp"
 #include "core/processors.hpp"
 #include "core/status.hpp"
+#include "io/io_lua.hpp"
 #include "parallel/parallel.hpp"
 #include "profiler/profiler.hpp"
 
@@ -232,7 +233,7 @@ struct VmInternals {
     closure("headers", headers);
     closure("read_script", read_file);
     closure("find_plugin", find_plugin);
-    array::open(L);
+    array::open(L, vm->heap_.get());
     lua_setfield(L, -2, "array");
     io::open(L);
     lua_setfield(L, -2, "io");
@@ -280,13 +281,18 @@ pg_vm::pg_vm(const pg_vm_options &given) : options(given), print_(given.print), 
   threads_of_environment(); // refuses wrong ones
   account = open_account(options.memory_limit);
   AccountScope scope(account);
-  state = luaL_newstate();
+  heap_ = std::make_unique<LuaHeap>(array::owner_size());
+  state = lua_newstate(LuaHeap::allocate, heap_.get());
+  if (!state) { // a LuaJIT with addresses of 32 bits (no GC64) has its own allocator or none
+    heap_.reset();
+    state = luaL_newstate();
+  }
   if (!state) {
     close_account(account);
     throw MemoryError("no memory for a Lua state");
   }
   if (options.memory_limit > 0) {
-    // LuaJIT's own allocator stays, counted: its bookkeeping so far is what lua_gc reports.
+    // The allocator, counted: its bookkeeping so far is what lua_gc reports.
     base_alloc_ = lua_getallocf(state, &base_alloc_user_);
     account_lua(account, int64_t(lua_gc(state, LUA_GCCOUNT, 0)) * 1024, false);
     lua_setallocf(state, VmInternals::allocate, this);
@@ -374,8 +380,9 @@ pg_status pg_vm::protected_call(int argument_count, int result_count) {
     const char *data = lua_tolstring(state, -1, &size);
     std::string message(data ? data : "unknown error", data ? size : 13);
     if (status == LUA_ERRMEM)
-      fail(PG_ERROR_MEMORY, account_was_refused(account, false) ? "memory limit reached: the Lua heap has grown too large"
-                                                                : "this machine has no memory left for the Lua heap");
+      fail(PG_ERROR_MEMORY, account_was_refused(account, false)
+                                ? "memory limit reached: the Lua heap has grown too large"
+                                : "this machine has no memory left for the Lua heap");
     else
       fail(PG_ERROR_RUNTIME, message);
   }
@@ -472,8 +479,9 @@ pg_status pg_vm::collect_results(int base, pg_value *results, size_t capacity, s
     int index = base + 1 + int(i);
     results[i] = read(index);
     if (results[i].kind == PG_NIL && !lua_isnil(state, index) && status == PG_OK)
-      status = fail(PG_ERROR_ARGUMENT, "result " + std::to_string(i + 1) + " is a " + luaL_typename(state, index) +
-                                           "; nil, a boolean, a number, a string or an array can be returned to a host");
+      status =
+          fail(PG_ERROR_ARGUMENT, "result " + std::to_string(i + 1) + " is a " + luaL_typename(state, index) +
+                                      "; nil, a boolean, a number, a string or an array can be returned to a host");
   }
   if (count)
     *count = available;
@@ -489,7 +497,9 @@ pg_status pg_vm::fail_syntax(int base) {
   return fail(PG_ERROR_SYNTAX, message, file, line);
 }
 
-static std::string chunk_file(const char *name) { return name && *name ? name : "script"; }
+static std::string chunk_file(const char *name) {
+  return name && *name ? name : "script";
+}
 
 pg_status pg_vm::run(std::string_view text, const char *name, int argument_count, const char *const *arguments,
                      pg_value *results, size_t capacity, size_t *count) {

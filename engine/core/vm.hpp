@@ -2,10 +2,12 @@
 #pragma once
 
 #include "core/abi.hpp"
+#include "core/heap.hpp"
 #include "core/memory.hpp"
 
 #include <lua.hpp>
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +57,7 @@ private:
   std::string message_, file_, traceback_, modules_, script_root_;
   pg_print print_ = nullptr;
   void *print_user_ = nullptr;
+  std::unique_ptr<perigee::core::LuaHeap> heap_; // NULL: the state has LuaJIT's own
   lua_Alloc base_alloc_ = nullptr;
   void *base_alloc_user_ = nullptr;
   bool limited_ = false; // a script is running: the host side's own few allocations must not fail at the limit

@@ -1,0 +1,194 @@
+#include "core/heap.hpp"
+
+#include "core/isa.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <sys/mman.h>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace perigee::core {
+namespace {
+
+constexpr uint64_t address_bits = (uint64_t{1} << 47) - 1; // of a value; above them is its type
+constexpr uint64_t region_bits = address_bits & ~uint64_t{LuaHeap::region_size - 1};
+
+#if defined(__x86_64__)
+// Whether one of 16 words points into the region at `region`.
+__attribute__((target("avx2"))) inline bool any_of_16(const uint64_t *words, uint64_t region) {
+  const __m256i base = _mm256_set1_epi64x(static_cast<long long>(region)),
+                mask = _mm256_set1_epi64x(static_cast<long long>(region_bits));
+  __m256i found = _mm256_setzero_si256();
+  for (int i = 0; i < 16; i += 4) {
+    const __m256i four = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(words + i));
+    found = _mm256_or_si256(found, _mm256_cmpeq_epi64(_mm256_and_si256(four, mask), base));
+  }
+  return _mm256_testz_si256(found, found) == 0;
+}
+
+// The first place from `at` on where 16 words hold something; `end` if there is none.
+__attribute__((target("avx2"))) const uint64_t *skip_avx2(const uint64_t *at, const uint64_t *end, uint64_t region) {
+  while (end - at >= 16 && !any_of_16(at, region))
+    at += 16;
+  return at;
+}
+#endif
+
+} // namespace
+
+LuaHeap::LuaHeap(std::size_t watched) : watched_(watched) {
+  // Twice the size, to cut out a piece that is aligned to it. Pages cost nothing until they are touched.
+  void *raw =
+      mmap(nullptr, 2 * region_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (raw == MAP_FAILED) {
+    watched_ = 0;
+    return;
+  }
+  auto *start = static_cast<char *>(raw);
+  const std::size_t before = (region_size - reinterpret_cast<uintptr_t>(start) % region_size) % region_size;
+  if (before)
+    munmap(start, before);
+  munmap(start + before + region_size, region_size - before);
+  region_ = next_cell_ = start + before;
+}
+
+LuaHeap::~LuaHeap() {
+  delete listener_;
+  for (char *chunk : chunks_)
+    std::free(chunk);
+  for (Large *block = large_.next; block != &large_;)
+    std::free(std::exchange(block, block->next));
+  if (region_)
+    munmap(region_, region_size);
+}
+
+void *LuaHeap::take(std::size_t size) {
+  if (size == watched_ && (free_cells_ || next_cell_ + cell_size <= region_ + region_size)) {
+    if (free_cells_)
+      return std::exchange(free_cells_, *static_cast<void **>(free_cells_));
+    return std::exchange(next_cell_, next_cell_ + cell_size);
+  }
+  if (size <= largest_small) {
+    const std::size_t index = (size + step - 1) / step;
+    if (void *piece = free_[index]) {
+      free_[index] = *static_cast<void **>(piece);
+      return piece;
+    }
+    const auto bytes = static_cast<std::ptrdiff_t>(index * step);
+    if (chunk_end_ - chunk_at_ < bytes) {
+      auto *chunk = static_cast<char *>(std::aligned_alloc(64, chunk_size));
+      if (!chunk)
+        return nullptr;
+      try {
+        chunks_.push_back(chunk);
+      } catch (...) {
+        std::free(chunk);
+        return nullptr;
+      }
+      chunk_at_ = chunk; // the rest of the last one is lost: less than 512 bytes
+      chunk_end_ = chunk + chunk_size;
+    }
+    return std::exchange(chunk_at_, chunk_at_ + bytes);
+  }
+  auto *block = static_cast<Large *>(std::malloc(sizeof(Large) + size));
+  if (!block)
+    return nullptr;
+  *block = {large_.next, &large_, size, 0};
+  large_.next = block->next->previous = block;
+  return block + 1;
+}
+
+void LuaHeap::give(void *pointer, std::size_t size) noexcept {
+  auto *piece = static_cast<char *>(pointer);
+  if (size == watched_ && piece >= region_ && piece < region_ + region_size) {
+    if (listener_)
+      listener_->freed(static_cast<std::size_t>(piece - region_) / cell_size);
+    *static_cast<void **>(pointer) = std::exchange(free_cells_, pointer);
+  } else if (size <= largest_small) {
+    *static_cast<void **>(pointer) = std::exchange(free_[(size + step - 1) / step], pointer);
+  } else {
+    Large *block = static_cast<Large *>(pointer) - 1;
+    block->previous->next = block->next;
+    block->next->previous = block->previous;
+    std::free(block);
+  }
+}
+
+void *LuaHeap::allocate(void *user, void *pointer, std::size_t old_size, std::size_t new_size) {
+  auto *heap = static_cast<LuaHeap *>(user);
+  if (new_size == 0) {
+    if (pointer)
+      heap->give(pointer, old_size);
+    return nullptr;
+  }
+  if (!pointer)
+    return heap->take(new_size);
+  const auto pieces = [](std::size_t size) { return (size + step - 1) / step; };
+  if (new_size <= largest_small && pieces(old_size) == pieces(new_size) && old_size != heap->watched_ &&
+      new_size != heap->watched_)
+    return pointer;
+  if (old_size > largest_small && new_size > largest_small) {
+    auto *block = static_cast<Large *>(pointer) - 1;
+    auto *moved = static_cast<Large *>(std::realloc(block, sizeof(Large) + new_size));
+    if (!moved)
+      return nullptr;
+    moved->size = new_size;
+    moved->previous->next = moved->next->previous = moved;
+    return moved + 1;
+  }
+  void *to = heap->take(new_size);
+  if (!to)
+    return nullptr;
+  std::memcpy(to, pointer, std::min(old_size, new_size));
+  heap->give(pointer, old_size);
+  return to;
+}
+
+// LuaJIT (GC64) keeps a reference as an address, in the lower 47 bits of a word, with the value's type above it.
+// Without a type it is one of the collector's own: the list of all objects holds each once, compiled code its
+// constants.
+inline void LuaHeap::note(uint64_t word, std::vector<uint8_t> &counts) const {
+  if ((word & region_bits) != reinterpret_cast<uint64_t>(region_))
+    return;
+  const std::size_t cell = (word & (region_size - 1)) / cell_size;
+  if (cell < counts.size() && counts[cell] < 2)
+    counts[cell] = static_cast<uint8_t>(word >> 47 ? 2 : counts[cell] + 1);
+}
+
+void LuaHeap::scan(const void *begin, const void *end, std::vector<uint8_t> &counts) const {
+  const auto region = reinterpret_cast<uint64_t>(region_);
+  const auto *at = static_cast<const uint64_t *>(begin), *last = static_cast<const uint64_t *>(end);
+#if defined(__x86_64__)
+  const bool vectors = isa() >= Isa::avx2;
+#endif
+  while (at < last) {
+#if defined(__x86_64__)
+    if (vectors)
+      at = skip_avx2(at, last, region);
+#endif
+    for (const uint64_t *stop = std::min(last, at + 16); at < stop; ++at)
+      note(*at, counts);
+  }
+}
+
+void LuaHeap::find_references(std::vector<uint8_t> &counts, const std::vector<bool> &bare) const {
+  counts.assign(used_cells(), 0);
+  for (const Large *block = large_.next; block != &large_; block = block->next)
+    scan(block + 1, reinterpret_cast<const char *>(block + 1) + block->size / 8 * 8, counts);
+  for (const char *chunk : chunks_)
+    scan(chunk, chunk == chunks_.back() ? chunk_at_ : chunk + chunk_size, counts);
+  for (std::size_t cell = 0; cell < counts.size(); ++cell) {
+    const char *at = region_ + cell * cell_size;
+    if (cell < bare.size() && bare[cell])
+      note(*reinterpret_cast<const uint64_t *>(at), counts);
+    else
+      scan(at, at + cell_size, counts);
+  }
+}
+
+} // namespace perigee::core
