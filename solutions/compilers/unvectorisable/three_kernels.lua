@@ -1,0 +1,42 @@
+-- Teaches: what cannot be array operations can be compiled as it stands. The count of points is in vectors, the others not.
+local kernel = require "perigee.kernel"
+
+local markov = kernel.jit(function(u)
+  local state, ones = 1, 0
+  for i = 1, #u do
+    if state == 1 then
+      if u[i] < 0.1 then
+        state = 2
+      end
+    elseif u[i] < 0.2 then
+      state = 1
+    end
+    if state == 1 then
+      ones = ones + 1
+    end
+  end
+  return ones / #u
+end)
+
+local quadratic = kernel.jit(function(x, n)
+  for _ = 1, n do
+    x = 3.9 * x * (1 - x)
+  end
+  return x
+end)
+
+local points = kernel.jit(function(u, v)
+  local inside = 0
+  for i = 1, #u do
+    if u[i] ^ 2 + v[i] ^ 2 < 1 then
+      inside = inside + 1
+    end
+  end
+  return inside
+end)
+
+local function solve(u, v, x)
+  return { share = markov(u), last = quadratic(x, #u), inside = points(u, v) }
+end
+
+return { solve = solve }
