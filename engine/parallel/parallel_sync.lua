@@ -91,7 +91,7 @@ kit.shared_fields, kit.shared_t = fields, shared_t
 
 -- ------------------------------------------------------------------------------------------------------- waiting -----
 -- This state as one that holds locks and waits (pg_participant).
-local me = ffi.gc(C.pg_participant_open(), C.pg_participant_close)
+local me = C.pg_participant_open()
 kit.me = me
 core.natives.parallel.take_part(me)
 

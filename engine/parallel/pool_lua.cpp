@@ -306,10 +306,21 @@ int pool_open(lua_State *L) {
   });
 }
 
-// take_part(me): the participant that this state is
+// take_part(me): the participant that this state is. It is closed by the finaliser of a userdata: those run after the
+// finalisers of cdata, as the pools' is, which wait for workers as this participant.
 int take_part(lua_State *L) {
-  lua_pushlightuserdata(L, *static_cast<Participant *const *>(lua_topointer(L, 1)));
+  Participant *me = *static_cast<Participant *const *>(lua_topointer(L, 1));
+  lua_pushlightuserdata(L, me);
   lua_setfield(L, LUA_REGISTRYINDEX, "perigee.participant");
+  *static_cast<Participant **>(lua_newuserdata(L, sizeof me)) = me;
+  lua_newtable(L);
+  lua_pushcfunction(L, [](lua_State *state) {
+    pg_participant_close(*static_cast<Participant **>(lua_touserdata(state, 1)));
+    return 0;
+  });
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_setfield(L, LUA_REGISTRYINDEX, "perigee.participant.owner");
   return 0;
 }
 
