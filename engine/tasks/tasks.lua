@@ -295,6 +295,8 @@ local function make_pure(spec, n, args)
 end
 
 -- --------------------------------------------------------------------------------------------------------- delayed ----
+local delayed_functions = setmetatable({}, { __mode = "k" }) -- to tell who forgets to call one
+
 local known = { name = true, pure = true, retries = true, nout = true, traverse = true }
 
 -- {count, delay} of retries = 3 or {count = 3, delay = 0.1}.
@@ -338,7 +340,7 @@ end
 --- value. tasks.delayed(value) -> a delayed value that is there already, or a table of delayed ones as one.
 function tasks.delayed(fn, options)
   local spec = parse(fn, options == nil and {} or options)
-  if is_delayed(fn) then
+  if is_delayed(fn) or delayed_functions[fn] then
     return fn
   elseif type(fn) ~= "function" then
     if fn == nil then
@@ -355,19 +357,23 @@ function tasks.delayed(fn, options)
   spec.name = spec.name or library_name(fn) or written_name(fn) or "function"
   spec.place = place_of(fn)
   local nout, build = spec.nout, spec.made and make_pure or make
+  local result
   if not nout or nout == 1 then
-    return function(...)
+    function result(...)
       return build(spec, select("#", ...), { ... })
     end
-  end
-  return function(...)
-    local all = build(spec, select("#", ...), { ... })
-    local results = {}
-    for i = 1, nout do
-      results[i] = make(operators.index, 2, { all, i })
+  else
+    function result(...)
+      local all = build(spec, select("#", ...), { ... })
+      local results = {}
+      for i = 1, nout do
+        results[i] = make(operators.index, 2, { all, i })
+      end
+      return unpack(results, 1, nout)
     end
-    return unpack(results, 1, nout)
   end
+  delayed_functions[result] = true
+  return result
 end
 
 --- tasks.is_delayed(value) -> true for a delayed value.
@@ -426,6 +432,7 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- parts ----
 local kit = { tasks = tasks, methods = methods, Delayed = Delayed, is_delayed = is_delayed, make = make,
+  delayed_functions = delayed_functions,
   operators = operators, each_node = each_node, copy_tables = copy_tables, call_text = call_text, kind_of = kind_of,
   check_options = check_options, is_integer = is_integer }
 for _, name in pairs { "tasks_graph", "tasks_report", "tasks_pool", "tasks_compute", "tasks_visualize" } do

@@ -50,6 +50,11 @@ function kit.failure(graph, i, message, value, traceback, attempts, worker)
   local of_operator = message:match("^tasks%.delayed:%d+: (.*)$")
   if of_operator then -- its parameters' names say nothing to the learner
     message, traceback = gsub(of_operator, "local '%w+' %((.-)%)", "%1"), ""
+  elseif debug.getinfo(node._spec.fn, "S").what == "C" then -- called by a line of ours, by a name of ours
+    message = message:match("^internal error in Perigee.-: perigee:[%w_]+:%d+: (.*)$") or message
+    message = gsub(message, "^bad argument #(%d+) to '[%w?]+'", function(k)
+      return format("bad argument #%s to '%s'", k, node._spec.name)
+    end)
   end
   for k, j in ipairs(kit.path_from(graph, i)) do
     path[k] = graph.nodes[j]._spec.name
@@ -296,6 +301,14 @@ local function split_options(name, ...)
   end
   if n == 0 then
     fail("%s: a delayed value is expected, got nothing", name)
+  end
+  for i = 1, n do
+    local value = values[i]
+    if kit.delayed_functions[value] then
+      fail("%s: argument %d is a delayed function, not a call of it; write f(x) instead of f", name, i)
+    elseif n > 1 and i == n and type(value) == "string" and schedulers[value] then
+      fail('%s: options are a table such as {scheduler = "%s"}, got %s', name, value, kind_of(value))
+    end
   end
   return values, n, parse(name, options)
 end
