@@ -112,6 +112,10 @@ void name_thread(const std::string &name) {
   }
 }
 
+const std::string &thread_name() {
+  return my_name;
+}
+
 void start(size_t most_events) {
   {
     const std::lock_guard lock(mutex);

@@ -37,6 +37,7 @@ void end();
 const char *keep(const std::string &text);
 // How the calling thread is called in timelines from now on.
 void name_thread(const std::string &name);
+const std::string &thread_name(); // "" for one without
 
 class Span {
  public:

@@ -12,6 +12,7 @@
 #include "parallel/queue.hpp"
 #include "parallel/races_lua.hpp"
 #include "parallel/transport_lua.hpp"
+#include "profiler/workers.hpp"
 
 #include <array>
 #include <cmath>
@@ -97,6 +98,7 @@ class LuaExecutor final : public Executor {
       Outcome &outcome;
     } call{this, task, outcome};
     luaL_checkstack(L, 8, "too many tasks that wait for each other");
+    const profiler::WorkerSampling sampling(L);
     const int base = lua_gettop(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, handler_);
     lua_pushcfunction(L, [](lua_State *state) {

@@ -6,6 +6,7 @@
 #include "profiler/recorder.hpp"
 #include "profiler/sampler.hpp"
 #include "profiler/tracer.hpp"
+#include "profiler/workers.hpp"
 
 #include <bit>
 #include <new>
@@ -122,17 +123,32 @@ int sample_flushed(lua_State *L) {
   return 0;
 }
 
-// sample_stop(sampler) -> {nodes, sources, samples, lost, seconds, whole_process}
-int sample_stop(lua_State *L) {
+// sample_trace(sampler, trace, {source, defined, line, depth, ...}): the order of lines in a trace that was compiled.
+int sample_trace(lua_State *L) {
   Sampler *sampler = handle_at<Sampler>(L);
   if (!sampler)
     return 0;
-  sampler->stop();
-  lua_newtable(L);
-  push_tree(L, sampler->tree);
-  lua_createtable(L, int(sampler->sums.size()), 0);
+  std::vector<Sampler::Run> runs;
+  const int count = int(lua_objlen(L, 3));
+  const std::lock_guard lock(sampler->mutex);
+  for (int i = 1; i + 3 <= count; i += 4) {
+    for (int k = 0; k < 4; ++k)
+      lua_rawgeti(L, 3, i + k);
+    runs.push_back(
+        {{sampler->tree.source(lua_tostring(L, -4)), int32_t(lua_tointeger(L, -3)), int32_t(lua_tointeger(L, -2)), -1},
+         int32_t(lua_tointeger(L, -1))});
+    lua_pop(L, 4);
+  }
+  sampler->runs[int64_t(sampler->generation) * 65536 + lua_tointeger(L, 2)] = std::move(runs);
+  return 0;
+}
+
+// Fills the table on the stack: nodes, sources, samples.
+template <class Samples> void push_samples(lua_State *L, const Samples &from) {
+  push_tree(L, from.tree);
+  lua_createtable(L, int(from.sums.size()), 0);
   int i = 0;
-  for (const auto &[key, sum] : sampler->sums) {
+  for (const auto &[key, sum] : from.sums) {
     lua_createtable(L, 0, 6);
     set(L, "node", key.node + 1);
     set(L, "activity", int(key.activity) + 1);
@@ -143,11 +159,65 @@ int sample_stop(lua_State *L) {
     lua_rawseti(L, -2, ++i);
   }
   lua_setfield(L, -2, "samples");
+}
+
+// sample_stop(sampler) -> {nodes, sources, samples, lost, seconds, whole_process}
+int sample_stop(lua_State *L) {
+  Sampler *sampler = handle_at<Sampler>(L);
+  if (!sampler)
+    return 0;
+  sampler->stop();
+  lua_newtable(L);
+  push_samples(L, *sampler);
   set(L, "lost", double(sampler->lost) * 1e-9);
   set(L, "seconds", sampler->cpu_seconds);
   lua_pushboolean(L, sampler->whole_process);
   lua_setfield(L, -2, "whole_process");
   return 1;
+}
+
+// workers_start() -> whether workers of pools are sampled from now on
+int workers_start(lua_State *L) {
+  lua_pushboolean(L, begin_worker_sampling());
+  return 1;
+}
+
+// workers_stop() -> {{name, nodes, sources, samples, runs = {[generation * 65536 + trace] = {{source (index), defined,
+// line, depth}...}}}...}
+int workers_stop(lua_State *L) {
+  const std::vector<WorkerSamples> all = end_worker_sampling();
+  lua_createtable(L, int(all.size()), 0);
+  int i = 0;
+  for (const auto &worker : all) {
+    lua_newtable(L);
+    text(L, "name", worker.name.c_str());
+    push_samples(L, worker);
+    lua_newtable(L);
+    for (const auto &[key, runs] : worker.runs) {
+      lua_pushnumber(L, double(key));
+      lua_createtable(L, int(runs.size()), 0);
+      int k = 0;
+      for (const auto &run : runs) {
+        lua_createtable(L, 0, 4);
+        set(L, "source", run.frame.source + 1);
+        set(L, "defined", run.frame.defined);
+        set(L, "line", run.frame.line);
+        set(L, "depth", run.depth);
+        lua_rawseti(L, -2, ++k);
+      }
+      lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "runs");
+    lua_rawseti(L, -2, ++i);
+  }
+  return 1;
+}
+
+// worker_join(sampler): by a worker of a pool.
+int worker_join(lua_State *L) {
+  if (Sampler *sampler = handle_at<Sampler>(L))
+    join_sampling(*sampler);
+  return 0;
 }
 
 // -------------------------------------------------------------------------------------------------------- tracer -----
@@ -358,22 +428,23 @@ int timeline_events(lua_State *L) {
   return 2;
 }
 
+// worker_leave(sampler)
+int worker_leave(lua_State *L) {
+  if (Sampler *sampler = handle_at<Sampler>(L))
+    leave_sampling(*sampler);
+  return 0;
+}
+
 } // namespace
 
 void open(lua_State *L) {
-  const luaL_Reg functions[] = {{"sample_start", sample_start},
-                                {"sample_flushed", sample_flushed},
-                                {"sample_stop", sample_stop},
-                                {"trace_start", trace_start},
-                                {"trace_stop", trace_stop},
-                                {"memory_start", memory_start},
-                                {"memory_stop", memory_stop},
-                                {"record_start", record_start},
-                                {"record_stop", record_stop},
-                                {"timeline_start", timeline_start},
-                                {"timeline_stop", timeline_stop},
-                                {"timeline_events", timeline_events},
-                                {nullptr, nullptr}};
+  const luaL_Reg functions[] = {
+      {"sample_start", sample_start},   {"sample_flushed", sample_flushed},   {"sample_stop", sample_stop},
+      {"sample_trace", sample_trace},   {"workers_start", workers_start},     {"workers_stop", workers_stop},
+      {"worker_join", worker_join},     {"worker_leave", worker_leave},       {"trace_start", trace_start},
+      {"trace_stop", trace_stop},       {"memory_start", memory_start},       {"memory_stop", memory_stop},
+      {"record_start", record_start},   {"record_stop", record_stop},         {"timeline_start", timeline_start},
+      {"timeline_stop", timeline_stop}, {"timeline_events", timeline_events}, {nullptr, nullptr}};
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {
     lua_pushcfunction(L, f->func);

@@ -241,6 +241,9 @@ end
 
 -- "file:line" with the folder left out: reports are narrow, and the title says which script was run.
 function kit.place(fn, line)
+  if fn.thread then
+    return ""
+  end
   return format("%s:%d", match(fn.file, "[^/]*$"), line or fn.line)
 end
 

@@ -68,7 +68,8 @@ end
 -- ------------------------------------------------------------------------------------------- lines of compiled code ---
 -- A sample in compiled code is placed at the next check, which is at the start of the next line. The line it belongs to
 -- is the one before that in its trace, so the order of lines in each trace is kept as LuaJIT records it.
-local function trace_log(sampler_of)
+-- `keep(number, recorded)` is given each at once where the VM will not be asked later.
+local function trace_log(sampler_of, keep)
   local log = { finished = {}, generation = 0 }
   local recording
   function log.on_record(_, fn, pc, depth)
@@ -82,7 +83,11 @@ local function trace_log(sampler_of)
     if what == "start" then
       recording = { n = 0 }
     elseif what == "stop" then
-      log.finished[log.generation * 65536 + number] = recording
+      if keep then
+        keep(number, recording)
+      else
+        log.finished[log.generation * 65536 + number] = recording
+      end
       recording = nil
     elseif what == "abort" then
       recording = nil
@@ -154,11 +159,9 @@ end
 local Profile = { write = kit.write }
 Profile.__index = Profile
 
--- What the sampler kept -> profile.functions and profile.stacks: {frames = {{fn, line}...}, seconds, count, activity}.
-local function build(raw, log)
-  local functions, index_of = kit.function_table()
-  local runs = {} -- of traces, when needed
-  local stacks = {}
+-- What a sampler kept -> stacks of a profile: {frames = {{fn, line}...}, seconds, count, activity [, thread]}, the frames'
+-- functions by index_of. runs_at(key) gives the runs of a trace; `thread` is the function that stands for a worker.
+local function build(raw, index_of, stacks, runs_at, thread)
   for _, sample in ipairs(raw.samples) do
     local stack, node = {}, sample.node
     while node > 1 do
@@ -167,50 +170,91 @@ local function build(raw, log)
         name = frame.name and raw.sources[frame.name] })
       node = frame.parent
     end
-    local key = sample.generation * 65536 + sample.trace
-    local recorded = sample.trace > 0 and #stack > 0 and log.finished[key]
-    if recorded then
-      runs[key] = runs[key] or runs_of(recorded)
-      stack = step_back(stack, runs[key])
+    local runs = sample.trace > 0 and #stack > 0 and runs_at(sample.generation * 65536 + sample.trace)
+    if runs then
+      stack = step_back(stack, runs)
     end
-    -- The profiler's own frames are below the profiled function's; the engine's inner ones say little.
+    -- The profiler's own frames are below the profiled function's, the pool's below a task's; the engine's inner ones say
+    -- little.
     local frames, inside = {}, false
-    for i, frame in ipairs(stack) do
+    for _, frame in ipairs(stack) do
       local engine = kit.is_engine(frame.source)
       if frame.source == "@perigee:profiler" then
         frames = {}
+      elseif engine and thread and #frames == 0 then
+        -- the pool's
       elseif not (engine and inside) then
         frames[#frames + 1] = { fn = index_of(frame.source, frame.defined, frame.name), line = frame.line }
       end
-      inside = engine and frame.source ~= "@perigee:profiler"
+      inside = engine and frame.source ~= "@perigee:profiler" and #frames > 0
+    end
+    if thread then
+      table.insert(frames, 1, { fn = thread, line = 0 })
     end
     stacks[#stacks + 1] = { frames = frames, seconds = sample.seconds, count = sample.count,
-      activity = activities[sample.activity] }
+      activity = activities[sample.activity], thread = thread }
   end
-  return functions, stacks
+end
+
+local function find_or_refuse()
+  if jit.arch ~= "x64" then
+    core.unsupported("profiler.sample: sampling is there for x86-64 only, and this is %s: what the VM is doing, and " ..
+      "where, is read from the machine code that LuaJIT makes for x86-64; use profiler.trace or profiler.lines", jit.arch)
+  end
+  if not found then
+    local probe, reason = natives.sample_start(1e6)
+    if not probe then
+      core.unsupported("profiler.sample: %s", reason)
+    end
+    found = find_state() or false
+    natives.sample_stop(probe)
+  end
+  if not found then
+    core.unsupported("profiler.sample: this LuaJIT's machine code is not as expected (another version, or one built " ..
+      "without its compiler); use profiler.trace or profiler.lines")
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------------- workers -----
+-- Called in a worker of a pool, before its next task, while a script is sampled (workers.cpp); and when that is over.
+local worker
+
+function profiler._join()
+  find_or_refuse()
+  local sampler
+  local log = trace_log(function() return sampler end, function(number, recorded)
+    local flat = {}
+    for _, run in ipairs(runs_of(recorded)) do
+      local n = #flat
+      flat[n + 1], flat[n + 2], flat[n + 3], flat[n + 4] = run.source, run.defined, run.line, run.depth
+    end
+    natives.sample_trace(sampler, number, flat)
+  end)
+  sampler = natives.sample_start(0.001, found.state, found.mask)
+  if sampler then -- the sandbox has one timer only
+    jit.attach(log.on_trace, "trace")
+    jit.attach(log.on_record, "record")
+    worker = { sampler = sampler, log = log }
+    natives.worker_join(sampler)
+  end
+end
+
+function profiler._leave()
+  if worker then
+    natives.sample_stop(worker.sampler)
+    natives.worker_leave(worker.sampler)
+    jit.attach(worker.log.on_trace)
+    jit.attach(worker.log.on_record)
+    worker = nil
+  end
 end
 
 -- profiler.sample(fn, ...) -> profile, results of fn...: runs fn(...) with the JIT compiler on and samples it every
 -- millisecond. An error in fn is raised again; the profile up to there is profiler.last.
 function profiler.sample(fn, ...)
-  local sampler, log
+  local sampler, log, with_workers
   local function start()
-    if jit.arch ~= "x64" then
-      core.unsupported("profiler.sample: sampling is there for x86-64 only, and this is %s: what the VM is doing, and " ..
-        "where, is read from the machine code that LuaJIT makes for x86-64; use profiler.trace or profiler.lines", jit.arch)
-    end
-    if not found then
-      local probe, reason = natives.sample_start(1e6)
-      if not probe then
-        core.unsupported("profiler.sample: %s", reason)
-      end
-      found = find_state() or false
-      natives.sample_stop(probe)
-    end
-    if not found then
-      core.unsupported("profiler.sample: this LuaJIT's machine code is not as expected (another version, or one built " ..
-        "without its compiler); use profiler.trace or profiler.lines")
-    end
+    find_or_refuse()
     log = trace_log(function() return sampler end)
     local reason
     sampler, reason = natives.sample_start(0.001, found.state, found.mask)
@@ -219,10 +263,12 @@ function profiler.sample(fn, ...)
     end
     jit.attach(log.on_trace, "trace")
     jit.attach(log.on_record, "record")
+    with_workers = natives.workers_start()
   end
   local wall
   local function stop()
     local raw = natives.sample_stop(sampler)
+    raw.workers = with_workers and natives.workers_stop() or {}
     jit.attach(log.on_trace)
     jit.attach(log.on_record)
     return raw
@@ -232,7 +278,25 @@ function profiler.sample(fn, ...)
   wall = C.pg_timer_now() - t0
   local profile = setmetatable({ kind = "sample", wall = wall, cpu = raw.seconds, lost = raw.lost,
     whole_process = raw.whole_process, interval = 0.001 }, Profile)
-  profile.functions, profile.stacks = build(raw, log)
+  local index_of
+  profile.functions, index_of = kit.function_table()
+  profile.stacks = {}
+  local runs = {} -- of traces, when needed
+  build(raw, index_of, profile.stacks, function(key)
+    runs[key] = runs[key] or log.finished[key] and runs_of(log.finished[key])
+    return runs[key]
+  end)
+  for _, one in ipairs(raw.workers) do
+    for _, list in pairs(one.runs) do
+      for _, run in ipairs(list) do
+        run.source = one.sources[run.source]
+      end
+    end
+    local thread = index_of("=" .. one.name, 0)
+    local fn = profile.functions[thread]
+    fn.name, fn.native, fn.thread = one.name, true, true
+    build(one, index_of, profile.stacks, function(key) return one.runs[key] end, thread)
+  end
   local count, seconds = 0, 0
   for _, stack in ipairs(profile.stacks) do
     count, seconds = count + stack.count, seconds + stack.seconds
@@ -275,7 +339,8 @@ function Profile:by_line()
   for _, stack in ipairs(self.stacks) do
     local at
     for i = #stack.frames, 1, -1 do
-      if not self.functions[stack.frames[i].fn].engine then
+      local fn = self.functions[stack.frames[i].fn]
+      if not fn.engine and not fn.thread then
         at = stack.frames[i]
         break
       end
@@ -298,6 +363,25 @@ function Profile:by_line()
     return a.line < b.line
   end)
   return rows
+end
+
+-- {name, seconds, activities}: the script's own thread first, then the workers of pools that had tasks.
+function Profile:by_thread()
+  local list, index = {}, {}
+  local function of(thread)
+    if not index[thread] then
+      index[thread] = { name = thread and self.functions[thread].name or "main", seconds = 0, activities = {} }
+      list[#list + 1] = index[thread]
+    end
+    return index[thread]
+  end
+  of(false)
+  for _, stack in ipairs(self.stacks) do
+    local row = of(stack.thread or false)
+    row.seconds = row.seconds + stack.seconds
+    row.activities[stack.activity] = (row.activities[stack.activity] or 0) + stack.seconds
+  end
+  return list
 end
 
 function Profile:by_activity()
@@ -366,6 +450,12 @@ function Profile:text()
     return concat(out, "\n")
   end
   say("%s", split(self:by_activity(), self.seconds, 0))
+  local threads = self:by_thread()
+  if #threads > 1 then
+    for _, one in ipairs(threads) do
+      say("  %-10s %6s  %s", one.name, kit.percent(one.seconds, self.seconds), split(one.activities, one.seconds, 0.005))
+    end
+  end
   local rows = {}
   for _, row in ipairs(self:by_line()) do
     if #rows == 12 or row.own < 0.005 * self.seconds and #rows > 0 then

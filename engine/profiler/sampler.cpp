@@ -1,6 +1,7 @@
 #include "profiler/sampler.hpp"
 
 #include "core/status.hpp"
+#include "profiler/workers.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -204,18 +205,15 @@ Sampler::Sampler(lua_State *L, double period, VmState vm) : main_(L), vm_id_(pro
   first_ = last_ = thread_time();
   running_ = true;
   mine = this;
-  const auto step = std::max<int64_t>(int64_t(period * 1e9), 1000);
+  period_ = std::max<int64_t>(int64_t(period * 1e9), 1000);
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = SIGPROF;
   event.sigev_notify_thread_id = gettid();
-  itimerspec times{};
-  times.it_value.tv_sec = times.it_interval.tv_sec = step / 1'000'000'000;
-  times.it_value.tv_nsec = times.it_interval.tv_nsec = step % 1'000'000'000;
   // Not a timer on the thread's CPU time: those look only at the kernel's tick, 4 ms here, which leaves a run of 10 ms
   // with two samples. Each sample weighs the CPU time since the last, so that waiting counts for nothing all the same.
   if (!confined() && timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0) {
-    timer_settime(timer_, 0, &times, nullptr);
+    set_timer(true);
     return;
   }
   // The process's profiling timer, which looks at the kernel's tick only.
@@ -229,36 +227,76 @@ Sampler::Sampler(lua_State *L, double period, VmState vm) : main_(L), vm_id_(pro
                            ") and its one profiling timer is in use; profile one thread at a time");
   }
   whole_process = true;
-  itimerval timer{};
-  timer.it_value.tv_sec = timer.it_interval.tv_sec = step / 1'000'000'000;
-  timer.it_value.tv_usec = timer.it_interval.tv_usec = std::max<long>(1, step % 1'000'000'000 / 1000);
-  setitimer(ITIMER_PROF, &timer, nullptr);
+  set_timer(true);
+}
+
+void Sampler::set_timer(bool on) {
+  if (whole_process) {
+    itimerval timer{};
+    if (on) {
+      timer.it_value.tv_sec = timer.it_interval.tv_sec = period_ / 1'000'000'000;
+      timer.it_value.tv_usec = timer.it_interval.tv_usec = std::max<long>(1, period_ % 1'000'000'000 / 1000);
+    }
+    setitimer(ITIMER_PROF, &timer, nullptr);
+  } else {
+    itimerspec timer{};
+    if (on) {
+      timer.it_value.tv_sec = timer.it_interval.tv_sec = period_ / 1'000'000'000;
+      timer.it_value.tv_nsec = timer.it_interval.tv_nsec = period_ % 1'000'000'000;
+    }
+    timer_settime(timer_, 0, &timer, nullptr);
+  }
+}
+
+void Sampler::pause() {
+  if (!running_)
+    return;
+  set_timer(false);
+  settle_all();
+}
+
+void Sampler::resume() {
+  if (!running_)
+    return;
+  last_ = thread_time(); // what was done between tasks is nobody's
+  set_timer(true);
+}
+
+// Samples for which no safe point has come go to the root, those with a stack to it.
+void Sampler::settle_all() {
+  settling_ = 1;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  {
+    const std::lock_guard lock(mutex);
+    for (int i = 0; i < pending_count_; ++i) {
+      const Pending &sample = pending_[size_t(i)];
+      settle(sample, sample.frames ? place(&raw_[size_t(sample.first)], sample.frames) : 0);
+    }
+  }
+  pending_count_ = raw_count_ = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  settling_ = 0;
 }
 
 Sampler::~Sampler() {
   stop();
+  leave_sampling(*this);
 }
 
 void Sampler::stop() {
   if (!running_)
     return;
   running_ = false;
-  if (whole_process) {
-    itimerval never{};
-    setitimer(ITIMER_PROF, &never, nullptr);
+  set_timer(false);
+  if (whole_process)
     process_sampler = nullptr;
-  } else {
+  else
     timer_delete(timer_);
-  }
   mine = nullptr;
-  settling_ = 1;
   const int64_t now = thread_time();
   cpu_seconds = double(now - first_) * 1e-9;
-  for (int i = 0; i < pending_count_; ++i)
-    settle(pending_[size_t(i)], pending_[size_t(i)].frames
-                                    ? place(&raw_[size_t(pending_[size_t(i)].first)], pending_[size_t(i)].frames)
-                                    : 0);
-  pending_count_ = raw_count_ = 0;
+  settle_all();
+  settling_ = 1;
   std::lock_guard lock(start_mutex);
   for (auto &slot : samplers)
     if (slot.load() == this)
@@ -382,6 +420,7 @@ void Sampler::on_safe_point(lua_State *L) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   // A coroutine stands on the stack of the thread that is sampled. (Of coroutines in coroutines only the innermost is
   // there: LuaJIT does not tell who resumed whom.)
+  const std::unique_lock lock(mutex);
   RawFrame frames[2 * max_depth];
   int count = capture(L, frames, max_depth);
   if (L != main_)

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <ctime>
+#include <mutex>
 
 namespace perigee::profiler {
 
@@ -57,9 +58,20 @@ class Sampler {
 
   // Stops the timer; samples not yet placed go to the root. Called on the thread that is sampled.
   void stop();
+  // Takes no samples until resume(). On the sampled thread.
+  void pause();
+  void resume();
 
+  // Of what follows: the thread that is sampled changes it at safe points, others may read it meanwhile (workers.hpp).
+  mutable std::mutex mutex;
   StackTree tree;
   std::unordered_map<Key, Sum, Hash> sums;
+  // The order of lines in traces, of those whose VM will not be asked later: by generation * 65536 + trace.
+  struct Run {
+    Frame frame;
+    int32_t depth;
+  };
+  std::unordered_map<int64_t, std::vector<Run>> runs;
   int32_t generation = 0;
   int64_t lost = 0;           // nanoseconds of samples for which there was no room
   bool whole_process = false; // by a timer of the process: other threads' CPU time is in it
@@ -87,6 +99,8 @@ class Sampler {
   };
   static constexpr int max_pending = 256, max_raw = 8192, max_depth = 160;
 
+  void set_timer(bool on);
+  void settle_all();
   int64_t thread_time() const;
   int capture(lua_State *L, RawFrame *frames, int capacity);
   int32_t place(const RawFrame *frames, int count);
@@ -98,6 +112,7 @@ class Sampler {
   VmState vm_;
   timer_t timer_{};
   bool running_ = false;
+  int64_t period_ = 0; // nanoseconds
   int64_t last_ = 0, first_ = 0;
   std::atomic<int> settling_{0};
   int pending_count_ = 0, raw_count_ = 0;

@@ -246,6 +246,68 @@ function TestSample:test_coroutines_are_seen()
   end)
 end
 
+-- Workers of pools are sampled too, each by its own CPU time.
+function TestSample:test_workers_of_pools()
+  local pool = pg.parallel.pool(2)
+  local function task(first, second)
+    local now = require("perigee.timer").thread
+    local function one(till)
+      local x = 0
+      while now() < till do
+        for i = 1, 300 do x = x + i % 7 end
+      end
+      return x
+    end
+    local function two(till)
+      local x = 0
+      while now() < till do
+        for i = 1, 300 do x = x + i % 5 end
+      end
+      return x
+    end
+    for _ = 1, 5 do
+      one(now() + first)
+      two(now() + second)
+    end
+  end
+  tries(function()
+    local profile = profiler.sample(function()
+      local a, b = pool:submit(task, 0.014, 0.006), pool:submit(task, 0.014, 0.006)
+      a:result()
+      b:result()
+    end)
+    local threads = profile:by_thread()
+    lu.assertEquals(threads[1].name, "main")
+    lu.assertTrue(#threads >= 2)
+    local totals = {}
+    for _, row in ipairs(profile:by_function()) do
+      totals[row.fn.name] = (totals[row.fn.name] or 0) + row.total
+    end
+    local all = 0
+    for i = 2, #threads do
+      lu.assertStrMatches(threads[i].name, "worker [12]")
+      all = all + threads[i].seconds
+    end
+    lu.assertAlmostEquals(all, 0.2, 0.02)
+    lu.assertAlmostEquals(100 * totals.one / all, 70, 3)
+    lu.assertAlmostEquals(100 * totals.two / all, 30, 3)
+    lu.assertStrContains(profile:text(), "worker ")
+  end)
+  -- Many small tasks, some that fail, pools that come and go, one profile after the other.
+  for round = 1, 3 do
+    local profile = profiler.sample(function()
+      lu.assertEquals(#pool:map(function(x) return x + 1 end, pg.parallel.range(1, 300)), 300)
+      lu.assertErrorMsgContains("boom", function() pool:submit(function() error("boom") end):result() end)
+      local other = pg.parallel.pool(1)
+      lu.assertEquals(other:submit(function(x) return 2 * x end, round):result(), 2 * round)
+      other:shutdown()
+    end)
+    lu.assertTrue(profile.seconds >= 0)
+    lu.assertEquals(pool:map(function(x) return x + 1 end, { round }), { round + 1 }) -- not sampled
+  end
+  pool:shutdown()
+end
+
 -- Elsewhere than on x86-64 the register in which LuaJIT keeps its state is not read: "not supported", and what to use.
 function TestSample:test_other_processors_say_so()
   local arch = jit.arch
