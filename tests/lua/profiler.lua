@@ -694,15 +694,18 @@ function TestJit:test_a_known_abort_is_explained_at_its_line()
   lu.assertStrContains(report:text(), "-- a closure in a loop")
 end
 
+-- (LuaJIT now and then finds no room for machine code where it looks, and drops all traces: hence the tries.)
 function TestJit:test_compiled_loops_are_named()
-  local report = profiler.jit(compiles, 10000)
-  local mark
-  for _, loop in ipairs(report.loops) do
-    if loop.line == line_of("-- compiles well") then
-      mark = loop.mark
+  tries(function()
+    local report = profiler.jit(compiles, 10000)
+    local mark
+    for _, loop in ipairs(report.loops) do
+      if loop.line == line_of("-- compiles well") then
+        mark = loop.mark
+      end
     end
-  end
-  lu.assertEquals(mark, "compiled")
+    lu.assertEquals(mark, "compiled")
+  end)
 end
 
 local function with_constants(n)
@@ -1129,21 +1132,23 @@ end
 
 -- The counterpart of cython -a: each line of the script with what the compiler made of it.
 function TestExport:test_annotated_source_of_the_compiler()
-  local report = profiler.jit(function()
-    compiles(10000)
-    for _ = 1, 50 do
-      closures(500)
-    end
+  tries(function()
+    local report = profiler.jit(function()
+      compiles(10000)
+      for _ = 1, 50 do
+        closures(500)
+      end
+    end)
+    local html = written(report, ".html")
+    local number = line_of("-- compiles well")
+    lu.assertStrMatches(html, '.*<tr style="background:#e3f4e1"><td class="n">' .. number ..
+      "</td><td>%+</td><td>  for i = 1, n do %-%- compiles well</td></tr>\n.*loop compiled.*")
+    number = line_of("-- a closure in a loop")
+    lu.assertStrMatches(html, '.*<tr style="background:#fbdcd8"><td class="n">' .. number .. "</td><td>!</td>.*")
+    lu.assertStrContains(html, "a function is made inside the loop")
+    lu.assertStrContains(html, "&quot;")
+    lu.assertErrorMsgContains("has no call stacks", report.write, report, "x.svg")
   end)
-  local html = written(report, ".html")
-  local number = line_of("-- compiles well")
-  lu.assertStrMatches(html, '.*<tr style="background:#e3f4e1"><td class="n">' .. number ..
-    "</td><td>%+</td><td>  for i = 1, n do %-%- compiles well</td></tr>\n.*loop compiled.*")
-  number = line_of("-- a closure in a loop")
-  lu.assertStrMatches(html, '.*<tr style="background:#fbdcd8"><td class="n">' .. number .. "</td><td>!</td>.*")
-  lu.assertStrContains(html, "a function is made inside the loop")
-  lu.assertStrContains(html, "&quot;")
-  lu.assertErrorMsgContains("has no call stacks", report.write, report, "x.svg")
 end
 
 function TestExport:test_every_kind_of_profile_has_a_page()
@@ -1200,10 +1205,12 @@ print(...)
 function TestCommand:test_each_kind()
   for options, expected in pairs { [""] = "Traced", ["--sample"] = "Sampled", ["--lines"] = "for i = 1, n do",
     ["--jit"] = "loop compiled", ["--memory"] = "Allocated, by line", ["--ops"] = "operations of the engine", ["--timeline"] = "ui.perfetto.dev", ["--lines --function work"] = "for i = 1, n do", ["--sort calls"] = "work" } do
-    local text = profile_of(busy, options, " ä b.lua")
-    lu.assertStrContains(text, expected)
-    lu.assertStrContains(text, "one\ttwo")
-    lu.assertStrMatches(text, ".*\n0\n")
+    tries(function()
+      local text = profile_of(busy, options, " ä b.lua")
+      lu.assertStrContains(text, expected)
+      lu.assertStrContains(text, "one\ttwo")
+      lu.assertStrMatches(text, ".*\n0\n")
+    end)
   end
 end
 
