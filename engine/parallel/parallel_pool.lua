@@ -426,7 +426,7 @@ end
 
 local function need_function(name, fn)
   if type(fn) ~= "function" then
-    fail("%s: a function is expected, got %s", name, kind_of(fn))
+    fail("%s: a function is expected %s, got %s", name, name == "parallel_for" and "third" or "first", type(fn) == "table" and "a table" or kind_of(fn))
   end
   return fn
 end
@@ -470,7 +470,8 @@ local function open_pool(what, n, options, processes)
   options = check_options(what, options, pool_options)
   n = n == nil and core.pg.threads() or n
   if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > most_workers then
-    fail("%s: a number of workers from 1 to %d is expected, got %s", what, most_workers, tostring(n))
+    fail("%s: a number of workers from 1 to %d is expected, got %s", what, most_workers,
+      type(n) == "string" and format("%q", n) or tostring(n))
   end
   local initializer, initargs = options.initializer, options.initargs or {}
   if initializer ~= nil and type(initializer) ~= "function" then
@@ -590,7 +591,6 @@ local range = {}
 range.__index = function(_, key)
   fail("a range has no field '%s'; it has first, last and step", tostring(key))
 end
-range.__len = function(r) return r._count end
 range.__tostring = function(r) return format("range(%g, %g, %g)", r.first, r.last, r.step) end
 core.class(range, "parallel.range")
 
@@ -778,6 +778,15 @@ end
 
 --- pool:starmap(fn, list [, options]): a list of fn(unpack(item)).
 function pool_methods.starmap(pool, fn, list, options)
+  if type(list) == "table" then
+    for i = 1, #list do
+      if type(list[i]) ~= "table" then
+        fail("starmap: item %d of the list is no list of arguments but %s", i, kind_of(list[i]))
+      end
+    end
+  elseif list ~= nil then
+    fail("starmap: a list of lists of arguments is expected, got %s", kind_of(list))
+  end
   return (map("starmap", "starmap", pool, fn, list, options))
 end
 
@@ -887,7 +896,9 @@ function pool_methods.reduce(pool, fn, list, init, options)
   options = check_options("reduce", options, reduce_options)
   local combine = options.combine
   if combine ~= nil then
-    need_function("reduce: combine", combine)
+    if type(combine) ~= "function" then
+      fail("reduce: combine is a function, got %s", kind_of(combine))
+    end
     if init == nil then
       fail("reduce: with combine, each piece begins with init; give one, such as 0")
     end
@@ -930,6 +941,9 @@ end
 function kit.on_task_error(value)
   local info = core.on_error(value)
   local text = info.message
+  if text == "attempt to yield across C-call boundary" or text == "attempt to yield from outside a coroutine" then
+    text = "a task cannot yield out of its worker; coroutine.yield returns to a coroutine.resume of the same task"
+  end
   if info.file ~= "" then
     text = format("%s:%d: %s", info.file, info.line, text)
   end

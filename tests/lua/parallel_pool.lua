@@ -142,7 +142,7 @@ function TestFutures.test_errors()
 end
 
 function TestFutures.test_yield_across_the_boundary()
-  fails("yield", function() pool:submit(function() coroutine.yield(1) end):result() end)
+  fails("a task cannot yield out of its worker", function() pool:submit(function() coroutine.yield(1) end):result() end)
   lu.assertEquals(pool:submit(function() -- but inside a worker's own coroutines
     local co = coroutine.wrap(function() coroutine.yield(1) end)
     return co()
@@ -241,8 +241,10 @@ function TestPools.test_map()
   end
   lu.assertEquals(pool:map(function(x) return x * x end, list), want)
   lu.assertEquals(pool:starmap(function(a, b) return a - b end, { { 5, 1 }, { 7, 2 } }), { 4, 5 })
+  fails("item 2 of the list is no list of arguments but", pool.starmap, pool, print, { { 1 }, 2 })
+  fails("a list of lists of arguments is expected", pool.starmap, pool, print, array.ones(2, 2))
   fails("chunksize is an integer", pool.map, pool, print, {}, { chunksize = 0 })
-  fails("a function is expected, got a table", pool.map, pool, {}, {})
+  fails("a function is expected first, got a table", pool.map, pool, {}, {})
   fails("a list, an array or a range is expected", pool.map, pool, print, 5)
 end
 
