@@ -138,7 +138,7 @@ local function result_of(spec, ...)
 end
 
 -- --------------------------------------------------------------------------------------------------------- serial ----
--- Returns the first Failure, or nil. With `all`, goes on with what does not need the node that failed.
+-- Returns the first Failure, or nil. With return_exceptions, goes on with what does not need the node that failed.
 local function run_serial(run, options)
   local graph, value, users = run.graph, run.value, run.users
   local nodes, any_failed = graph.nodes, false
@@ -260,16 +260,18 @@ end
 
 -- Computes values[1] to values[n], in place: delayed ones, and those in tables.
 local function compute(name, values, n, options)
-  local roots, at = {}, {}
+  local roots, holds = {}, {}
+  local function add(node)
+    roots[#roots + 1] = node
+  end
   for i = 1, n do
-    local value = values[i]
-    if type(value) == "table" and getmetatable(value) == nil and each_node(value, function() return true end) then
-      value = kit.make(kit.operators.value, 1, { value })
-    end
+    local value, before = values[i], #roots
     if is_delayed(value) then
-      roots[#roots + 1] = value
-      at[i] = value
+      add(value)
+    elseif type(value) == "table" and getmetatable(value) == nil then
+      each_node(value, add)
     end
+    holds[i] = #roots > before
   end
   local graph = kit.graph(name, roots)
   local run = new_run(graph, roots)
@@ -279,12 +281,19 @@ local function compute(name, values, n, options)
   if failure then
     fail("%s: %s", name, tostring(failure))
   end
+  local function result_of_node(node)
+    local i = graph.index[node]
+    if run.failed[i] then
+      return run.failed[i]
+    end
+    return run.value[i]
+  end
   for i = 1, n do
-    if at[i] then
-      local number = graph.index[at[i]]
-      values[i] = run.failed[number]
-      if values[i] == nil then
-        values[i] = run.value[number]
+    if holds[i] then
+      if is_delayed(values[i]) then
+        values[i] = result_of_node(values[i])
+      else
+        values[i] = copy_tables(values[i], result_of_node)
       end
     end
   end

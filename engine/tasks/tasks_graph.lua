@@ -103,11 +103,15 @@ end
 
 --- The calls from node i to one that nothing else needs: {i, ...}.
 function kit.path_from(graph, i)
-  local needs = {}
-  for j = graph.count, i + 1, -1 do
-    for _, input in ipairs(graph.inputs[j]) do
-      needs[input] = j
+  local needs = graph.needs
+  if not needs then -- for each node the first that needs it
+    needs = {}
+    for j = graph.count, 1, -1 do
+      for _, input in ipairs(graph.inputs[j]) do
+        needs[input] = j
+      end
     end
+    graph.needs = needs
   end
   local path = { i }
   while needs[i] do

@@ -167,6 +167,11 @@ function kit.run_pool(run, options)
     end
     attempts[i] = (attempts[i] or 0) + 1
     local spec = nodes[i]._spec
+    if spec.operator == "value" then -- it is here
+      kit.arguments(run, i, slots)
+      value[i], slots[1] = slots[1], nil
+      return finish(i)
+    end
     local job, reason = job_of(spec)
     if job then
       local n, future = kit.arguments(run, i, slots), new_shared()
