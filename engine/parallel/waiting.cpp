@@ -44,7 +44,7 @@ std::string describe(const Participant &p) {
 }
 
 // Throws if the wait of `me` can never end: it is in a circle of holders of locks, or nobody at all can go on.
-void check_deadlock(const Participant &me) {
+void check_deadlock(Participant &me) {
   Registry &all = registry();
   std::lock_guard guard(all.mutex);
   std::vector<const Participant *> circle;
@@ -82,6 +82,7 @@ void check_deadlock(const Participant &me) {
     message += (i ? ", " : "") + describe(*circle[i]);
   if (circle.size() > 8)
     message += ", and " + std::to_string(circle.size() - 8) + " more wait";
+  me.seen.store(0, std::memory_order_release); // it goes on, with an error: nobody else need be told
   throw ArgumentError(message + "; nobody can go on");
 }
 
