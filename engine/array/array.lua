@@ -359,7 +359,7 @@ local function store(data, dtype, i, v)
     cast(uint8_p, data)[i] = v
   elseif dtype == BOOL and type(v) == "boolean" then
     cast(uint8_p, data)[i] = v and 1 or 0
-  elseif dtype == BOOL and (v == 0 or v == 1) then
+  elseif dtype == BOOL and type(v) == "number" and (v == 0 or v == 1) then
     cast(uint8_p, data)[i] = v
   else
     store_other(data, dtype, i, v)
@@ -1158,7 +1158,8 @@ local function power(a, b) return binary("power", 4, nil, a, b) end
 local function remainder(a, b) return binary("remainder", 5, nil, a, b) end
 local function negative(a) return call(C.pg_array_unary, nil, 0, as_array(a)) end
 
--- a == b asks whether they are equal as a whole; a:eq(b) compares elements.
+-- a == b asks whether they are equal as a whole; a:eq(b) compares elements. With a number it is false, as between any two
+-- kinds in Lua: as an error it broke code that asks x == 0 of what may be a number or an array, ours included.
 local function equals(a, b)
   return is(a) and is(b) and array.equal(a, b)
 end

@@ -696,6 +696,11 @@ function array.tile(a, times)
       fail("tile: a number of times is an integer, 0 or more, got %s", kind_of(times[i]))
     end
   end
+  for key in pairs(times) do
+    if not is_integer(key) or key < 1 or key > #times then
+      fail("tile: times are a list, one an axis, as in {1, 3}; got the key %s", tostring(key))
+    end
+  end
   local rank = max(#times, a._ndim)
   local own, shape = {}, {}
   for i = 1, rank do

@@ -1,11 +1,19 @@
 -- Evenly spaced numbers.
 local core, kit = ...
-local fail = core.fail
+local fail, ffi = core.fail, core.ffi
 local array, kind_of, is_integer, check_options, parse_dtype, dtype_option = kit.array, kit.kind_of, kit.is_integer,
   kit.check_options, kit.parse_dtype, kit.dtype_option
 local set_length, create, store = kit.set_length, kit.create, kit.store
-local type, max, floor = type, math.max, math.floor
+local lowest, highest, cast = kit.lowest, kit.highest, ffi.cast
+local type, max, min, floor, pairs = type, math.max, math.min, math.floor, pairs
 local FLOAT64 = 5
+
+-- By dtype; what is missing is stored element by element.
+local pointers = {}
+for name, c_type in pairs { int8 = "int8_t", int16 = "int16_t", int32 = "int32_t", int64 = "int64_t", uint8 = "uint8_t",
+  uint16 = "uint16_t", uint32 = "uint32_t", float32 = "float", float64 = "double" } do
+  pointers[kit.dtypes[name]] = ffi.typeof(c_type .. " *")
+end
 
 local function need_number(name, what, x)
   if type(x) ~= "number" or x ~= x or x == math.huge or x == -math.huge then
@@ -33,6 +41,14 @@ function array.range(first, last, step, options)
   local dtype = dtype_option("range", options) or FLOAT64
   set_length("range", 1, n)
   local a = create(1, dtype, 0)
+  local last_value, p = first + (n - 1) * step, pointers[dtype] and cast(pointers[dtype], a._data)
+  if n > 0 and p and (not lowest[dtype] or (first % 1 == 0 and step % 1 == 0 and min(first, last_value) >= lowest[dtype] and
+    max(first, last_value) <= highest[dtype])) then -- all of them fit
+    for i = 0, n - 1 do
+      p[i] = first + i * step
+    end
+    return a
+  end
   for i = 0, n - 1 do
     store(a._data, dtype, i, first + i * step)
   end

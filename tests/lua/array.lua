@@ -75,6 +75,13 @@ function TestCreate:test_shapes_print_and_compare()
 end
 
 function TestCreate:test_full_range_linspace()
+  for _, dtype in ipairs { "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64" } do
+    lu.assertEquals(array.range(3, 100, 7, dtype):totable(), array.range(3, 100, 7):totable())
+    lu.assertEquals(array.range(100, 3, -7, dtype):totable(), array.range(100, 3, -7):totable())
+  end
+  lu.assertErrorMsgContains("256 is out of range for uint8", array.range, 1, 300, "uint8")
+  lu.assertErrorMsgContains("-129 is out of range for int8", array.range, 5, -200, -1, "int8")
+  lu.assertErrorMsgContains("0.25 is not an integer", array.range, 0, 1, 0.25, "int32")
   lu.assertEquals(array.full({ 2, 2 }, 7):totable(), { { 7, 7 }, { 7, 7 } })
   lu.assertEquals(array.full(2, true).dtype, "bool")
   lu.assertEquals(array.full(2, 5, "uint8").dtype, "uint8")
