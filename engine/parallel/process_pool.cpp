@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <unordered_map>
 
 namespace perigee::parallel {
 namespace {
+
+constexpr int slice = 100, moment = 2000; // milliseconds
 
 class ProcessExecutor final : public Executor {
  public:
@@ -150,7 +153,7 @@ class ProcessExecutor final : public Executor {
     bool there = true;
     try {
       there = channel.send(static_cast<uint32_t>(request), 0, writer.bytes, writer.extents);
-      while (there && (there = channel.receive(packet))) {
+      while (there && (await(channel), there = channel.receive(packet))) {
         Reader reader(packet);
         switch (static_cast<ProcessPacket>(packet.kind)) {
         case ProcessPacket::outcome: {
@@ -185,6 +188,14 @@ class ProcessExecutor final : public Executor {
     if (!wrong.empty())
       outcome.error = "was ended (" + wrong + ")";
     return outcome;
+  }
+
+  // Waits for the worker's next word. Of a pool that was let go, a task has a moment to end; then its process is ended.
+  void await(Channel &channel) {
+    const std::atomic<int32_t> *let_go = ThreadParticipant::current()->interrupt;
+    for (int left = moment; !channel.wait(slice) && left > 0;)
+      if (let_go && let_go->load() != 0 && (left -= slice) <= 0)
+        process_.kill(SIGKILL);
   }
 
   // While a worker is served: waits on its behalf end with it.

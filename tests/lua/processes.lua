@@ -327,6 +327,26 @@ function TestProcesses:test_pools_in_processes()
   end):result(), { 2, 3 })
 end
 
+-- A script whose task never ends comes to its end all the same.
+function TestProcesses:test_a_pool_that_is_let_go()
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write([[
+    local parallel = require "perigee.parallel"
+    local begun = parallel.queue()
+    parallel.processes(1):submit(function() begun:put(1) while true do end end)
+    begun:get()
+    print("the end")]])
+  file:close()
+  local link = io.popen("readlink /proc/$PPID/exe")
+  local perigee = link:read("*l")
+  link:close()
+  local output = io.popen(("'%s' run %s 2>&1"):format(perigee, path))
+  lu.assertEquals(output:read("*a"), "the end\n")
+  output:close()
+  os.remove(path)
+end
+
 function TestProcesses:test_wrong_use()
   fails("a number of workers from 1 to", parallel.processes, 0)
   fails("a number of workers from 1 to", parallel.processes, 10000)
