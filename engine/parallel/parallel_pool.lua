@@ -696,9 +696,9 @@ local function submit_pieces(what, pool, kind_name, fn, list, size, count, sourc
   return futures, firsts, numbers
 end
 
-local function cancel_all(futures, from)
-  for i = from, #futures do
-    natives.cancel(futures[i])
+local function cancel_all(futures)
+  for _, future in pairs(futures) do -- those collected are gone: the list has holes
+    natives.cancel(future)
   end
 end
 
@@ -707,12 +707,12 @@ end
 local function collect(futures, i)
   local done, reason = natives.wait(futures[i])
   if done == nil then
-    cancel_all(futures, i)
+    cancel_all(futures)
     interrupted(reason)
   end
   local state, a, b = natives.result(futures[i])
   if state ~= FINISHED then
-    cancel_all(futures, i)
+    cancel_all(futures)
     for k = i + 1, #futures do
       natives.wait(futures[k])
     end
