@@ -30,11 +30,13 @@ inline wire::Bytes blob_of(const std::string &expression) {
       [](void *state, void *user) {
         auto *L = static_cast<lua_State *>(state);
         auto *job = static_cast<Job *>(user);
-        lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
-        lua_getfield(L, -1, "require");
-        lua_pushliteral(L, "array");
-        lua_call(L, 1, 1);
-        wire::ArrayBridge bridge = wire::bridge(L);
+        static const wire::ArrayBridge bridge = [&] { // one a state
+          lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+          lua_getfield(L, -1, "require");
+          lua_pushliteral(L, "array");
+          lua_call(L, 1, 1);
+          return wire::bridge(L);
+        }();
         if (luaL_loadstring(L, job->text.c_str()) != 0)
           lua_error(L);
         lua_call(L, 0, 1);

@@ -318,7 +318,7 @@ TEST_CASE("worker: one array for all results is told as that") {
   CHECK(slice.failure.find("two calls") != std::string::npos);
 }
 
-TEST_CASE("worker: what the script prints is kept, cut and made harmless") {
+TEST_CASE("worker: what the script prints is kept, cut and made harmless", "[output]") {
   Worker w = solve("print('hello', 'a\\27[31mb', '\\255') return 1");
   REQUIRE(w.run({arguments({})}).ok());
   CHECK(w.output() == "hello\ta?[31mb\t?\n");
