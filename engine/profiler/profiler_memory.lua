@@ -84,11 +84,11 @@ function Memory:held()
   return list
 end
 
--- Whether memory grew all the way: the smallest of each sixth of the run is above that of the one before, but for one of
--- them (a collection may end anywhere).
+-- Whether memory grew all the way: more is held at the end than at the start, garbage collected, and the smallest of each
+-- sixth of the run is above that of the one before, but for one of them (a collection may end anywhere).
 function Memory:grows()
   local n = #self.curve
-  if n < 24 then
+  if n < 24 or self.lua + self.arrays < 1.1 * (self.curve[1].lua + self.curve[1].arrays) then
     return false
   end
   local lows = {}

@@ -51,6 +51,20 @@ function TestLog:test_calls_nest()
   lu.assertStrMatches(tree:gsub("%s+%[[^%]]*%]", ""), "outer%(1, 2%) %-> 2, 3\n  inner%(1%) %-> 2\n    %- here {x = 1}\n.*")
 end
 
+function TestLog:test_the_command()
+  local f = log.wrap("f", function(x) return x + 1 end)
+  f(1)
+  log.close()
+  local pipe = assert(io.popen("readlink /proc/$PPID/exe"))
+  local perigee = pipe:read("*l")
+  pipe:close()
+  pipe = assert(io.popen(("'%s' log tree '%s' 2>&1; echo $?; '%s' log tree /nowhere 2>&1; echo $?"):format(perigee, path,
+    perigee)))
+  local text = pipe:read("*a")
+  pipe:close()
+  lu.assertStrMatches(text, "f%(1%) %-> 2 .*\n0\nperigee: cannot read /nowhere: .*\n2\n")
+end
+
 function TestLog:test_errors_are_logged_and_raised()
   local bad = log.wrap("bad", function() error("broken") end)
   local outer = log.wrap("outer", function() return (pcall(bad)) end)

@@ -770,13 +770,45 @@ function TestMemory:test_a_leak_is_named_at_its_line()
   lu.assertEquals(profile:held()[1].row.line, line_of("-- a leak"))
   lu.assertTrue(profile:held()[1].held > 30000 * 64) -- two tables each
   lu.assertStrContains(profile:text(), "-- a leak")
-  if #profile.curve >= 24 then
-    lu.assertStrContains(profile:text(), "Memory grew all the time")
-  end
   local other = memory_line(profile, "local garbage = { i }")
   lu.assertTrue(other.lua_bytes > 30000 * 32)
   lu.assertTrue(other.lua_held < 0.1 * other.lua_bytes)
   kept = {}
+end
+
+-- Growth over time is seen where there are enough points of it, one a millisecond at most.
+function TestMemory:test_growth_and_the_hint_at_a_leak()
+  local function run(seconds, step)
+    local till = timer.now() + seconds
+    repeat
+      step(300)
+    until timer.now() > till
+  end
+  local seconds = 0.1
+  tries(function()
+    seconds = 2 * seconds -- a busy machine does less in it
+    local profile = profiler.memory(run, seconds, leaks)
+    kept = {}
+    lu.assertTrue(profile:grows())
+    lu.assertStrContains(profile:text(), "Memory grew all the time")
+    lu.assertStrMatches(profile:text(), ".*Most was made at profiler%.lua:" .. line_of("-- a leak") .. ":\n.*")
+    local last, before = profile.curve[#profile.curve], 0
+    lu.assertTrue(last.lua > profile.curve[1].lua)
+    for _, point in ipairs(profile.curve) do
+      lu.assertTrue(point.seconds >= before)
+      before = point.seconds
+    end
+    lu.assertTrue(profile.peak >= last.lua and profile.peak_lua + profile.peak_arrays == profile.peak)
+    lu.assertTrue(profile.resident > profile.peak)
+  end)
+  -- What is let go again is no leak.
+  local profile = profiler.memory(run, 0.05, function(n)
+    local t = {}
+    for i = 1, n do
+      t[i] = { i }
+    end
+  end)
+  lu.assertNotStrContains(profile:text(), "Memory grew all the time")
 end
 
 function TestMemory:test_arrays_are_counted_by_line()
@@ -1233,6 +1265,21 @@ function TestCommand:test_sampled_lines()
   lu.assertStrContains(profile_of(busy, "--lines --sampled --function work"), "Sampled lines")
   lu.assertStrContains(profile_of(busy, "--lines --sampled --function wrok"), "No sample is in ")
   lu.assertStrMatches(profile_of(busy, "--sampled"), ".*\n2\n")
+end
+
+-- Measured once and kept: the second time it is read.
+function TestCommand:test_roofline()
+  local folder = os.tmpname()
+  os.remove(folder)
+  local command = string.format("XDG_CACHE_HOME='%s' '%s' roofline 2>&1; echo $?", folder, perigee)
+  local first = output_of(command)
+  lu.assertStrMatches(first, ".*memory is the limit.*\n0\n")
+  local file = assert(io.open(folder .. "/perigee/roofline.json"))
+  local kept = file:read("*a")
+  file:close()
+  lu.assertEquals(#pg.io.parse_json(kept).roofs, 1)
+  lu.assertEquals(output_of(command), first)
+  os.execute("rm -r '" .. folder .. "'")
 end
 
 function TestCommand:test_a_failing_script_still_gives_its_profile()
