@@ -22,6 +22,15 @@ function profiler._command(options, ...)
     error(format("%s:%d: %s", file, line, message), 0)
   end
   core.set_global("arg", { [0] = options.file, ... })
+  -- A script that ends itself has a profile all the same.
+  local library, exited = rawget(core.env, "os"), nil
+  local exit = library and rawget(library, "exit")
+  if exit then
+    library.exit = function(code)
+      exited = { code }
+      error("os.exit", 0)
+    end
+  end
   local profile, ok, failure
   if options.mode == "lines" then
     profile = profiler.lines { sampled = options.sampled or false }
@@ -31,6 +40,12 @@ function profiler._command(options, ...)
     profiler.last = nil
     ok, failure = pcall(profiler[options.mode], chunk, ...)
     profile = profiler.last
+  end
+  if exit then
+    library.exit = exit
+  end
+  if profile and exited then
+    profile.failure = nil
   end
   if profile then
     if ok and options.plain_seconds then
@@ -45,7 +60,9 @@ function profiler._command(options, ...)
       core.write(profile:text { sort = options.sort } .. "\n")
     end
   end
-  if not ok then
+  if exited then
+    exit(exited[1], true)
+  elseif not ok then
     error(failure, 0)
   end
 end

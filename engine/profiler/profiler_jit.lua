@@ -278,7 +278,7 @@ function Report:text()
   for _, abort in ipairs(self.aborts) do
     bad = bad + (not abort.usual and 1 or 0)
   end
-  say("JIT compiler: %d loops compiled, %d given up, %d with too few rounds; %d traces, %d reasons for giving up a trace.",
+  say("JIT compiler: loops: %d compiled, %d given up, %d with too few rounds; traces: %d, reasons for giving up: %d.",
     compiled, given_up, cold, #self.traces, bad)
   if self.flushes > 0 then
     say("All compiled code was dropped %d times: there is more of it than fits, or pg.jit was called.", self.flushes)

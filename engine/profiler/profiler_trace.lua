@@ -193,9 +193,9 @@ local function real_time(profile)
   if not profile.real then
     return "The JIT compiler was off: compiled code has no hooks. Shares may differ from a real run's; see --sample."
   end
-  return format("Really, without the profiler and with the JIT compiler on, it takes %s: %s of this run. The compiler\n" ..
-    "was off, since compiled code has no hooks. Shares may differ from a real run's; see --sample.",
-    kit.seconds(profile.real), kit.percent(profile.real, profile.wall))
+  return format("Really, without the profiler and with the JIT compiler on, it takes %s%s.\nThe compiler was off, since " ..
+    "compiled code has no hooks. Shares may differ from a real run's; see --sample.", kit.seconds(profile.real),
+    profile.real < profile.wall and format(" (%s of this run)", kit.percent(profile.real, profile.wall)) or "")
 end
 
 -- profile:real_time(fn, ...) -> results of fn...: runs fn(...) once without the profiler, and shows its time beside the

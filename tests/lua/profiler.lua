@@ -1291,6 +1291,13 @@ function TestCommand:test_a_failing_script_still_gives_its_profile()
   end
 end
 
+function TestCommand:test_a_script_that_ends_itself_still_gives_its_profile()
+  for options, expected in pairs { [""] = "Traced", ["--sample"] = "Sampled", ["--lines"] = "Traced lines" } do
+    local text = profile_of(busy .. "\nos.exit(7)", "--trusted " .. options)
+    lu.assertStrMatches(text, ".*" .. expected .. ".*\n7\n")
+  end
+end
+
 function TestCommand:test_bad_input_is_named()
   lu.assertStrMatches(profile_of("x = = 1", ""), ".*:1: .*\n1\n")
   lu.assertStrMatches(output_of("'" .. perigee .. "' profile nowhere.lua 2>&1; echo $?"),
