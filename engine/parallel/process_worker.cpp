@@ -21,7 +21,7 @@ class WorkerProcess {
  public:
   explicit WorkerProcess(Channel &channel)
       : channel_(channel), courier_({number_of, borrow, nullptr}),
-        side_{[this](const Remote &object, const RemoteCall &call, Participant &me) { return ask(object, call, me); },
+        side_{[this](const Remote &object, const RemoteCall &call, Participant *me) { return ask(object, call, me); },
               borrow,
               [this](uint64_t number) { channel_.send(static_cast<uint32_t>(ProcessPacket::drop), number, {}); }} {
     set_remote_side(&side_);
@@ -48,7 +48,7 @@ class WorkerProcess {
   }
 
   // Asks the parent for an operation on one of its objects, and waits for what it comes to.
-  RemoteResult ask(const Remote &object, const RemoteCall &call, Participant &me) {
+  RemoteResult ask(const Remote &object, const RemoteCall &call, Participant *me) {
     if (std::this_thread::get_id() != thread_)
       throw UnsupportedError(std::string("this ") + kind_name(object.kind) +
                              " belongs to the process that started this one: only the task itself may use it, and not "
@@ -62,7 +62,7 @@ class WorkerProcess {
     writer.put(static_cast<uint8_t>(call.parcel));
     if (call.parcel) {
       Courier::Sending sending(courier_);
-      courier_.put(writer, *me.parcel);
+      courier_.put(writer, *me->parcel);
       sending.done();
     }
     Packet packet;
@@ -77,9 +77,9 @@ class WorkerProcess {
     result.more = reader.get<double>();
     result.parcel = reader.get<uint8_t>() != 0;
     if (call.parcel && (result.status != 0 || result.value != 0))
-      me.parcel.reset();
+      me->parcel.reset();
     if (result.parcel)
-      me.parcel = std::make_unique<Message>(courier_.get(reader));
+      me->parcel = std::make_unique<Message>(courier_.get(reader));
     if (packet.failure)
       std::rethrow_exception(packet.failure);
     return result;

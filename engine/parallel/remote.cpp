@@ -25,7 +25,7 @@ int32_t call_remote(void *object, Participant *me, RemoteCall call, double *valu
       throw InternalError("this object belongs to another process");
     const auto &remote = static_cast<const Remote &>(*static_cast<Shared *>(object));
     call.where = me ? me->where : "";
-    const RemoteResult result = remote_side->call(remote, call, *me);
+    const RemoteResult result = remote_side->call(remote, call, me);
     status = result.status;
     if (status != 0)
       set_last_error(static_cast<pg_status>(status), result.message.c_str());

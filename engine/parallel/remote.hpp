@@ -67,7 +67,7 @@ class Remote final : public Shared {
 
 /// How this process makes calls to its parent: set while it is a worker process.
 struct RemoteSide {
-  std::function<RemoteResult(const Remote &, const RemoteCall &, Participant &)> call;
+  std::function<RemoteResult(const Remote &, const RemoteCall &, Participant *)> call;
   std::function<Ref<>(uint64_t number, int32_t kind)> object;
   std::function<void(uint64_t number)> drop;
 };
