@@ -1,4 +1,5 @@
 -- What happened when, on which thread: a timeline for ui.perfetto.dev (or chrome://tracing).
+-- Run me: perigee run scripts/demos/profiling/timeline.lua
 local pg = require "perigee"
 local profiler, array, parallel = pg.profiler, pg.array, pg.parallel
 
@@ -30,8 +31,4 @@ local timeline = profiler.timeline(function()
   end
 end)
 print(timeline)
-
-local path = os.tmpname() .. ".json"
-timeline:write(path)
-print("open this file in ui.perfetto.dev: " .. path)
-os.remove(path)
+-- timeline:write("x.json") makes the file for ui.perfetto.dev.
