@@ -1,5 +1,8 @@
 #include "kernel/bounds.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
 #include <map>
 #include <optional>
 #include <set>
@@ -174,16 +177,22 @@ class Hoister {
   bool known(Ref r, std::int64_t value) const { return constant(r) && node(r).integer == value; }
   bool same(Ref a, Ref b) const { return a == b || key(a) == key(b); }
 
+  static std::string digits(double value) { // all of them: std::to_string has six
+    char text[32];
+    std::snprintf(text, sizeof text, "%a", value);
+    return text;
+  }
+
   // Equal texts are equal values, as long as variables and shapes are those of before the nest.
   std::string key(Ref ref) const {
     const Node &n = node(ref);
     std::string text = std::to_string(int(n.op)) + ":" + std::to_string(int(n.type));
     if (n.op == Op::constant)
-      text += "=" + std::to_string(n.integer) + "/" + std::to_string(n.number);
+      text += "=" + std::to_string(n.integer) + "/" + digits(n.number) + "/" + digits(n.imaginary);
     if (n.op == Op::variable || n.op == Op::length)
       text += "#" + std::to_string(n.index) + "." + std::to_string(n.integer);
     if (n.op == Op::math)
-      text += "m" + std::to_string(int(n.math)) + "^" + std::to_string(n.number);
+      text += "m" + std::to_string(int(n.math)) + "^" + digits(n.number);
     text += "(";
     for (const Ref r : {n.a, n.b, n.c})
       if (r >= 0)
@@ -238,8 +247,12 @@ class Hoister {
   // -----
   struct Range {
     Ref low = -1, high = -1;
-    int degree = 0; // how many variables are multiplied with one another
+    double reach = 0; // neither is further from zero, where the guards hold
   };
+  // Products are those of low and high only as long as nothing wraps.
+  static std::optional<Range> within_int64(const Range &range) {
+    return range.reach < 9e18 ? std::optional(range) : std::nullopt;
+  }
   using Guards = std::map<std::string, Ref>; // conditions, each once
 
   void require(Guards &guards, Ref condition) { guards.emplace(key(condition), condition); }
@@ -268,10 +281,10 @@ class Hoister {
       const std::int64_t v = node(value).integer;
       if (v < -multiplied || v > multiplied)
         return {};
-      return Range{value, value, 0};
+      return Range{value, value, std::abs(double(v))};
     }
     require_between(guards, value, in_product ? multiplied : alone);
-    return Range{value, value, 1};
+    return Range{value, value, double(in_product ? multiplied : alone)};
   }
 
   std::optional<Range> range(Ref ref, Guards &guards, bool in_product = false, int depth = 0) {
@@ -305,38 +318,38 @@ class Hoister {
       const auto a = range(n.a, guards, in_product, depth + 1), b = range(n.b, guards, in_product, depth + 1);
       if (!a || !b)
         return {};
-      const int degree = std::max(a->degree, b->degree);
-      return n.op == Op::add ? Range{sum_of_two(a->low, b->low), sum_of_two(a->high, b->high), degree}
-                             : Range{difference(a->low, b->high), difference(a->high, b->low), degree};
+      const double reach = a->reach + b->reach;
+      return within_int64(n.op == Op::add ? Range{sum_of_two(a->low, b->low), sum_of_two(a->high, b->high), reach}
+                                          : Range{difference(a->low, b->high), difference(a->high, b->low), reach});
     }
     case Op::negate: {
       const auto a = range(n.a, guards, in_product, depth + 1);
       if (!a)
         return {};
-      return Range{difference(integer(0), a->high), difference(integer(0), a->low), a->degree};
+      return Range{difference(integer(0), a->high), difference(integer(0), a->low), a->reach};
     }
     case Op::multiply: {
       const auto a = range(n.a, guards, true, depth + 1), b = range(n.b, guards, true, depth + 1);
-      if (!a || !b || a->degree + b->degree > 2)
+      if (!a || !b || !within_int64({-1, -1, a->reach * b->reach}))
         return {};
-      const int degree = a->degree + b->degree;
+      const double reach = a->reach * b->reach;
       if (same(b->low, b->high)) {
         if (constant(b->low) && node(b->low).integer >= 0)
-          return Range{product(a->low, b->low), product(a->high, b->low), degree};
+          return Range{product(a->low, b->low), product(a->high, b->low), reach};
         const Ref x = product(a->low, b->low), y = product(a->high, b->low);
-        return Range{least(x, y), greatest(x, y), degree};
+        return Range{least(x, y), greatest(x, y), reach};
       }
       if (same(a->low, a->high)) {
         if (constant(a->low) && node(a->low).integer >= 0)
-          return Range{product(a->low, b->low), product(a->low, b->high), degree};
+          return Range{product(a->low, b->low), product(a->low, b->high), reach};
         const Ref x = product(a->low, b->low), y = product(a->low, b->high);
-        return Range{least(x, y), greatest(x, y), degree};
+        return Range{least(x, y), greatest(x, y), reach};
       }
       return {};
     }
     case Op::modulo:
       if (constant(n.b) && node(n.b).integer > 0)
-        return Range{integer(0), integer(node(n.b).integer - 1), 0};
+        return Range{integer(0), integer(node(n.b).integer - 1), double(node(n.b).integer)};
       return {};
     case Op::math:
       if (n.math == Math::minimum || n.math == Math::maximum) {
@@ -344,14 +357,14 @@ class Hoister {
         const auto b = range(n.arguments[1], guards, in_product, depth + 1);
         if (!a || !b)
           return {};
-        const int degree = std::max(a->degree, b->degree);
-        return n.math == Math::minimum ? Range{least(a->low, b->low), least(a->high, b->high), degree}
-                                       : Range{greatest(a->low, b->low), greatest(a->high, b->high), degree};
+        const double reach = std::max(a->reach, b->reach);
+        return n.math == Math::minimum ? Range{least(a->low, b->low), least(a->high, b->high), reach}
+                                       : Range{greatest(a->low, b->low), greatest(a->high, b->high), reach};
       }
       if (n.math == Math::bit_and)
         for (const Ref r : n.arguments)
           if (constant(r) && node(r).integer >= 0 && node(r).integer < multiplied)
-            return Range{integer(0), integer(node(r).integer), 0};
+            return Range{integer(0), integer(node(r).integer), double(node(r).integer)};
       return {};
     default:
       return {};
@@ -372,11 +385,13 @@ class Hoister {
     }
     if (!first || !last)
       return {};
-    const int degree = std::max(first->degree, last->degree);
+    double reach = std::max(first->reach, last->reach);
     Ref end = step > 0 ? last->high : last->low;
-    if (step != 1 && step != -1 && same(first->low, first->high)) // where it really ends
+    if (step != 1 && step != -1 && same(first->low, first->high)) { // where it really ends
       end = difference(end, make(Op::modulo, Type::int64, difference(end, first->low), integer(step)));
-    return step > 0 ? Range{first->low, end, degree} : Range{end, first->high, degree};
+      reach = first->reach + last->reach + std::abs(double(step));
+    }
+    return within_int64(step > 0 ? Range{first->low, end, reach} : Range{end, first->high, reach});
   }
 
   // A sum of whole multiples of counters and of what the nest leaves alone. Bounds of one counter may name others, and
@@ -536,7 +551,7 @@ class Hoister {
       const auto low = extreme(*sum, false, mine), high = extreme(*sum, true, mine);
       if (low && high) {
         guards.merge(mine);
-        return Range{*low, *high, 1};
+        return Range{*low, *high, 0};
       }
     }
     return range(index, guards);

@@ -47,7 +47,8 @@ local function raise_source(status)
   end
 end
 
-local sources = setmetatable({}, { __mode = "k" }) -- function -> pg_kernel_source
+-- What is made of kernels in this Lua state (make_state), by kernel.
+local states = setmetatable({}, { __mode = "k" })
 
 local function upvalues_of(fn)
   local values, present = {}, {}
@@ -63,7 +64,7 @@ end
 
 local source_of
 
-local function bind(source, name, value, env)
+local function bind(source, name, value, env, made)
   local t = type(value)
   if t == "number" then
     C.pg_kernel_bind_number(source, name, value)
@@ -75,10 +76,12 @@ local function bind(source, name, value, env)
     elseif getinfo(value, "S").what ~= "Lua" or find(getinfo(value, "S").source, "^@perigee:") then
       C.pg_kernel_bind_refused(source, name, "a function of the engine")
     else
-      C.pg_kernel_bind_function(source, name, source_of(value, name))
+      C.pg_kernel_bind_function(source, name, source_of(value, name, made))
     end
   elseif t == "table" and getmetatable(value) and rawget(getmetatable(value), "_kernel") then
-    C.pg_kernel_bind_function(source, name, source_of(value._function, name))
+    local state = states[value]
+    made[value] = state -- which keeps its source
+    C.pg_kernel_bind_function(source, name, state and state.source or source_of(value._function, name, made))
   elseif t == "table" then
     local table_name
     if rawequal(value, rawget(env, "math")) or rawequal(value, builtin_math) then
@@ -104,11 +107,10 @@ local function bind(source, name, value, env)
   end
 end
 
--- The parsed source of a Lua function, with what it captures; made once a function.
-function source_of(fn, name)
-  local made = sources[fn]
-  if made then
-    return made
+-- The parsed source of a Lua function, with what it captures now. made: function -> source, of one kernel.
+function source_of(fn, name, made)
+  if made[fn] then
+    return made[fn]
   end
   local info = getinfo(fn, "S")
   local chunk = sub(info.source, 2)
@@ -118,19 +120,19 @@ function source_of(fn, name)
   end
   local out = ffi.new("pg_kernel_source *[1]")
   raise_source(C.pg_kernel_parse(out, text, #text, info.short_src, info.linedefined, info.lastlinedefined, name))
-  made = ffi.gc(out[0], C.pg_kernel_close_source)
-  sources[fn] = made -- before its names are bound: functions may name each other
+  local source = ffi.gc(out[0], C.pg_kernel_close_source)
+  made[fn] = source -- before its names are bound: functions may name each other
   local upvalues, present = upvalues_of(fn)
   local env = getfenv(fn)
-  for i = 0, C.pg_kernel_free_names(made) - 1 do
-    local free = ffi.string(C.pg_kernel_free_name(made, i))
+  for i = 0, C.pg_kernel_free_names(source) - 1 do
+    local free = ffi.string(C.pg_kernel_free_name(source, i))
     local value = upvalues[free]
     if not present[free] then
       value = rawget(env, free)
     end
-    bind(made, free, value, env)
+    bind(source, free, value, env, made)
   end
-  return made
+  return source
 end
 
 -- ---------------------------------------------------------------------------------------- dispatch --------------------
@@ -490,13 +492,12 @@ local function with_signature(state, text)
 end
 
 -- What a kernel object holds: the function, its name and options, which travel to other Lua states. What is made of them
--- stands here, and is made in each state.
-local states = setmetatable({}, { __mode = "k" })
-
-local function make_state(fn, name, options)
+-- stands in `states`, and is made in each state. sources: what another kernel of the function has frozen.
+local function make_state(fn, name, options, sources)
+  sources = sources or {}
   -- (Not the kernel itself, which it would keep alive.)
-  return { fn = fn, name = name, options = options, source = source_of(fn, name), root = {}, specialisations = {},
-    by_key = {} }
+  return { fn = fn, name = name, options = options, source = source_of(fn, name, sources), sources = sources, root = {},
+    specialisations = {}, by_key = {} }
 end
 
 -- The state of a kernel; of one that came from another Lua state it is made here, and code made there will do.

@@ -58,13 +58,13 @@ local function compile(module_out, options)
 end
 
 -- What is made of a kernel in this Lua state: of one that came from another (`travelled`), code made there will do.
-local function prepare(self, travelled)
+local function prepare(self, travelled, sources)
   local options = { _travelled = travelled }
   for key, value in pairs(self._options) do
     options[key] = value
   end
   options._scalar = self._backend == "serial"
-  states[self] = make_state(self._function, self._name, options)
+  states[self] = make_state(self._function, self._name, options, sources)
   return states[self]
 end
 local function state_of(self)
@@ -228,6 +228,9 @@ local function apply(self, ...)
     state.by_key[key] = s
     state.specialisations[#state.specialisations + 1] = s
   end
+  if count + #s.outputs > 12 then
+    fail("'%s': at most 12 arguments and results", self._name)
+  end
   local made = {}
   for i, dtype in ipairs(s.outputs) do
     local target = out and out[i]
@@ -295,7 +298,7 @@ local function on(self, backend)
     copy[k] = v
   end
   copy._backend = backend
-  prepare(copy)
+  prepare(copy, nil, state_of(self).sources)
   return setmetatable(copy, getmetatable(self))
 end
 elementwise_methods.on = on
@@ -354,6 +357,11 @@ function kernel._fused(fn, ...)
   if not made then
     made = kernel.elementwise((function_of("array.fused", fn, nil, form_options)))
     fused[fn] = made
+    local state, kept = states[made], {} -- it must not keep the function, by which it is found
+    for _, source in pairs(state.sources) do
+      kept[#kept + 1] = source
+    end
+    state.fn, state.sources, made._function = nil, kept, nil
   end
   return made(...)
 end
@@ -463,6 +471,7 @@ local function run_parallel(self, ranges, ...)
       values[i] = x
     end
     if istype(array_t, x) then
+      kit.check_alive(x)
       pointers[i - 1] = ffi.cast("void *", x)
       t.dtype, t.ndim, t.contiguous = x._dtype, x._ndim, contiguous(x) and 1 or 0
       t.writable = 1 - bit.band(x._flags, 1)
@@ -492,7 +501,12 @@ local function run_parallel(self, ranges, ...)
   end
   local tile = ffi.new("int64_t[3]")
   for d = 0, dimensions - 1 do
-    local asked = self._tile and (type(self._tile) == "table" and self._tile[d + 1] or d == 0 and self._tile)
+    local asked
+    if type(self._tile) == "table" then
+      asked = self._tile[d + 1]
+    else
+      asked = d == 0 and self._tile
+    end
     -- By default some 64 pieces of the first index: the same for any number of threads, so that sums are too.
     tile[d] = asked or (d == 0 and math.max(1, floor((tonumber(lengths[0]) + 63) / 64)) or math.max(1, tonumber(lengths[d])))
   end
@@ -687,7 +701,7 @@ end
 
 -- The shape that outer axes broadcast to: of views without the inner ones.
 local function outer_shape(values, inner, count)
-  local arrays, keep = arrays_t(), {}
+  local arrays, keep = ffi.new("const pg_array *[?]", count), {}
   local n = 0
   for i = 1, count do
     if inner[i] >= 0 then
@@ -769,6 +783,14 @@ generalized_mt.__call = function(self, ...)
         end
       else
         target = kit.create(ndim + #axes, self._dtype or (float32 and 4 or 5), 1)
+      end
+      if target then
+        for i = 1, count do
+          if istype(array_t, values[i]) and array.shares_memory(values[i], target) then
+            values[i] = values[i]:copy()
+          end
+        end
+        target:fill(0)
       end
       filled[#filled + 1] = target
       values[n], inner[n] = target, #axes

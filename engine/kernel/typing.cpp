@@ -577,6 +577,7 @@ class Builder {
       if (s.expressions.size() == 1 && is_call(*s.expressions[0])) {
         Instruction call{Step::assign_call, s.at};
         std::vector<Kind> kinds;
+        const std::vector<View> views = target_views(s, into);
         call.a = call_many(*s.expressions[0], s.targets.size(), kinds);
         for (std::size_t i = 0; i < s.targets.size(); ++i) {
           if (s.targets[i]->kind == ExpressionKind::name) {
@@ -586,7 +587,7 @@ class Builder {
           const std::int32_t between = new_variable("result", s.at, kinds[i]);
           call.targets.push_back(between);
           std::vector<Instruction> after;
-          store(*s.targets[i], variable(between, s.at), after);
+          element_store(views[i], variable(between, s.at), s.targets[i]->at, after);
           for (auto &step : after)
             after_call_.push_back(std::move(step));
         }
@@ -600,7 +601,8 @@ class Builder {
       assign_one(*s.targets[0], value(*s.expressions[0]), into);
       return;
     }
-    // All values first, as Lua does.
+    // All indices and values first, and then the last target before the first, as Lua does.
+    const std::vector<View> views = target_views(s, into);
     std::vector<std::int32_t> held;
     for (const auto &e : s.expressions) {
       const Ref v = value(*e);
@@ -611,8 +613,25 @@ class Builder {
       into.push_back(std::move(keep));
       held.push_back(temporary);
     }
+    for (std::size_t i = s.targets.size(); i-- > 0;) {
+      const Expression &target = *s.targets[i];
+      const Ref v = variable(held[i], s.expressions[i]->at);
+      if (target.kind == ExpressionKind::name)
+        set(target_variable(target), v, target.at, into);
+      else
+        element_store(views[i], v, target.at, into);
+    }
+  }
+
+  // The elements among several targets, with their indices computed.
+  std::vector<View> target_views(const Statement &s, std::vector<Instruction> &into) {
+    std::vector<View> views(s.targets.size());
+    hold_ = &into;
     for (std::size_t i = 0; i < s.targets.size(); ++i)
-      assign_one(*s.targets[i], variable(held[i], s.expressions[i]->at), into);
+      if (s.targets[i]->kind != ExpressionKind::name)
+        views[i] = target_view(*s.targets[i]);
+    hold_ = nullptr;
+    return views;
   }
 
   std::int32_t target_variable(const Expression &target) const {
@@ -632,14 +651,13 @@ class Builder {
     if (target.kind == ExpressionKind::name)
       set(target_variable(target), v, target.at, into);
     else
-      store(target, v, into);
+      element_store(target_view(target), v, target.at, into);
   }
 
-  void store(const Expression &target, Ref v, std::vector<Instruction> &into) {
+  View target_view(const Expression &target) {
     if (target.operands[1]->kind == ExpressionKind::string)
       fail(target.at, "kernels have no tables: '." + target.operands[1]->text + "' cannot be assigned to");
-    View view = array_view(target);
-    element_store(view, v, target.at, into);
+    return array_view(target);
   }
 
   void element_store(const View &view, Ref v, Position where, std::vector<Instruction> &into) {
@@ -822,13 +840,25 @@ class Builder {
     const Array &array = out_.arrays[std::size_t(view.array)];
     if (int(view.leading.size()) >= array.ndim)
       fail(e.at, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions: this is one index too many");
-    const Ref index = value(e);
+    std::vector<Instruction> *const hold = std::exchange(hold_, nullptr); // of this index, not of those within it
+    Ref index = value(e);
+    hold_ = hold;
     need_number(index, "an index");
     if (kind(index) == Kind::complex)
       fail(e.at, "an index is a whole number");
+    if (hold && out_.nodes[std::size_t(index)].op != Op::constant) {
+      const std::int32_t held = new_variable("index", e.at, kind(index));
+      Instruction keep{Step::assign, e.at};
+      keep.variable = held;
+      keep.a = index;
+      hold->push_back(std::move(keep));
+      index = variable(held, e.at);
+    }
     view.leading.push_back(convert(index, kind(index) == Kind::unknown ? Kind::unknown : Kind::integer));
     ++view.unchecked;
   }
+
+  int dimensions(const View &view) const { return out_.arrays[std::size_t(view.array)].ndim; }
 
   View array_view(const Expression &e) {
     View view;
@@ -1101,8 +1131,8 @@ class Builder {
   Ref index_value(const Expression &e) {
     const Expression &object = *e.operands[0], &key = *e.operands[1];
     if (key.kind == ExpressionKind::string) {
-      View view;
-      if (as_view(object, view)) {
+      View view; // (an element of it is a number, and may be a complex one)
+      if (as_view(object, view) && (view.leading.empty() || int(view.leading.size()) < dimensions(view))) {
         const Array &array = out_.arrays[std::size_t(view.array)];
         if (key.text == "ndim")
           return integer(array.ndim - std::int64_t(view.leading.size()), e.at);
@@ -1451,6 +1481,7 @@ class Builder {
   Position first_return_;
   std::vector<Loop> loops_;
   std::vector<Instruction> after_call_;
+  std::vector<Instruction> *hold_ = nullptr; // where indices are computed before they are used: of several targets
 };
 
 class Specialiser {

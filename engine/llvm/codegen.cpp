@@ -404,6 +404,8 @@ class Generator {
       }
       limit = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, limit, builder_.getInt64(std::uint64_t(far)));
       limit = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, limit, builder_.getInt64(std::uint64_t(-far)));
+      step = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, step, builder_.getInt64(std::uint64_t(far - 1)));
+      step = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, step, builder_.getInt64(std::uint64_t(1 - far)));
     }
     auto inside = [&](llvm::Value *i) {
       llvm::Value *below = whole ? builder_.CreateICmpSLE(i, limit) : builder_.CreateFCmpOLE(i, limit);
@@ -511,8 +513,10 @@ class Generator {
   }
 
   // What an access to an element can share memory with, and the parallel loops that it is part of.
-  void tag(llvm::Instruction *access, std::int32_t dtype) {
-    access->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(dtype)]);
+  void tag(llvm::Instruction *access, const Array &array) {
+    access->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(array.dtype)]);
+    if (!array.lengths.empty())
+      return; // the function's own: every round writes the same one
     if (groups_.size() == 1)
       access->setMetadata(llvm::LLVMContext::MD_access_group, groups_[0]);
     else if (!groups_.empty())
@@ -524,7 +528,7 @@ class Generator {
     const std::int32_t dtype = f_->arrays[std::size_t(n.index)].dtype;
     llvm::Value *pointer = element_pointer(n.index, n.arguments, n.integer);
     llvm::LoadInst *raw = builder_.CreateLoad(element(dtype), pointer);
-    tag(raw, dtype);
+    tag(raw, f_->arrays[std::size_t(n.index)]);
     switch (dtype) {
     case PG_BOOL:
       return builder_.CreateICmpNE(raw, builder_.getInt8(0));
@@ -563,11 +567,17 @@ class Generator {
     }
     if (from != Type::int64) { // a float into integers: whole, and in range
       v = widen(v);
-      llvm::Value *whole = saturate(v);
+      const bool unsigned_64 = array.dtype == PG_UINT64;
+      llvm::Value *whole =
+          unsigned_64 ? builder_.CreateIntrinsic(llvm::Intrinsic::fptoui_sat, {i64_, f64_}, {v}) : saturate(v);
       if (options_.bounds) {
-        llvm::Value *good = builder_.CreateFCmpOEQ(builder_.CreateSIToFP(whole, f64_), v);
+        llvm::Value *back = unsigned_64 ? builder_.CreateUIToFP(whole, f64_) : builder_.CreateSIToFP(whole, f64_);
+        llvm::Value *good = builder_.CreateFCmpOEQ(back, v);
         const int width = bits(array.dtype);
-        if (width < 64) {
+        if (width == 64) { // the greatest integer rounds to the power of two beyond it
+          good = builder_.CreateAnd(
+              good, builder_.CreateFCmpOLT(v, llvm::ConstantFP::get(f64_, std::ldexp(1.0, unsigned_64 ? 64 : 63))));
+        } else {
           const std::int64_t low = is_signed(array.dtype) ? -(std::int64_t(1) << (width - 1)) : 0;
           const std::int64_t high = (std::int64_t(1) << (is_signed(array.dtype) ? width - 1 : width)) - 1;
           good = builder_.CreateAnd(good, builder_.CreateICmpSGE(whole, builder_.getInt64(std::uint64_t(low))));
@@ -602,7 +612,7 @@ class Generator {
     llvm::Value *pointer = element_pointer(s.array, s.arguments, s.integer);
     v = as_element(v, node(s.a).type, array, s.at);
     llvm::StoreInst *put = builder_.CreateStore(v, pointer);
-    tag(put, array.dtype);
+    tag(put, array);
   }
 
   // ----------------------------------------------------------------------------------------------- expressions
@@ -1129,6 +1139,11 @@ class Generator {
         v = builder_.CreateZExt(v, i32_);
       else if (f.results[i] == Type::float32)
         v = builder_.CreateFPExt(v, f64_);
+      if (v->getType() == f64_) { // NaN of other bits, as reinterpreted memory may hold, would be no number to LuaJIT
+        llvm::IRBuilder<>::FastMathFlagGuard before(builder_);
+        builder_.clearFastMathFlags();
+        v = builder_.CreateSelect(builder_.CreateFCmpUNO(v, v), llvm::ConstantFP::getNaN(f64_), v);
+      }
       builder_.CreateStore(v, builder_.CreateInBoundsGEP(i8_, made->getArg(1), builder_.getInt64(16 * i)));
     }
     builder_.CreateRet(status);

@@ -357,6 +357,30 @@ function TestKernels.test_hoisted_checks()
   lu.assertStrContains(two:inspect("ir"), "[unchecked ")
 end
 
+-- Products of loop variables that leave int64 prove nothing, and guards that look alike are two.
+function TestKernels.test_hoisted_checks_do_not_wrap()
+  local x = array.ones(10)
+  local k = kernel.jit(function(x, n)
+    local s = 0.0
+    for i = 1, n do s = s + x[i * 1073741824 * 1073741824] end -- the last index wraps to 0
+    return s
+  end)
+  lu.assertErrorMsgContains("index 1152921504606846976 is out of range", k, x, 16)
+  k = kernel.jit(function(x, n, m)
+    local s, m = 0.0, kernel.int64(m)
+    for i = 1, n do s = s + x[(i + i + i + i) * (m + m + m + m)] end
+    return s
+  end)
+  lu.assertErrorMsgContains("out of range", k, x, 2 ^ 30, 2 ^ 30)
+  k = kernel.jit(function(x, a)
+    local s = 0.0
+    for i = 1, 3 do s = s + x[a * 1e-7] + x[a * 2e-7] end
+    return s
+  end)
+  lu.assertEquals(k(x, 5e7), 6)
+  lu.assertErrorMsgContains("index 20 is out of range", k, x, 1e8)
+end
+
 function TestKernels.test_vectors_of_all_lengths()
   local k = kernel.jit(function(x, y) for i = 1, #x do y[i] = math.exp(math.sin(x[i])) * 2 + x[i] ^ 1.5 end end)
   for n = 0, 70 do
@@ -710,6 +734,141 @@ function TestKernels.test_signatures()
   lu.assertErrorMsgContains("1 parameters, and its signature 2", kernel.jit, square, { signature = "float64(float64, float64)" })
   lu.assertErrorMsgContains("returns a float64, and by its signature a int64", kernel.jit, square, { signature = "int64(float64)" })
   lu.assertErrorMsgContains("returns 1 values, and by its signature 0", kernel.jit, square, { signature = "void(float64)" })
+end
+
+-- Indices and values before any assignment, and the last target first, as LuaJIT does.
+function TestKernels.test_several_targets()
+  local function two(a) return a + 1, a * 10 end
+  check(function(x)
+    local i = 1
+    i, x[i] = i + 1, 20
+    x[i], i = 30, 1
+    return i
+  end, array.zeros(4))
+  check(function(x)
+    x[1], x[1] = 1, 2
+    return x[1]
+  end, array.zeros(4))
+  check(function(x)
+    local i = 1
+    i, x[i] = two(i)
+    return i
+  end, array.zeros(4))
+  check(function(m, i)
+    i, m[i][i + 1], m[-i][m[1][1]] = m[1][1], 7, 8
+    return i
+  end, array.ones({ 3, 3 }), 2)
+  check(function(x, j) x[j], x[j + 1] = 1, 2 end, array.zeros(4), 4)
+  check(function(x, j) x[j], x[j + 1] = 1, 2 end, array.zeros(4), 1.5)
+end
+
+-- Captured values are those of when a kernel is made, in the functions it calls too, and other kernels keep theirs.
+function TestKernels.test_captured_anew()
+  local scale = 1
+  local function helper(x) return x * scale end
+  local function call(x) return helper(x) + scale end
+  local first = kernel.jit(call)
+  local each = kernel.elementwise(call)
+  scale = 10
+  local second = kernel.jit(call)
+  local outer = kernel.jit(function(x) return first(x) + second(x) end)
+  scale = 100
+  lu.assertEquals({ first(2), second(2), outer(2), each(2), each:on("serial")(2) }, { 3, 30, 33, 3, 3 })
+  helper, first, second = nil, nil, nil
+  collectgarbage()
+  collectgarbage()
+  lu.assertEquals(outer(2LL), 33) -- typed again, of functions that nothing else holds
+end
+
+function TestKernels.test_own_arrays_of_parallel_rounds()
+  local n = 1000
+  local x, y, which = array.zeros(n), array.zeros(n), array.zeros(n, { dtype = "int64" })
+  for i = 1, n do x[i], which[i] = i, i % 2 + 1 end
+  kernel.parallel_for(function(i, x, which, y)
+    local t = array.zeros(2)
+    t[1] = x[i]
+    t[2] = 2 * x[i]
+    y[i] = t[which[i]]
+  end, { bounds = false })(n, x, which, y)
+  for i = 1, n do
+    lu.assertEquals(y[i], x[i] * which[i])
+  end
+end
+
+function TestKernels.test_edges_of_64_bits()
+  local store = kernel.jit(function(x, v) x[1] = v end)
+  local signed, unsigned = array.zeros(1, { dtype = "int64" }), array.zeros(1, { dtype = "uint64" })
+  lu.assertErrorMsgContains("out of range", store, signed, 2 ^ 63)
+  lu.assertErrorMsgContains("out of range", store, unsigned, -1)
+  lu.assertErrorMsgContains("out of range", store, unsigned, 2 ^ 64)
+  store(signed, -2 ^ 63)
+  store(unsigned, 2 ^ 63)
+  lu.assertEquals(signed:int64(1), -9223372036854775807LL - 1)
+  lu.assertEquals(unsigned:uint64(1), 9223372036854775808ULL)
+  local count = kernel.jit(function()
+    local count = 0
+    for i = 1, 10, 9223372036854775807LL do count = count + 1 end
+    return count
+  end)
+  lu.assertEquals(count(), 1)
+end
+
+function TestKernels.test_many_arguments()
+  local x = array.ones(3)
+  local each = kernel.elementwise(function(a, b, c, d, e, f, g, h, i, j) return a, b, c, d, e, f, g, h end)
+  lu.assertErrorMsgContains("at most 12 arguments and results", each, x, x, x, x, x, x, x, x, x, x)
+  local map = kernel.vmap(function(a, b, c, d, e, f, g, h, i, j, k, l, m, n) return a + n end)
+  lu.assertEquals(map(x, x, x, x, x, x, x, x, x, x, x, x, x, x):totable(), { 2, 2, 2 })
+end
+
+function TestKernels.test_generalized_into_its_argument()
+  local product = kernel.generalized("(m,k),(k,n)->(m,n)", function(a, b, c)
+    for i = 1, #a do
+      for j = 1, #b[1] do
+        for k = 1, #b do c[i][j] = c[i][j] + a[i][k] * b[k][j] end
+      end
+    end
+  end)
+  local a, b = array.from({ { 1, 2 }, { 3, 4 } }), array.from({ { 5, 6 }, { 7, 8 } })
+  lu.assertIs(product(a, b, { out = a }), a)
+  lu.assertEquals(a:totable(), { { 19, 22 }, { 43, 50 } })
+end
+
+-- NaN of bits that LuaJIT uses for its own values.
+function TestKernels.test_nan_of_any_bits()
+  local ffi, floats = require "ffi", array.zeros(1)
+  ffi.cast("uint64_t *", floats._data)[0] = 0xFFFD800000000000ULL
+  local value = kernel.jit(function(x) return x[1] end, { fastmath = true })(floats)
+  lu.assertEquals(type(value), "number")
+  lu.assertTrue(value ~= value)
+end
+
+function TestKernels.test_parts_of_complex_elements()
+  local z = array.from({ kernel.complex(1, 2) })
+  lu.assertEquals({ kernel.jit(function(z) return z[1].re, z[1].im end)(z) }, { 1, 2 })
+end
+
+function TestKernels.test_fused_functions_are_let_go()
+  local seen = setmetatable({}, { __mode = "k" })
+  for s = 1, 3 do
+    local fn = function(a) return a * s end
+    seen[fn] = true
+    lu.assertEquals(array.fused(fn, array.ones(2)):totable(), { s, s })
+    lu.assertEquals(array.fused(fn, array.ones(2)):totable(), { s, s })
+  end
+  collectgarbage()
+  collectgarbage()
+  local count = 0
+  for _ in pairs(seen) do count = count + 1 end
+  lu.assertTrue(count <= 1)
+end
+
+function TestKernels.test_tiles_by_default()
+  local x = array.zeros(4)
+  kernel.parallel_for(function(i, x) x[i] = i end, { tile = {} })(4, x)
+  lu.assertEquals(x:totable(), { 1, 2, 3, 4 })
+  x:release()
+  lu.assertErrorMsgContains("released", kernel.parallel_for(function(i, x) x[i] = i end), 4, x)
 end
 
 -- ------------------------------------------------------------------------------------- random kernels ----------------
