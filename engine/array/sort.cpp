@@ -5,11 +5,11 @@
 #include "array/dispatch.hpp"
 #include "array/lines.hpp"
 #include "array/order.hpp"
-#include "array/sort_vector.hpp"
+#include "core/plugins.hpp"
+#include "vqsort/vqsort.hpp"
 
 #include <algorithm>
 #include <bit>
-#include <hwy/contrib/sort/vqsort.h>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -21,8 +21,8 @@ namespace {
 constexpr int64_t parallel_size = 1 << 17; // elements from which on merging pays
 constexpr int64_t merged_at_once = 1 << 15;
 
-// A key and the position it came from, as Highway sorts them.
-using Pair = hwy::uint128_t;
+// A key and the position it came from.
+using vqsort::Pair;
 
 template <class K> bool smaller(const K &a, const K &b) {
   if constexpr (std::is_integral_v<K>)
@@ -31,12 +31,32 @@ template <class K> bool smaller(const K &a, const K &b) {
     return (a.hi < b.hi) | ((a.hi == b.hi) & (a.lo < b.lo));
 }
 
-template <class K> void sort_piece(K *keys, int64_t n) {
-  static const hwy::Sorter sorter;
-  if constexpr (sizeof(K) == 4)
-    vector_sort(keys, static_cast<std::size_t>(n));
-  else
-    sorter(keys, static_cast<std::size_t>(n), hwy::SortAscending());
+const vqsort::Functions &functions() {
+  static const vqsort::Functions *const loaded =
+      reinterpret_cast<vqsort::Entry>(core::plugin_symbol("vqsort", "pg_vqsort"))();
+  return *loaded;
+}
+
+void sort_piece(int16_t *keys, int64_t n) {
+  functions().int16(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(uint16_t *keys, int64_t n) {
+  functions().uint16(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(int32_t *keys, int64_t n) {
+  functions().int32(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(uint32_t *keys, int64_t n) {
+  functions().uint32(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(int64_t *keys, int64_t n) {
+  functions().int64(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(uint64_t *keys, int64_t n) {
+  functions().uint64(keys, static_cast<std::size_t>(n));
+}
+void sort_piece(Pair *keys, int64_t n) {
+  functions().pairs(keys, static_cast<std::size_t>(n));
 }
 
 // How many of the first k elements of two merged lines come from the first one, which wins where elements are equal.

@@ -4,6 +4,7 @@
 #include "array/owners.hpp"
 #include "core/embedded.hpp"
 #include "core/processors.hpp"
+#include "core/plugins.hpp"
 #include "core/status.hpp"
 #include "io/io_lua.hpp"
 #include "parallel/parallel.hpp"
@@ -24,21 +25,6 @@ namespace perigee::core {
 namespace {
 
 constexpr size_t max_script = 1 << 20;
-
-// The path by which Lua opens this library, "" where the engine is linked into the main program (the C++ tests), whose
-// symbols are found without a path.
-std::string library_path() {
-  Dl_info info{};
-  if (!dladdr(reinterpret_cast<const void *>(&pg_version), &info) || !info.dli_fname)
-    throw InternalError("cannot find the path of libperigee");
-  void *handle = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-  if (!handle)
-    return "";
-  dlclose(handle);
-  std::error_code error;
-  auto path = std::filesystem::canonical(info.dli_fname, error);
-  return error ? std::string(info.dli_fname) : path.string();
-}
 
 } // namespace
 
@@ -146,14 +132,7 @@ struct VmInternals {
   // find_plugin(name) -> path, or nil and the reason.
   static int find_plugin(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    push_text_or_reason(L, [&]() -> std::string {
-      auto folder = std::filesystem::path(library_path()).parent_path();
-      std::string file = "libperigee-" + std::string(name) + ".so";
-      for (const auto &candidate : {folder / "perigee" / file, folder / file})
-        if (access(candidate.c_str(), R_OK) == 0)
-          return candidate.string();
-      throw FileError("this build of Perigee has no module '" + std::string(name) + "'");
-    });
+    push_text_or_reason(L, [&] { return plugin_path(name); });
     return lua_gettop(L) - 1;
   }
 

@@ -8,7 +8,7 @@
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "array/sort_vector.cpp"
+#define HWY_TARGET_INCLUDE "vqsort/keys32.cpp"
 #include "hwy/foreach_target.h" // includes this file once for each target
 
 #if defined(__x86_64__)
@@ -25,10 +25,10 @@
 #include "hwy/contrib/sort/traits-inl.h"
 // clang-format on
 
-#include "array/sort_vector.hpp"
+#include "vqsort/vqsort.hpp"
 
 HWY_BEFORE_NAMESPACE();
-namespace perigee::array {
+namespace perigee::vqsort {
 namespace HWY_NAMESPACE {
 template <class T> void sort_keys(T *keys, std::size_t n) {
   namespace hn = hwy::HWY_NAMESPACE;
@@ -43,18 +43,18 @@ void sort_uint32(uint32_t *keys, std::size_t n) {
   sort_keys(keys, n);
 }
 } // namespace HWY_NAMESPACE
-} // namespace perigee::array
+} // namespace perigee::vqsort
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace perigee::array {
+namespace perigee::vqsort {
 HWY_EXPORT(sort_int32);
 HWY_EXPORT(sort_uint32);
-void vector_sort(int32_t *keys, std::size_t n) {
+void sort_keys32(int32_t *keys, std::size_t n) {
   HWY_DYNAMIC_DISPATCH(sort_int32)(keys, n);
 }
-void vector_sort(uint32_t *keys, std::size_t n) {
+void sort_keys32(uint32_t *keys, std::size_t n) {
   HWY_DYNAMIC_DISPATCH(sort_uint32)(keys, n);
 }
-} // namespace perigee::array
+} // namespace perigee::vqsort
 #endif
