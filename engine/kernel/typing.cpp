@@ -1312,11 +1312,16 @@ class Builder {
           const Kind both = join(kind(yes), kind(no));
           return make(Op::choose, both, e.at, test, convert(yes, both), convert(no, both));
         }
+        // (Not typed once more, which would double at every level.)
+        return of_booleans(e, of_booleans(*left, test, yes), value(*e.operands[1]));
       }
     }
-    const char *word = e.op == TokenKind::or_ ? "or" : "and";
     const Ref a = value(*e.operands[0]);
-    const Ref b = value(*e.operands[1]);
+    return of_booleans(e, a, value(*e.operands[1]));
+  }
+
+  Ref of_booleans(const Expression &e, Ref a, Ref b) {
+    const char *word = e.op == TokenKind::or_ ? "or" : "and";
     for (const Ref r : {a, b})
       if (kind(r) != Kind::boolean && kind(r) != Kind::unknown)
         fail(at(r), std::string("'") + word +
@@ -1503,6 +1508,14 @@ class Specialiser {
     callee.index = std::int32_t(module.functions.size());
     module.functions.emplace_back();
     Function built = Builder(*this, source, arguments).build(&callee.results);
+    for (const Array &a : built.arrays) {
+      std::int64_t bytes = a.lengths.empty() ? 0 : a.dtype == PG_COMPLEX128 ? 16 : 8;
+      for (const std::int64_t n : a.lengths)
+        bytes *= n;
+      own_bytes_ += bytes;
+    }
+    if (own_bytes_ > 1 << 20) // they stand on the stack
+      throw CompileError{"the arrays of this kernel's own take more than 1 MiB: pass arrays as arguments", chunk, at};
     module.functions[std::size_t(callee.index)] = std::move(built);
     running_.pop_back();
     if (module.functions.size() > 500)
@@ -1515,6 +1528,7 @@ class Specialiser {
 
  private:
   std::map<std::string, Callee> done_;
+  std::int64_t own_bytes_ = 0; // of arrays inside functions
   std::vector<const FunctionBody *> running_;
 };
 

@@ -141,6 +141,20 @@ class Generator {
     return made;
   }
 
+  // How many expressions a function has with those of all it calls: twice as many at every level where each calls
+  // twice.
+  std::size_t inlined_size(std::size_t index) {
+    sizes_.resize(module_.functions.size());
+    if (sizes_[index] == 0) {
+      std::size_t size = module_.functions[index].nodes.size();
+      for (const Node &n : module_.functions[index].nodes)
+        if (n.op == Op::call)
+          size += std::min<std::size_t>(inlined_size(std::size_t(n.index)), 2000);
+      sizes_[index] = std::max<std::size_t>(size, 1);
+    }
+    return sizes_[index];
+  }
+
   // i32 f(Failure *, result pointers..., scalars and arrays' parts...)
   void declare(std::size_t index) {
     const Function &f = module_.functions[index];
@@ -160,7 +174,7 @@ class Generator {
                                                   llvm::Function::InternalLinkage, "f" + std::to_string(index), *out_);
     made->addFnAttr(llvm::Attribute::NoUnwind);
     made->addFnAttr(llvm::Attribute::InlineHint);
-    if (f.nodes.size() < 200)
+    if (f.nodes.size() < 200 && inlined_size(index) < 2000)
       made->addFnAttr(llvm::Attribute::AlwaysInline);
     for (std::size_t i = 0; i <= f.results.size(); ++i)
       made->addParamAttr(unsigned(i), llvm::Attribute::NoAlias);
@@ -1166,6 +1180,7 @@ class Generator {
   llvm::MDNode *field_tag_;
   std::vector<llvm::MDNode *> element_tags_;
   std::map<std::string, llvm::Constant *> texts_;
+  std::vector<std::size_t> sizes_; // of functions (inlined_size)
   std::vector<llvm::Function *> functions_;
   const Function *f_ = nullptr;
   llvm::Function *function_ = nullptr;

@@ -863,6 +863,25 @@ function TestKernels.test_fused_functions_are_let_go()
   lu.assertTrue(count <= 1)
 end
 
+-- What doubles at every level must not take the compiler for ever, and own arrays fit the stack.
+function TestKernels.test_sizes_of_sources()
+  local lines = { "local function f1(x) return x + 1 end" }
+  for i = 2, 16 do
+    lines[i] = ("local function f%d(x) return f%d(x) * 0.5 + f%d(x + 1) end"):format(i, i - 1, i - 1)
+  end
+  check(assert(load(table.concat(lines, "\n") .. "\nreturn f16", "deep"))(), 0.5)
+  local text = "x > 1"
+  for i = 1, 40 do text = ("((%s) and x > %d or x < 3)"):format(text, i) end
+  check(assert(load("return function(x) return " .. text .. " end", "nested"))(), 0.5)
+  lines = {}
+  for i = 1, 40 do
+    lines[i] = ("local a%d = array.zeros(4096) a%d[k] = 1 s = s + a%d[k]"):format(i, i, i)
+  end
+  local fn = assert(load("local array = ... return function(k) local s = 0.0\n" .. table.concat(lines, "\n") ..
+    "\nreturn s end", "large"))(array)
+  lu.assertErrorMsgContains("more than 1 MiB", kernel.jit(fn), 3)
+end
+
 function TestKernels.test_tiles_by_default()
   local x = array.zeros(4)
   kernel.parallel_for(function(i, x) x[i] = i end, { tile = {} })(4, x)
