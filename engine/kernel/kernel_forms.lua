@@ -391,7 +391,10 @@ function kernel.fuse(expression, variables, options)
     names[#names + 1] = name
   end
   table.sort(names)
-  local key = concat(names, ",") .. "=" .. expression
+  if options ~= nil then
+    check_options("fuse", options, { fastmath = true, out = true })
+  end
+  local key = concat(names, ",") .. (options and options.fastmath and "~" or "=") .. expression
   local made = expressions[key]
   if not made then
     local known, values = {}, {}
@@ -414,7 +417,6 @@ function kernel.fuse(expression, variables, options)
     arguments[i] = variables[name]
   end
   if options ~= nil then
-    check_options("fuse", options, { fastmath = true, out = true })
     arguments[#names + 1] = { out = options.out }
   end
   return made(unpack(arguments, 1, #names + (options and 1 or 0)))

@@ -848,6 +848,14 @@ function TestKernels.test_parts_of_complex_elements()
   lu.assertEquals({ kernel.jit(function(z) return z[1].re, z[1].im end)(z) }, { 1, 2 })
 end
 
+-- The same expression with fastmath is another kernel: without it NaN stays NaN.
+function TestKernels.test_fused_with_other_options()
+  local x = array.full({ 64 }, 0 / 0)
+  kernel.fuse("x ~= x", { x = x }, { fastmath = true })
+  lu.assertTrue(kernel.fuse("x ~= x", { x = x })[1])
+  lu.assertErrorMsgContains("fats", kernel.fuse, "x", { x = x }, { fats = true })
+end
+
 function TestKernels.test_fused_functions_are_let_go()
   local seen = setmetatable({}, { __mode = "k" })
   for s = 1, 3 do
