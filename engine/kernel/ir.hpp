@@ -99,7 +99,7 @@ struct Node {
 };
 
 enum class Step : std::uint8_t {
-  assign,      // variable = a
+  assign,      // variable = a, which is an index of dimension `integer` of the array where there is one
   assign_call, // variables `targets` (-1: dropped) = results of call node a
   store,       // array[arguments] = a; the first `integer` indices are known to be inside. Without any: every element
   check_index, // that int64 a lies inside dimension `integer` of the array

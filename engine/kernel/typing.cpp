@@ -903,6 +903,8 @@ class Builder {
           Instruction keep{Step::assign, e.at};
           keep.variable = kept;
           keep.a = view.leading[i];
+          keep.array = view.array; // a float must be whole, and messages say of what it is an index
+          keep.integer = std::int64_t(i);
           into.push_back(keep);
           if (i >= checked) {
             Instruction check{Step::check_index, e.at};

@@ -291,7 +291,7 @@ class Generator {
   void step(const Instruction &s) {
     switch (s.step) {
     case Step::assign: {
-      llvm::Value *v = value(s.a);
+      llvm::Value *v = s.array >= 0 ? index(s.a, s.array, int(s.integer), true) : value(s.a);
       if (f_->variables[std::size_t(s.variable)].type != Type::none)
         builder_.CreateStore(v, variables_[std::size_t(s.variable)]);
       return;

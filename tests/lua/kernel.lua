@@ -762,6 +762,26 @@ function TestKernels.test_several_targets()
   check(function(x, j) x[j], x[j + 1] = 1, 2 end, array.zeros(4), 1.5)
 end
 
+function TestKernels.test_rows_by_fractions()
+  local function element(m, i)
+    local row = m[i]
+    return row[1]
+  end
+  local function total(m, i)
+    local s = 0.0
+    for j = 1, 2 do
+      local row = m[i]
+      s = s + row[j]
+    end
+    return s
+  end
+  for _, i in ipairs { 1, 2, -1, 1.5, 3, 0 / 0 } do
+    check(element, array.from({ { 1, 2 }, { 3, 4 } }), i)
+    check(total, array.from({ { 1, 2 }, { 3, 4 } }), i)
+  end
+  lu.assertErrorMsgContains("index 1.5 of axis 1 of 'm' is not a whole number", kernel.jit(total), array.ones({ 2, 2 }), 1.5)
+end
+
 -- Captured values are those of when a kernel is made, in the functions it calls too, and other kernels keep theirs.
 function TestKernels.test_captured_anew()
   local scale = 1
