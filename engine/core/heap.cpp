@@ -63,6 +63,8 @@ LuaHeap::~LuaHeap() {
     std::free(chunk);
   for (Large *block = large_.next; block != &large_;)
     std::free(std::exchange(block, block->next));
+  for (Large *block : kept_)
+    std::free(block);
   if (region_)
     munmap(region_, region_size);
 }
@@ -95,10 +97,18 @@ void *LuaHeap::take(std::size_t size) {
     }
     return std::exchange(chunk_at_, chunk_at_ + bytes);
   }
-  auto *block = static_cast<Large *>(std::malloc(sizeof(Large) + size));
-  if (!block)
+  Large *block = nullptr;
+  if (size >= least_kept)
+    for (Large *&kept : kept_)
+      if (kept && kept->room >= size && kept->room / 2 <= size) {
+        block = std::exchange(kept, nullptr);
+        kept_bytes_ -= block->room;
+        break;
+      }
+  const std::size_t room = block ? block->room : size;
+  if (!block && !(block = static_cast<Large *>(std::malloc(sizeof(Large) + size))))
     return nullptr;
-  *block = {large_.next, &large_, size, 0};
+  *block = {large_.next, &large_, size, room};
   large_.next = block->next->previous = block;
   return block + 1;
 }
@@ -115,6 +125,13 @@ void LuaHeap::give(void *pointer, std::size_t size) noexcept {
     Large *block = static_cast<Large *>(pointer) - 1;
     block->previous->next = block->next;
     block->next->previous = block->previous;
+    if (block->room >= least_kept && kept_bytes_ + block->room <= most_kept)
+      for (Large *&kept : kept_)
+        if (!kept) {
+          kept_bytes_ += block->room;
+          kept = block;
+          return;
+        }
     std::free(block);
   }
 }
@@ -137,7 +154,7 @@ void *LuaHeap::allocate(void *user, void *pointer, std::size_t old_size, std::si
     auto *moved = static_cast<Large *>(std::realloc(block, sizeof(Large) + new_size));
     if (!moved)
       return nullptr;
-    moved->size = new_size;
+    moved->size = moved->room = new_size;
     moved->previous->next = moved->next->previous = moved;
     return moved + 1;
   }

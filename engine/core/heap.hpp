@@ -41,11 +41,15 @@ class LuaHeap {
  private:
   static constexpr std::size_t step = 16, largest_small = 512, chunk_size = 64 << 10;
 
-  // What is larger stands in a list. Two words, so that what follows is aligned as malloc does.
+  // What is larger stands in a list. As many bytes as keep what follows aligned as malloc does.
   struct Large {
     Large *next, *previous;
-    std::size_t size, unused;
+    std::size_t size, room; // asked for; there is
   };
+
+  // Tables of many elements are made anew by every map of a pool and every function that returns a list; malloc would
+  // give their pages back each time, and fetching 1 MB again takes some 0.2 ms. The last few are kept.
+  static constexpr std::size_t least_kept = 64 << 10, most_kept = 4 << 20;
 
   void *take(std::size_t size);
   void give(void *pointer, std::size_t size) noexcept;
@@ -59,6 +63,8 @@ class LuaHeap {
   std::vector<char *> chunks_;
   char *chunk_at_ = nullptr, *chunk_end_ = nullptr;
   Large large_{&large_, &large_, 0, 0};
+  Large *kept_[4] = {};
+  std::size_t kept_bytes_ = 0;
   Listener *listener_ = nullptr;
 };
 

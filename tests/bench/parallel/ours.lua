@@ -73,10 +73,10 @@ cases["tiny-map"] = function()
     values[i] = i - 1
   end
   pool:map(square, values)
-  return best(20, function()
-    local total = 0
-    for _, x in ipairs(pool:map(square, values)) do
-      total = total + x
+  return best(100, function()
+    local total, squares = 0, pool:map(square, values)
+    for i = 1, #squares do
+      total = total + squares[i]
     end
     return total
   end)
