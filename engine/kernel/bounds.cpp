@@ -621,6 +621,7 @@ class Hoister {
     choice.blocks.resize(2);
     choice.blocks[0] = clone(nest);
     choice.blocks[1] = std::move(nest);
+    hardly(choice.blocks[1]);
     for (const auto &[text, condition] : guards) {
       if (choice.a < 0)
         choice.a = condition;
@@ -636,6 +637,16 @@ class Hoister {
     }
     steps[at] = std::move(choice);
     return true;
+  }
+
+  // Tells backends that the loops of a block hardly run: only to find the element that is outside.
+  static void hardly(std::vector<Instruction> &steps) {
+    for (Instruction &s : steps) {
+      if (s.step == Step::for_ || s.step == Step::while_ || s.step == Step::repeat)
+        s.integer = 2;
+      for (auto &b : s.blocks)
+        hardly(b);
+    }
   }
 
   std::vector<Instruction> clone(const std::vector<Instruction> &steps) {

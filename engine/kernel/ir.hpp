@@ -104,7 +104,7 @@ enum class Step : std::uint8_t {
   store,       // array[arguments] = a; the first `integer` indices are known to be inside. Without any: every element
   check_index, // that int64 a lies inside dimension `integer` of the array
   for_, // variable from a to b by c (constant or not), all of the variable's type; body blocks[0]. integer 1: no round
-        // uses what another one writes
+        // uses what another one writes; 2, of any loop: it hardly runs, and is not worth optimising
   while_, // a; blocks[0]
   repeat, // blocks[0]; until a (which may use the body's variables)
   if_,    // a; blocks[0], blocks[1]

@@ -50,6 +50,9 @@ local function loops_of(s)
   check(shared.need_compiler().pg_llvm_text(text, s.code, "report"))
   for line, column, kind, name, words in ffi.string(text[0]):gmatch("(%d+)\t(%d+)\t(%a+)\t(%w+)\t([^\n]*)\n") do
     local loop = by_place[tonumber(line) .. ":" .. tonumber(column)]
+    if name == "MissedExplicitlyDisabled" then -- the copy of a loop that keeps its checks
+      kind = "none"
+    end
     local reason = kind == "analysis" and (reasons[name] or (words:gsub("^loop not vectorized: ", "")))
     if line == "0" then -- a reason without a place: of the loop that the next remark names
       pending = reason or pending

@@ -386,6 +386,11 @@ class Generator {
     if (s.step == Step::for_ && s.integer == 1)
       about.push_back(
           llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.parallel_accesses"), groups_.back()}));
+    if (s.integer == 2) {
+      about.push_back(llvm::MDNode::get(context_, llvm::MDString::get(context_, "llvm.loop.unroll.disable")));
+      about.push_back(llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.vectorize.enable"),
+                                                   llvm::ConstantAsMetadata::get(builder_.getFalse())}));
+    }
     llvm::MDNode *loop = llvm::MDNode::getDistinct(context_, about);
     loop->replaceOperandWith(0, loop);
     back->setMetadata(llvm::LLVMContext::MD_loop, loop);
