@@ -22,12 +22,17 @@ int release_array(lua_State *L) {
 // How many calls of reclaim() do nothing after one that was not worth its time.
 constexpr int most_patience = 15;
 
+// Arrays that only garbage refers to are never found dead here: a collection has its turn now and then.
+constexpr int most_unproved = 15;
+
 // reclaim() -> whether enough memory of dead arrays was given back to do without a collection. Takes a fraction of the
 // time of one. Called from Lua, it is never in the middle of compiled code.
 int reclaim(lua_State *L) {
   auto *owners = static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)));
   bool enough = false;
-  if (owners->patience > 0) {
+  if (owners->unproved >= most_unproved) {
+    owners->unproved = 0;
+  } else if (owners->patience > 0) {
     --owners->patience;
   } else {
     const int64_t before = core::account_growth();
@@ -36,6 +41,7 @@ int reclaim(lua_State *L) {
     owners->setback = enough ? 0 : std::min(2 * owners->setback + 1, most_patience);
     owners->patience = owners->setback;
   }
+  owners->unproved = enough ? owners->unproved + 1 : 0;
   if (enough)
     core::note_reclaimed(int64_t{lua_gc(L, LUA_GCCOUNT, 0)} * 1024);
   lua_pushboolean(L, enough);

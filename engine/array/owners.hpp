@@ -37,6 +37,7 @@ struct pg_owners : perigee::core::LuaHeap::Listener {
   void forget(const pg_array *a);
 
   int patience = 0, setback = 0; // of reclaim() in array_lua.cpp
+  int unproved = 0;              // how often it served since the last collection
 
  private:
   // The cell that an array is in, or most_cells.

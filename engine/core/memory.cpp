@@ -159,7 +159,7 @@ extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
     return perigee::set_last_error(PG_ERROR_MEMORY, message);
   }
   const int64_t collected = account->collected.load(std::memory_order_relaxed);
-  int64_t threshold = std::max(account->floor.load(std::memory_order_relaxed), collected / 4);
+  int64_t threshold = account->floor.load(std::memory_order_relaxed); // whatever is held: looking costs by the Lua heap
   if (account->limit > 0)
     threshold = std::min(threshold, account->limit / 4);
   if (outside - collected > threshold)
