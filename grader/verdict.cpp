@@ -63,9 +63,13 @@ Series Series::first(int count) const {
 
 namespace {
 
-// The sign test's interval of all rounds and the spread of the generations' medians, whichever reaches further, of one
-// of the three numbers of each round.
-Span span_of(const Series &series, double Round::*number) {
+// Of one of the three numbers of each round: the sign test's interval of all rounds, and the spread of the generations'
+// medians.
+struct Spans {
+  Span rounds, generations;
+};
+
+Spans spans_of(const Series &series, double Round::*number) {
   std::vector<double> pooled, medians;
   for (const auto &generation : series.generations) {
     if (generation.empty())
@@ -76,8 +80,13 @@ Span span_of(const Series &series, double Round::*number) {
     pooled.insert(pooled.end(), values.begin(), values.end());
     medians.push_back(median(std::move(values)));
   }
-  const Span rounds = sign_interval(std::move(pooled)), spread = sign_interval(std::move(medians));
-  return {std::min(rounds.low, spread.low), std::max(rounds.high, spread.high)};
+  return {sign_interval(std::move(pooled)), sign_interval(std::move(medians))};
+}
+
+// Whichever reaches further.
+Span span_of(const Series &series, double Round::*number) {
+  const auto [rounds, generations] = spans_of(series, number);
+  return {std::min(rounds.low, generations.low), std::max(rounds.high, generations.high)};
 }
 
 } // namespace
@@ -93,6 +102,14 @@ std::optional<Interval> speedup(const Series &series) {
       middles.push_back(round.mid);
   return Interval{std::exp(span_of(series, &Round::low).low), std::exp(median(std::move(middles))),
                   std::exp(span_of(series, &Round::high).high)};
+}
+
+bool generations_dominate(const Series &series) {
+  if (series.generations.empty())
+    return false;
+  const auto [rounds, generations] = spans_of(series, &Round::mid);
+  const double spread = generations.high - generations.low;
+  return spread > 2 * threshold_half_width && spread > 1.5 * (rounds.high - rounds.low);
 }
 
 Interval carry(const Interval &over_b, const Interval &b_over_c) {

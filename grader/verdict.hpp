@@ -46,6 +46,10 @@ struct Series {
 // high ones. std::nullopt below the first look or with fewer than three generations.
 std::optional<Interval> speedup(const Series &series);
 
+// Whether the processes differ among themselves by more than their rounds do, and by too much to decide a close case:
+// then more processes help, and more rounds of each do not.
+bool generations_dominate(const Series &series);
+
 // The speedup over c from that over b and of b over c.
 Interval carry(const Interval &over_b, const Interval &b_over_c);
 

@@ -154,12 +154,20 @@ class Verification {
 
   void reference() {
     const char *claim = "reference.lua passes with 25% to spare";
-    Result result = grade(exercise_.solutions / "reference.lua");
+    // Asked for more, so that the measurement goes on until that much is certain.
+    Exercise stricter = exercise_;
+    for (Tier &tier : stricter.tiers)
+      tier.ratio *= reference_margin;
+    const fs::path file = exercise_.solutions / "reference.lua";
+    begin_(file.filename().string());
+    Result result = grade_submission(stricter, {"", file}, session_);
     reference_seconds_ = result.reference_seconds;
+    for (TierResult &tier : result.tiers)
+      tier.tier.ratio /= reference_margin;
     if (undecided(claim, result))
       return;
     for (const TierResult &tier : result.tiers)
-      if (right(result.verdict) && tier.speedup.low < reference_margin * tier.tier.ratio) {
+      if (right(result.verdict) && tier.state != TierState::granted) {
         add(claim, State::failed,
             "the tier \"" + tier.tier.name + "\" asks for " + ratio_text(tier.tier.ratio) + "x; it has " +
                 ratio_text(tier.speedup.mid) + "x (" + ratio_text(tier.speedup.low) + " to " +

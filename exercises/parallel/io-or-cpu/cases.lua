@@ -6,7 +6,7 @@ local function inputs(rng, size)
     jobs[#jobs + 1] = { kind = "wait", seconds = rng:uniform(3e-3, 6e-3), value = rng:integers(1, 1000000) }
   end
   for _ = 1, size.crunches do
-    jobs[#jobs + 1] = { kind = "crunch", steps = rng:integers(90000, 110000), value = rng:integers(1, 1000000) }
+    jobs[#jobs + 1] = { kind = "crunch", steps = rng:integers(360000, 440000), value = rng:integers(1, 1000000) }
   end
   rng:shuffle(jobs)
   return { jobs }
