@@ -130,7 +130,7 @@ class Candidate : public Contestant {
     const Needs &needs = exercise_.needs;
     if (needs.cores == 1 && needs.ranks == 1 && !needs.gpu)
       return {last_.wall, std::max(last_.wall - last_.waited, 0.01 * last_.wall)};
-    return {last_.wall, last_.wall, last_.waited};
+    return {last_.wall, last_.wall, last_.waited, static_cast<double>(options_.cpus.size()), last_.others};
   }
 
   Slice run(const std::vector<Bytes> &inputs) {

@@ -15,6 +15,10 @@ constexpr double slow_slice = 0.3;        // seconds: what the slower candidate'
 constexpr double shortest_slice = 0.5e-3; // seconds: what the faster candidate's slice may shrink to for that
 constexpr std::size_t most_calls = 10000; // a slice; all their inputs are drawn and all their outputs checked
 
+// Of the cores' time: less than this used by others, and waiting was for the candidate's own threads. (Sixteen that
+// sleep and wake together wait 4 of 26 ms for each other.)
+constexpr double quiet_share = 0.03;
+
 constexpr double still_improving = 0.95;    // a warm-up block below this part of the best one before it
 constexpr int most_warmup_blocks = 16;      // of which up to 5 find the slice's size
 constexpr double most_warmup_seconds = 2.0; // a generation
@@ -67,6 +71,7 @@ class Meter {
           result_.yours = median(yours_per_call_);
           result_.other = median(other_per_call_);
           result_.calls_per_slice = calls_;
+          result_.series = judged();
           return std::move(result_);
         }
       }
@@ -104,6 +109,10 @@ class Meter {
     if (!yours_first)
       pair.yours = yours_.slice(batch);
     result_.slice_wall += pair.wall();
+    for (const SliceTime &slice : {pair.yours, pair.other}) {
+      core_seconds_ += slice.cores * slice.wall;
+      others_seconds_ += slice.others;
+    }
     if (options_.fresh_state) { // the next ones start while these are checked
       yours_.prefetch();
       other_.prefetch();
@@ -181,12 +190,22 @@ class Meter {
     return true;
   }
 
+  // The rounds as far as they are known: exactly where nobody else used the cores.
+  Series judged() const {
+    Series series = result_.series;
+    if (others_seconds_ < quiet_share * core_seconds_)
+      for (auto &generation : series.generations)
+        for (Round &round : generation)
+          round = round.mid;
+    return series;
+  }
+
   bool done(const std::vector<Goal> &goals) const {
     if (!goals.empty())
-      return settled(result_.series, goals);
+      return settled(judged(), goals);
     if (std::find(looks.begin(), looks.end(), result_.series.rounds()) == looks.end())
       return false;
-    const auto measured = speedup(result_.series);
+    const auto measured = speedup(judged());
     return measured && half_width(*measured) <= options_.precision;
   }
 
@@ -200,6 +219,7 @@ class Meter {
   std::size_t most_ = most_calls;
   std::size_t fits_ = 1; // calls in the last batch
   std::vector<double> yours_per_call_, other_per_call_;
+  double core_seconds_ = 0.0, others_seconds_ = 0.0; // of all slices
   Measurement result_;
 };
 

@@ -6,6 +6,7 @@
 #include "verdict.hpp"
 
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -27,6 +28,8 @@ struct SliceTime {
   double wall = 0.0;   // from go to all tasks confirmed stopped
   double clock = 0.0;  // on the exercise's clock: CPU time, or wall time (one thread's without waiting for its core)
   double waited = 0.0; // part of `clock` in which others may have held its cores; 0 on the CPU clock and of one thread
+  double cores = 1.0;  // that it may use
+  double others = HUGE_VAL; // CPU seconds that others used of them in the slice, within some ms; HUGE_VAL: unknown
 };
 
 class Contestant {

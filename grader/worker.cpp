@@ -11,7 +11,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 
 namespace perigee::grader {
 namespace {
@@ -78,6 +80,29 @@ Verdict verdict_of(FailureKind kind) {
     return Verdict::error;
   }
 }
+
+namespace {
+
+// How long these CPUs have been idle since the machine started, in seconds, together. std::nullopt where the kernel
+// does not say.
+std::optional<double> idle_seconds(const std::vector<int> &cpus) {
+  std::ifstream file("/proc/stat");
+  const double tick = 1.0 / static_cast<double>(sysconf(_SC_CLK_TCK));
+  double sum = 0.0;
+  std::size_t found = 0;
+  for (std::string line; std::getline(file, line) && line.starts_with("cpu");) {
+    int cpu = 0;
+    double idle = 0.0, waiting_for_io = 0.0;
+    if (std::sscanf(line.c_str(), "cpu%d %*s %*s %*s %lf %lf", &cpu, &idle, &waiting_for_io) == 3 &&
+        std::find(cpus.begin(), cpus.end(), cpu) != cpus.end()) {
+      sum += (idle + waiting_for_io) * tick;
+      ++found;
+    }
+  }
+  return found == cpus.size() ? std::optional(sum) : std::nullopt;
+}
+
+} // namespace
 
 struct Worker::Impl {
   Impl(const Exercise &exercise, const std::string &script, const std::string &name, const WorkerOptions &options)
@@ -258,7 +283,10 @@ struct Worker::Impl {
     if (sandbox.ran_while_frozen())
       throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};
 
-    const bool wall_clock = !exercise.uses_cpu_clock();
+    const bool wall_clock = !exercise.uses_cpu_clock(),
+               several_cores = wall_clock && options.cpus.size() > 1 && exercise.needs.cores > 1;
+    const auto idle_before = several_cores ? idle_seconds(options.cpus) : std::nullopt;
+    const int64_t before = raw_nanoseconds();
     const double waited_before = waited();
     int64_t cpu = sandbox.cpu_ns(), wall = raw_nanoseconds();
     channel->post(Command::call);
@@ -272,8 +300,13 @@ struct Worker::Impl {
     if (wall_clock) {
       slice.waited = waited() - waited_before;
       // Threads of its own that take turns on a core wait, too. Others can have held no more than it left them.
-      if (const auto cpus = static_cast<double>(options.cpus.size()); cpus > 1 && exercise.needs.cores > 1)
+      if (several_cores) {
+        const auto cpus = static_cast<double>(options.cpus.size());
         slice.waited = std::clamp(slice.wall - slice.cpu / cpus, 0.0, slice.waited);
+        const double span = seconds_between(before, raw_nanoseconds());
+        if (const auto idle = idle_seconds(options.cpus); idle && idle_before)
+          slice.others = cpus * span - (*idle - *idle_before) - slice.cpu;
+      }
     }
 
     if (Status status = page.status; status != Status::ok)

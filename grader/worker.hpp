@@ -5,6 +5,7 @@
 #include "types.hpp"
 
 #include <atomic>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -54,6 +55,8 @@ struct Slice {
   double wall = 0.0;          // seconds for the whole batch, from go until every task was confirmed stopped
   double cpu = 0.0;           // seconds of CPU time of all its tasks, the same span
   double waited = 0.0; // wall-clock exercises: seconds its tasks waited for a core that others held, a core's share
+  double others =
+      HUGE_VAL; // of several cores: CPU seconds that others used of them, by a clock of 10 ms; unknown: HUGE_VAL
   FailureKind kind = FailureKind::none;
   std::string failure;         // for the learner; may have several lines (a traceback)
   std::size_t failed_call = 0; // 0-based; which call of the batch failed, where that is known

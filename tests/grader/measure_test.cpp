@@ -18,6 +18,7 @@ struct World {
   double drift = 0.0;          // the machine becomes slower by this part a second
   double order_bias = 0.0;     // the second of a pair is slower by this part
   double burst = 0.0;          // probability that a slice takes three times as long
+  bool own_threads = false;    // ... for threads of its own, while nobody else runs
   double crowd = 0.0;          // probability that a slice waits for as long as it works
   double now = 0.0;
   int since_draw = 0;
@@ -56,7 +57,7 @@ struct Synthetic : Contestant {
     // Waiting is part of the time: another process holds the core.
     const double waited = std::uniform_real_distribution<double>()(world.random) < world.crowd ? time : 0.0;
     world.now += waited;
-    return {time + waited, time + waited, waited};
+    return {time + waited, time + waited, waited, 1.0, world.own_threads ? 0.0 : waited};
   }
 };
 
@@ -263,6 +264,15 @@ TEST_CASE("waiting for a core that others hold widens the interval, whoever it h
   CHECK(ratio->low < 0.6);
   CHECK(ratio->high > 1.6);
   CHECK(judge_tier(ratio, 1.0) == TierState::inconclusive);
+}
+
+TEST_CASE("where nobody else runs, threads waited for their own kind", "[measure]") {
+  Trial trial(11, 6e-3, 6e-3 / 1.15);
+  trial.world.crowd = 0.6;
+  trial.world.own_threads = true;
+  for (const auto &generation : trial.run({{1.0}}).series.generations)
+    for (const Round &round : generation)
+      CHECK((round.low == round.mid && round.mid == round.high));
 }
 
 TEST_CASE("recorded rounds come back as they were", "[measure]") {
