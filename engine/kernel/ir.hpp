@@ -35,6 +35,43 @@ enum class Op : std::uint8_t {
   math,       // function `math`, arguments
   load,       // element of array `index`, at the arguments; the first `integer` are known to be inside
   length,     // of array `index`, dimension `integer` (from 0)
+  // Of kernels of a GPU alone (Entry::grid); `gpu` says which.
+  place,  // where the thread stands, int64: dimension `integer` (0: x) of thread_idx to grid_size; lane, warp_size
+  atomic, // on the element of array `index` at the arguments (`integer` as in load): atomic_add to atomic_cas with a
+          // (of the element's kind; compare_and_swap: a is what is expected and b what is put there). Gives what was
+          // there
+  warp, // shuffle to popcount, of a and b; lanes take part that reach it, which all of the warp must that still run
+};
+
+// What only a GPU has. Indices count from 1, as do lanes; dimensions (x, y, z) are sizes.
+enum class Gpu : std::uint8_t {
+  none,
+  thread_idx,
+  block_idx,
+  block_dim,
+  grid_dim,
+  grid,      // (block_idx - 1) * block_dim + thread_idx
+  grid_size, // grid_dim * block_dim
+  lane,      // in the warp, from 1
+  warp_size, // 32
+  atomic_add,
+  atomic_subtract,
+  atomic_minimum,
+  atomic_maximum,
+  atomic_and,
+  atomic_or,
+  atomic_xor,
+  atomic_exchange,
+  atomic_compare_and_swap,
+  shuffle,      // a of lane b (int64, from 1)
+  shuffle_up,   // a of the lane b lower; its own where there is none
+  shuffle_down, // a of the lane b higher
+  shuffle_xor,  // a of the lane whose number from 0 is this one's xor b. All four: within groups of `integer` lanes (2
+               // to 32, a power of two)
+  ballot, // of boolean a: int64 from 0 to 2^32 - 1, bit 0 is lane 1
+  any,
+  all,
+  popcount, // bits that are set in the low 32 of int64 a: of this thread alone
 };
 
 enum class Math : std::uint8_t {
@@ -91,6 +128,7 @@ struct Node {
   Math math = Math::absolute;
   Position at;
   std::int32_t index = -1;
+  Gpu gpu = Gpu::none;
   std::int64_t integer = 0;
   double number = 0, imaginary = 0;
   Ref a = -1, b = -1, c = -1;
@@ -111,6 +149,9 @@ enum class Step : std::uint8_t {
   break_,
   continue_,
   return_,
+  sync, // Entry::grid alone. integer 0: until all threads of the block are here (gpu.sync), 1: of the warp
+        // (gpu.syncwarp); 2: what this thread has written is seen by the others before what it writes next
+        // (gpu.threadfence)
 };
 
 struct Instruction {
@@ -139,6 +180,9 @@ struct Array {
   bool writable = true;
   bool written = false;
   std::vector<std::int64_t> lengths; // of an array local to the function; empty for parameters
+  // gpu.shared: one for all threads of a block, whatever is in it at first. Where `lengths` is {0} it is the memory
+  // that the launch gives ({shared = bytes}), whose length Op::length tells; a module has one such at most.
+  bool shared = false;
 };
 
 struct Argument {
@@ -162,6 +206,8 @@ enum class Entry : std::int8_t {
   call,   // arguments as C passes them
   loop,   // one-dimensional arrays by data and strides: of whole-array operations
   packed, // pointers to arguments: of parallel loops
+  grid,   // run by every thread of a grid: a kernel of a GPU. Its checks of indices stay where they are (no
+        // hoist_checks); indices below 1 are outside: they do not count from the end
 };
 
 // functions[0] is the one compiled; the others are those it calls, before or after their callers.

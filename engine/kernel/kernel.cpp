@@ -115,7 +115,8 @@ template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
     try {
       auto made = std::make_unique<pg_kernel_module>();
       made->module = make();
-      kernel::hoist_checks(made->module);
+      if (made->module.entry != kernel::Entry::grid)
+        kernel::hoist_checks(made->module);
       *out = made.release();
     } catch (const kernel::CompileError &e) {
       raise(e.chunk, e.at, e.message);
@@ -132,6 +133,16 @@ int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *sou
     for (int32_t i = 0; i < count; ++i)
       types.push_back(argument_type(arguments[i]));
     return kernel::specialise(*source->source, types);
+  });
+}
+
+int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                       int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::grid(*source->source, types);
   });
 }
 

@@ -27,7 +27,7 @@ local function need_compiler()
 end
 
 -- ------------------------------------------------------------------------------------------- sources ------------------
--- What a function is to kernels: its name where it is one of those they know.
+-- What a function or a table is to kernels: its name where it is one of those they know. (gpu adds its own.)
 local known = {}
 for _, entry in ipairs { { "math", builtin_math }, { "bit", builtin_bit } } do
   for key, value in pairs(entry[2]) do
@@ -84,7 +84,9 @@ local function bind(source, name, value, env, made)
     C.pg_kernel_bind_function(source, name, state and state.source or source_of(value._function, name, made))
   elseif t == "table" then
     local table_name
-    if rawequal(value, rawget(env, "math")) or rawequal(value, builtin_math) then
+    if known[value] then
+      table_name = known[value]
+    elseif rawequal(value, rawget(env, "math")) or rawequal(value, builtin_math) then
       table_name = "math"
     elseif rawequal(value, rawget(env, "bit")) or rawequal(value, builtin_bit) then
       table_name = "bit"
@@ -641,6 +643,7 @@ local shared = {
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
 }
 core.part("kernel_forms", shared)
+kernel._kit = shared -- for engine/gpu
 
 local words -- kernel_report.lua, loaded when first asked
 local function reporter()

@@ -41,6 +41,9 @@ int32_t pg_kernel_packed(pg_kernel_module **out, const pg_kernel_source *source,
    integers: first and last of each index. reduce: "", "sum", "product", "min" or "max". */
 int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
                                const char *reduce, const pg_kernel_argument *arguments, int32_t count);
+/* A kernel of a GPU: what each thread of a grid runs. */
+int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
+                       int32_t count);
 /* What a backend compiles. */
 const void *pg_kernel_contents(const pg_kernel_module *module);
 /* What a cache knows it by: a text of *size bytes, equal for equal code; lives as long as the module. */

@@ -31,6 +31,13 @@ const char *const math_names[] = {"abs",   "power",  "sqrt",   "floor",   "ceil"
                                   "atan2", "fmod",   "min",    "max",     "real", "imag", "band",  "bor",   "bxor",
                                   "bnot",  "lshift", "rshift", "arshift", "rol",  "ror",  "bswap", "tobit", "int64"};
 
+const char *const gpu_names[] = {
+    "",           "threadIdx",   "blockIdx",   "blockDim",    "gridDim",         "grid",
+    "gridsize",   "laneid",      "warpsize",   "atomic.add",  "atomic.sub",      "atomic.min",
+    "atomic.max", "atomic.band", "atomic.bor", "atomic.bxor", "atomic.exchange", "atomic.cas",
+    "shfl",       "shfl_up",     "shfl_down",  "shfl_xor",    "ballot",          "any",
+    "all",        "popc"};
+
 std::string number_text(double x) {
   char text[40];
   std::snprintf(text, sizeof text, "%.17g", x);
@@ -65,7 +72,7 @@ class Printer {
     std::string text = array.name + ": " + std::to_string(array.dtype) + "[";
     for (int d = 1; d < array.ndim; ++d)
       text += ",";
-    return text + "]" + (array.contiguous ? "" : " strided");
+    return text + "]" + (array.contiguous ? "" : " strided") + (array.shared ? " shared" : "");
   }
   std::string list(const std::vector<Ref> &refs) const {
     std::string text;
@@ -131,6 +138,15 @@ class Printer {
       return element(n.index, n.arguments, n.integer);
     case Op::length:
       return f_.arrays[std::size_t(n.index)].name + ".shape[" + std::to_string(n.integer + 1) + "]";
+    case Op::place:
+      return std::string(gpu_names[std::size_t(n.gpu)]) +
+             (n.gpu <= Gpu::grid_size ? std::string(".") + "xyz"[n.integer] : "");
+    case Op::atomic:
+      return std::string(gpu_names[std::size_t(n.gpu)]) + "(" + element(n.index, n.arguments, n.integer) + ", " +
+             node(n.a) + (n.b >= 0 ? ", " + node(n.b) : "") + ")";
+    case Op::warp:
+      return std::string(gpu_names[std::size_t(n.gpu)]) + "(" + node(n.a) + (n.b >= 0 ? ", " + node(n.b) : "") +
+             (n.b >= 0 && n.integer != 32 ? ", " + std::to_string(n.integer) : "") + ")";
     }
     return "?";
   }
@@ -189,6 +205,8 @@ class Printer {
       return line(depth, "continue", s.at);
     case Step::return_:
       return line(depth, "return " + list(s.arguments), s.at);
+    case Step::sync:
+      return line(depth, s.integer == 0 ? "sync" : s.integer == 1 ? "syncwarp" : "threadfence", s.at);
     }
   }
 
@@ -251,8 +269,8 @@ std::string identity(const Module &module) {
     add(out, f.at);
     for (const Node &n : f.nodes) {
       for (const std::int64_t v :
-           {std::int64_t(n.op), std::int64_t(n.type), std::int64_t(n.math), std::int64_t(n.index), n.integer,
-            std::int64_t(n.a), std::int64_t(n.b), std::int64_t(n.c)})
+           {std::int64_t(n.op), std::int64_t(n.type), std::int64_t(n.math), std::int64_t(n.gpu), std::int64_t(n.index),
+            n.integer, std::int64_t(n.a), std::int64_t(n.b), std::int64_t(n.c)})
         add(out, v);
       add(out, n.at);
       out += number_text(n.number) + number_text(n.imaginary);
@@ -267,7 +285,8 @@ std::string identity(const Module &module) {
       add(out, std::int64_t(v.type));
     for (const Array &a : f.arrays) {
       add(out, a.name);
-      for (const std::int64_t v : {std::int64_t(a.dtype), std::int64_t(a.ndim), std::int64_t(a.contiguous)})
+      for (const std::int64_t v :
+           {std::int64_t(a.dtype), std::int64_t(a.ndim), std::int64_t(a.contiguous), std::int64_t(a.shared)})
         add(out, v);
       add_all(out, a.lengths);
     }

@@ -104,6 +104,50 @@ constexpr Builtin functions[] = {
     {"bit.bswap", Math::byte_swap, 1},    {"bit.tobit", Math::to_bit, 1},
 };
 
+// What only kernels of a GPU know: values (dimensions: .x, .y and .z follow) and functions.
+struct Special {
+  const char *name;
+  Gpu gpu;
+};
+constexpr Special places[] = {{"gpu.threadIdx", Gpu::thread_idx}, {"gpu.blockIdx", Gpu::block_idx},
+                              {"gpu.blockDim", Gpu::block_dim},   {"gpu.gridDim", Gpu::grid_dim},
+                              {"gpu.laneid", Gpu::lane},          {"gpu.warpsize", Gpu::warp_size}};
+constexpr Special grids[] = {{"gpu.grid", Gpu::grid}, {"gpu.gridsize", Gpu::grid_size}};
+constexpr Special atomics[] = {{"gpu.atomic.add", Gpu::atomic_add},
+                               {"gpu.atomic.sub", Gpu::atomic_subtract},
+                               {"gpu.atomic.min", Gpu::atomic_minimum},
+                               {"gpu.atomic.max", Gpu::atomic_maximum},
+                               {"gpu.atomic.band", Gpu::atomic_and},
+                               {"gpu.atomic.bor", Gpu::atomic_or},
+                               {"gpu.atomic.bxor", Gpu::atomic_xor},
+                               {"gpu.atomic.exchange", Gpu::atomic_exchange},
+                               {"gpu.atomic.cas", Gpu::atomic_compare_and_swap}};
+constexpr Special warps[] = {{"gpu.shfl", Gpu::shuffle},
+                             {"gpu.shfl_up", Gpu::shuffle_up},
+                             {"gpu.shfl_down", Gpu::shuffle_down},
+                             {"gpu.shfl_xor", Gpu::shuffle_xor},
+                             {"gpu.ballot", Gpu::ballot},
+                             {"gpu.any", Gpu::any},
+                             {"gpu.all", Gpu::all},
+                             {"gpu.popc", Gpu::popcount}};
+constexpr const char *syncs[] = {"gpu.sync", "gpu.syncwarp", "gpu.threadfence"}; // in the order of Step::sync
+
+template <std::size_t n> Gpu special(const Special (&table)[n], std::string_view name) {
+  for (const Special &s : table)
+    if (name == s.name)
+      return s.gpu;
+  return Gpu::none;
+}
+
+// threadIdx.x and the like: which, and the dimension. Gpu::none for what is none.
+std::pair<Gpu, int> place_named(const std::string &text) {
+  if (const Gpu whole = special(places, text); whole == Gpu::lane || whole == Gpu::warp_size)
+    return {whole, 0};
+  if (text.size() > 2 && text[text.size() - 2] == '.' && text.back() >= 'x' && text.back() <= 'z')
+    return {special(places, std::string_view(text).substr(0, text.size() - 2)), text.back() - 'x'};
+  return {Gpu::none, 0};
+}
+
 // What a name in a scope stands for.
 struct Name {
   enum class What { variable, array, binding, refused } what = What::refused;
@@ -402,7 +446,7 @@ class Builder {
     if (e.kind == ExpressionKind::index && e.operands[1]->kind == ExpressionKind::string) {
       Binding table = constant_binding(*e.operands[0]);
       if (table.what == Binding::What::builtin) {
-        table.text += "." + e.operands[1]->text;
+        table.text = table.text == "perigee" ? e.operands[1]->text : table.text + "." + e.operands[1]->text;
         return table;
       }
       if (table.what == Binding::What::refused && !table.text.empty())
@@ -474,6 +518,9 @@ class Builder {
     case StatementKind::return_:
       return return_statement(s, into);
     case StatementKind::generic_for:
+      if (s.expressions.size() == 1 && s.names.size() == 1 && s.expressions[0]->kind == ExpressionKind::call &&
+          callee(*s.expressions[0]).text == "gpu.stride")
+        return stride_statement(s, into);
       fail(s.at, "kernels do not support 'for ... in': count with 'for i = 1, #a do'");
     case StatementKind::function:
     case StatementKind::local_function:
@@ -531,6 +578,17 @@ class Builder {
       }
       return;
     }
+    if (s.expressions.size() == 1 && grid_call(*s.expressions[0])) { // local i, j = gpu.grid(2)
+      const std::vector<Ref> values = grid_values(*s.expressions[0], s.names.size());
+      for (std::size_t i = 0; i < s.names.size(); ++i) {
+        Name name;
+        name.what = Name::What::variable;
+        name.index = declare_variable(s.names[i], s.name_positions[i]);
+        set(name.index, values[i], s.name_positions[i], into);
+        scopes_.back().emplace_back(s.names[i], name);
+      }
+      return;
+    }
     if (s.expressions.size() == 1 && is_call(*s.expressions[0])) { // local a, b = f()
       Instruction call{Step::assign_call, s.at};
       std::vector<Kind> kinds;
@@ -574,6 +632,12 @@ class Builder {
 
   void assign(const Statement &s, std::vector<Instruction> &into) {
     if (s.targets.size() != s.expressions.size()) {
+      if (s.expressions.size() == 1 && grid_call(*s.expressions[0])) { // none of it reads what it assigns
+        const std::vector<Ref> values = grid_values(*s.expressions[0], s.targets.size());
+        for (std::size_t i = 0; i < s.targets.size(); ++i)
+          assign_one(*s.targets[i], values[i], into);
+        return;
+      }
       if (s.expressions.size() == 1 && is_call(*s.expressions[0])) {
         Instruction call{Step::assign_call, s.at};
         std::vector<Kind> kinds;
@@ -702,6 +766,19 @@ class Builder {
         return;
       }
     }
+    if (e.kind == ExpressionKind::call && callee(e).what == Binding::What::builtin) {
+      const std::string name = callee(e).text;
+      const auto found = std::find(std::begin(syncs), std::end(syncs), name);
+      if (found != std::end(syncs)) {
+        need_gpu(name, e.at);
+        if (e.operands.size() > 1)
+          fail(e.at, "'" + name + "' takes no arguments");
+        Instruction sync{Step::sync, s.at};
+        sync.integer = found - std::begin(syncs);
+        into.push_back(std::move(sync));
+        return;
+      }
+    }
     Instruction call{Step::assign_call, s.at};
     std::vector<Kind> kinds;
     call.a = call_many(e, 0, kinds);
@@ -721,9 +798,24 @@ class Builder {
   }
 
   void for_statement(const Statement &s, std::vector<Instruction> &into) {
+    const Ref start = value(*s.expressions[0]), limit = value(*s.expressions[1]);
+    const Ref step = s.expressions.size() > 2 ? value(*s.expressions[2]) : integer(1, s.at);
+    counted_loop(s, start, limit, step, into);
+  }
+
+  // for i in gpu.stride(n) do: for i = gpu.grid(1), n, gpu.gridsize(1) do
+  void stride_statement(const Statement &s, std::vector<Instruction> &into) {
+    const Expression &call = *s.expressions[0];
+    need_gpu("gpu.stride", call.at);
+    if (call.operands.size() != 2)
+      fail(call.at, "'gpu.stride' takes the last index, as in: for i in gpu.stride(#x) do");
+    const Ref start = place(Gpu::grid, 0, "gpu.stride", call.at);
+    const Ref limit = value(*call.operands[1]);
+    counted_loop(s, start, limit, place(Gpu::grid_size, 0, "gpu.stride", call.at), into);
+  }
+
+  void counted_loop(const Statement &s, Ref start, Ref limit, Ref step, std::vector<Instruction> &into) {
     const Position where = s.at;
-    Ref start = value(*s.expressions[0]), limit = value(*s.expressions[1]);
-    Ref step = s.expressions.size() > 2 ? value(*s.expressions[2]) : integer(1, where);
     for (const Ref r : {start, limit, step}) {
       need_number(r, "'for'");
       if (kind(r) == Kind::complex)
@@ -930,6 +1022,11 @@ class Builder {
     }
     if (e.kind == ExpressionKind::call) {
       const Binding binding = callee(e);
+      if (binding.what == Binding::What::builtin && binding.text == "gpu.shared") {
+        name.what = Name::What::array;
+        name.index = shared_array(e, as);
+        return true;
+      }
       if (binding.what == Binding::What::builtin && (binding.text == "array.zeros" || binding.text == "array.ones")) {
         name.what = Name::What::array;
         name.index = local_array(e, as, binding.text == "array.ones", into);
@@ -937,6 +1034,16 @@ class Builder {
       }
     }
     return false;
+  }
+
+  std::int32_t own_dtype(const std::string &dtype, Position where) const {
+    const std::pair<const char *, std::int32_t> known[] = {
+        {"float64", PG_FLOAT64}, {"float32", PG_FLOAT32}, {"int32", PG_INT32},          {"int64", PG_INT64},
+        {"uint8", PG_UINT8},     {"bool", PG_BOOL},       {"complex128", PG_COMPLEX128}};
+    const auto found = std::find_if(std::begin(known), std::end(known), [&](auto &k) { return dtype == k.first; });
+    if (found == std::end(known))
+      fail(where, "the dtype of a kernel's own array is float64, float32, int32, int64, uint8, bool or complex128");
+    return found->second;
   }
 
   std::int32_t local_array(const Expression &e, const std::string &as, bool ones, std::vector<Instruction> &into) {
@@ -977,14 +1084,7 @@ class Builder {
                options.operands[0]->kind == ExpressionKind::string && options.operands[0]->text == "dtype" &&
                options.operands[1]->kind == ExpressionKind::string)
         dtype = options.operands[1]->text;
-      const std::pair<const char *, std::int32_t> known[] = {
-          {"float64", PG_FLOAT64}, {"float32", PG_FLOAT32}, {"int32", PG_INT32},          {"int64", PG_INT64},
-          {"uint8", PG_UINT8},     {"bool", PG_BOOL},       {"complex128", PG_COMPLEX128}};
-      const auto found = std::find_if(std::begin(known), std::end(known), [&](auto &k) { return dtype == k.first; });
-      if (found == std::end(known))
-        fail(options.at,
-             "the dtype of a kernel's own array is float64, float32, int32, int64, uint8, bool or complex128");
-      array.dtype = found->second;
+      array.dtype = own_dtype(dtype, options.at);
     }
     out_.arrays.push_back(array);
     const std::int32_t index = std::int32_t(out_.arrays.size()) - 1;
@@ -1060,6 +1160,8 @@ class Builder {
 
   // Constants such as math.pi.
   bool builtin_value(const std::string &text, double *v) const {
+    if (place_named(text).first != Gpu::none)
+      return true;
     const std::pair<const char *, double> values[] = {{"math.pi", M_PI}, {"math.huge", HUGE_VAL}};
     for (const auto &[name, number] : values)
       if (text == name) {
@@ -1084,6 +1186,13 @@ class Builder {
       fail(where, "'" + name + "' is a function: kernels can only call it");
     case Binding::What::builtin: {
       double v = 0;
+      if (const auto [gpu, dimension] = place_named(binding.text); gpu != Gpu::none)
+        return place(gpu, dimension, binding.text, where);
+      if (binding.text.starts_with("gpu."))
+        fail(where, "'" + binding.text + "' is no number" +
+                        (special(places, binding.text) != Gpu::none  ? ": take its .x, .y or .z"
+                         : special(grids, binding.text) != Gpu::none ? ": call it, as in " + binding.text + "(1)"
+                                                                     : ""));
       if (builtin_value(binding.text, &v))
         return constant(v, Kind::number, where);
       fail(where, "'" + binding.text + "' is no value that kernels know");
@@ -1120,7 +1229,7 @@ class Builder {
     if (dimension < 1 || index > array.ndim)
       fail(where, "'" + array.name + "' has " + std::to_string(array.ndim - std::int32_t(view.leading.size())) +
                       " dimensions here, and no dimension " + std::to_string(dimension));
-    if (!array.lengths.empty())
+    if (!array.lengths.empty() && array.lengths[0] > 0)
       return integer(array.lengths[std::size_t(index - 1)], where);
     Node node;
     node.op = Op::length;
@@ -1353,6 +1462,8 @@ class Builder {
   Ref call_many(const Expression &e, std::size_t wanted, std::vector<Kind> &kinds);
 
   Ref builtin_call(const Expression &e, const std::string &name) {
+    if (name.starts_with("gpu."))
+      return gpu_call(e, name);
     std::vector<Ref> arguments;
     for (std::size_t i = 1; i < e.operands.size(); ++i)
       arguments.push_back(value(*e.operands[i]));
@@ -1460,6 +1571,149 @@ class Builder {
     fail(e.at, "'" + name + "' is not supported in kernels");
   }
 
+  // ----------------------------------------------------------------------------------------------------- GPU
+  // ------------
+  void need_gpu(const std::string &name, Position where) const;
+
+  Ref place(Gpu which, int dimension, const std::string &name, Position where) {
+    need_gpu(name, where);
+    Node node;
+    node.op = Op::place;
+    node.gpu = which;
+    node.integer = dimension;
+    node.at = where;
+    return add(std::move(node), Kind::integer);
+  }
+
+  bool grid_call(const Expression &e) const {
+    return e.kind == ExpressionKind::call && callee(e).what == Binding::What::builtin &&
+           special(grids, callee(e).text) != Gpu::none;
+  }
+
+  // The first `wanted` results of gpu.grid(n) or gpu.gridsize(n).
+  std::vector<Ref> grid_values(const Expression &e, std::size_t wanted) {
+    const std::string name = callee(e).text;
+    need_gpu(name, e.at);
+    const std::int64_t dimensions = e.operands.size() == 2 ? constant_index(*e.operands[1]) : 0;
+    if (dimensions < 1 || dimensions > 3)
+      fail(e.at, "'" + name + "' takes the number of dimensions: 1, 2 or 3");
+    if (wanted > std::size_t(dimensions))
+      fail(e.at, "'" + name + "(" + std::to_string(dimensions) + ")' returns " + std::to_string(dimensions) +
+                     (dimensions == 1 ? " value, and " : " values, and ") + std::to_string(wanted) + " are expected");
+    std::vector<Ref> values;
+    for (std::size_t d = 0; d < wanted; ++d)
+      values.push_back(place(special(grids, name), int(d), name, e.at));
+    return values;
+  }
+
+  // gpu.shared("float32", 16, 16), or without lengths: what the launch gives.
+  std::int32_t shared_array(const Expression &e, const std::string &as);
+
+  Ref gpu_call(const Expression &e, const std::string &name) {
+    need_gpu(name, e.at);
+    if (special(grids, name) != Gpu::none)
+      return grid_values(e, 1)[0];
+    if (const Gpu which = special(atomics, name); which != Gpu::none)
+      return atomic(e, name, which);
+    if (const Gpu which = special(warps, name); which != Gpu::none)
+      return warp(e, name, which);
+    if (name == "gpu.shared")
+      fail(e.at, "shared memory needs a name: local tile = gpu.shared(\"float32\", 256)");
+    if (name == "gpu.stride")
+      fail(e.at, "'gpu.stride' stands in a loop: for i in gpu.stride(#x) do");
+    if (std::find(std::begin(syncs), std::end(syncs), name) != std::end(syncs))
+      fail(e.at, "'" + name + "' returns nothing");
+    if (place_named(name).first != Gpu::none || special(places, name) != Gpu::none)
+      fail(e.at, "'" + name + "' is no function: write " + (place_named(name).first != Gpu::none ? name : name + ".x") +
+                     " without brackets");
+    fail(e.at, "'" + name + "' is not supported in kernels");
+  }
+
+  Ref atomic(const Expression &e, const std::string &name, Gpu which) {
+    const bool swap = which == Gpu::atomic_compare_and_swap;
+    const std::size_t values = swap ? 2 : 1;
+    const std::string usage = swap ? name + "(a, i, expected, value)" : name + "(a, i, value)";
+    View view;
+    if (e.operands.size() < 2 + values || !as_view(*e.operands[1], view))
+      fail(e.at, "'" + name + "' takes an array, the indices of an element and " + (swap ? "two values" : "a value") +
+                     ": " + usage);
+    for (std::size_t i = 2; i + values < e.operands.size(); ++i)
+      push_index(view, *e.operands[i]);
+    Array &array = out_.arrays[std::size_t(view.array)];
+    if (int(view.leading.size()) != array.ndim)
+      fail(e.at, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions, and " +
+                     std::to_string(view.leading.size()) +
+                     (view.leading.size() == 1 ? " index names" : " indices name") + " no element: " + usage);
+    if (!array.writable)
+      fail(e.at, "'" + array.name + "' is read-only");
+    if (!array.lengths.empty() && !array.shared)
+      fail(e.at, "'" + array.name + "' is this thread's own: nothing else changes it, so it needs no atomics");
+    const bool whole =
+        array.dtype == PG_INT32 || array.dtype == PG_UINT32 || array.dtype == PG_INT64 || array.dtype == PG_UINT64;
+    const bool floats = array.dtype == PG_FLOAT32 || array.dtype == PG_FLOAT64;
+    const bool bits = which == Gpu::atomic_and || which == Gpu::atomic_or || which == Gpu::atomic_xor;
+    if (!whole && (!floats || bits || swap))
+      fail(e.at, "'" + name + "' works on arrays of int32, uint32, int64" + (bits || swap ? " and" : ",") + " uint64" +
+                     (bits || swap ? "" : ", float32 and float64") + ", and '" + array.name + "' is of another dtype");
+    array.written = true;
+    Node node;
+    node.op = Op::atomic;
+    node.gpu = which;
+    node.at = e.at;
+    node.index = view.array;
+    node.arguments = view.leading;
+    node.integer = std::int64_t(view.leading.size()) - view.unchecked;
+    const Kind element = kind_of_dtype(array.dtype);
+    for (std::size_t i = 0; i < values; ++i) {
+      const Ref v = value(*e.operands[e.operands.size() - values + i]);
+      need_number(v, "'" + name + "'");
+      if (kind(v) == Kind::complex || (element == Kind::integer && kind(v) > Kind::integer))
+        fail(at(v), std::string("a ") + kind_name(kind(v)) + " cannot be stored in '" + array.name + "', an array of " +
+                        (element == Kind::integer ? "integers: kernel.int64(x) cuts the fraction" : "real numbers"));
+      (i == 0 ? node.a : node.b) = convert(v, element);
+    }
+    return add(std::move(node), element);
+  }
+
+  Ref warp(const Expression &e, const std::string &name, Gpu which) {
+    const bool shuffle = which <= Gpu::shuffle_xor;
+    const std::size_t count = e.operands.size() - 1;
+    if (shuffle ? count < 2 || count > 3 : count != 1)
+      fail(e.at, "'" + name + "' takes " +
+                     (which == Gpu::shuffle       ? "a value and a lane (from 1)"
+                      : which == Gpu::shuffle_xor ? "a value and a mask"
+                      : shuffle                   ? "a value and how many lanes away"
+                      : which == Gpu::popcount    ? "an integer"
+                                                  : "a condition"));
+    const Ref a = value(*e.operands[1]);
+    Node node;
+    node.op = Op::warp;
+    node.gpu = which;
+    node.at = e.at;
+    if (!shuffle) {
+      const bool number = which == Gpu::popcount;
+      if (kind(a) != Kind::unknown && kind(a) != (number ? Kind::integer : Kind::boolean))
+        fail(e.at, "'" + name + "' takes " + (number ? "an integer" : "a condition: compare with something"));
+      node.a = a;
+      return add(std::move(node), which == Gpu::any || which == Gpu::all ? Kind::boolean : Kind::integer);
+    }
+    if (kind(a) == Kind::complex)
+      fail(e.at, "'" + name + "' of a complex number is not supported: shuffle its parts");
+    const Ref b = value(*e.operands[2]);
+    if (kind(b) != Kind::integer && kind(b) != Kind::unknown)
+      fail(at(b), "'" + name + "': lanes are integers");
+    node.integer = 32;
+    if (count == 3) {
+      node.integer = constant_index(*e.operands[3]);
+      if (node.integer < 2 || node.integer > 32 || (node.integer & (node.integer - 1)) != 0)
+        fail(at(b), "'" + name + "': the width is 2, 4, 8, 16 or 32");
+    }
+    node.a = a;
+    node.b = b;
+    const Kind result = kind(a);
+    return add(std::move(node), result);
+  }
+
   Ref unit(Position where) {
     const Ref r = constant(0, Kind::complex, where);
     out_.nodes[std::size_t(r)].imaginary = 1;
@@ -1511,11 +1765,18 @@ class Specialiser {
     module.functions.emplace_back();
     Function built = Builder(*this, source, arguments).build(&callee.results);
     for (const Array &a : built.arrays) {
-      std::int64_t bytes = a.lengths.empty() ? 0 : a.dtype == PG_COMPLEX128 ? 16 : 8;
+      std::int64_t bytes = a.lengths.empty() ? 0 : a.shared ? own_bytes(a.dtype) : std::max(own_bytes(a.dtype), 8);
       for (const std::int64_t n : a.lengths)
         bytes *= n;
-      own_bytes_ += bytes;
+      (a.shared ? shared_bytes_ : own_bytes_) += bytes;
+      if (a.shared && a.lengths[0] == 0 && ++launch_arrays_ > 1)
+        throw CompileError{"a second array of the memory that the launch gives: there is one; give the others lengths",
+                           source.chunk, a.at};
     }
+    if (shared_bytes_ > most_shared)
+      throw CompileError{"the shared arrays of this kernel take " + std::to_string(shared_bytes_) +
+                             " bytes; no GPU gives a block more than " + std::to_string(most_shared),
+                         chunk, at};
     if (own_bytes_ > 1 << 20) // they stand on the stack
       throw CompileError{"the arrays of this kernel's own take more than 1 MiB: pass arrays as arguments", chunk, at};
     module.functions[std::size_t(callee.index)] = std::move(built);
@@ -1527,12 +1788,57 @@ class Specialiser {
   }
 
   Module module;
+  bool gpu() const { return module.entry == Entry::grid; }
 
  private:
+  // Of an element of an array that a kernel makes (own_dtype).
+  static int own_bytes(std::int32_t dtype) {
+    return dtype == PG_BOOL || dtype == PG_UINT8      ? 1
+           : dtype == PG_INT32 || dtype == PG_FLOAT32 ? 4
+           : dtype == PG_COMPLEX128                   ? 16
+                                                      : 8;
+  }
+  static constexpr std::int64_t most_shared =
+      227 * 1024; // compute capability 9.0 (CUDA C++ Programming Guide, table 27)
+  std::int64_t shared_bytes_ = 0;
+  int launch_arrays_ = 0; // of the memory that the launch gives
   std::map<std::string, Callee> done_;
   std::int64_t own_bytes_ = 0; // of arrays inside functions
   std::vector<const FunctionBody *> running_;
 };
+
+void Builder::need_gpu(const std::string &name, Position where) const {
+  if (!owner_.gpu())
+    fail(where, "'" + name + "' is for kernels of a GPU: make this one with gpu.kernel");
+}
+
+std::int32_t Builder::shared_array(const Expression &e, const std::string &as) {
+  need_gpu("gpu.shared", e.at);
+  Array array;
+  array.name = as;
+  array.at = e.at;
+  array.contiguous = true;
+  array.shared = true;
+  if (e.operands.size() < 2 || e.operands[1]->kind != ExpressionKind::string)
+    fail(e.at, "'gpu.shared' takes a dtype and lengths: gpu.shared(\"float32\", 16, 16)");
+  array.dtype = own_dtype(e.operands[1]->text, e.operands[1]->at);
+  for (std::size_t i = 2; i < e.operands.size(); ++i) {
+    const Ref r = value(*e.operands[i]);
+    const Node &node = out_.nodes[std::size_t(r)];
+    if (node.op != Op::constant || kind(r) != Kind::integer || node.integer < 1 || node.integer > 232448)
+      fail(e.operands[i]->at,
+           "a shared array has lengths known when the kernel is compiled, from 1 to 232448; or none: "
+           "gpu.shared(\"float32\") is the memory that the launch gives, k{shared = bytes}");
+    array.lengths.push_back(node.integer);
+  }
+  if (array.lengths.empty())
+    array.lengths = {0};
+  if (array.lengths.size() > 8)
+    fail(e.at, "an array has at most 8 dimensions");
+  array.ndim = std::int32_t(array.lengths.size());
+  out_.arrays.push_back(array);
+  return std::int32_t(out_.arrays.size()) - 1;
+}
 
 Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind> &kinds) {
   if (e.kind != ExpressionKind::call)
@@ -1541,7 +1847,7 @@ Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind
   if (binding.what == Binding::What::builtin) {
     if (wanted > 1)
       fail(e.at, "'" + binding.text + "' returns one value");
-    if (wanted == 0)
+    if (wanted == 0 && special(atomics, binding.text) == Gpu::none)
       fail(e.at, "the result of '" + binding.text + "' is not used");
     const Ref r = builtin_call(e, binding.text);
     kinds.push_back(kind(r));
@@ -1608,6 +1914,19 @@ Module specialise(const Source &source, const std::vector<ArgumentType> &argumen
   Specialiser specialiser;
   specialiser.module.chunk = source.chunk;
   specialiser.function(source, arguments, source.body->at, source.chunk);
+  return std::move(specialiser.module);
+}
+
+Module grid(const Source &source, const std::vector<ArgumentType> &arguments) {
+  Specialiser specialiser;
+  specialiser.module.chunk = source.chunk;
+  specialiser.module.entry = Entry::grid;
+  const Callee callee = specialiser.function(source, arguments, source.body->at, source.chunk);
+  if (!callee.results.empty())
+    throw CompileError{"'" + source.name +
+                           "' returns a value, and a kernel of a GPU returns none: each of its threads "
+                           "stores what it computes in an array",
+                       source.chunk, source.body->at};
   return std::move(specialiser.module);
 }
 

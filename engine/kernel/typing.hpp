@@ -71,6 +71,10 @@ Module elementwise(const Source &source, const std::vector<Operand> &operands, s
 Module parallel_for(const Source &source, int dimensions, const std::string &reduce,
                     const std::vector<ArgumentType> &arguments);
 
+// A kernel of a GPU: what every thread of a grid runs (Entry::grid). It alone may use what only a GPU has. Throws
+// CompileError.
+Module grid(const Source &source, const std::vector<ArgumentType> &arguments);
+
 const char *kind_name(Kind kind);
 
 } // namespace perigee::kernel

@@ -375,6 +375,8 @@ class Generator {
       builder_.CreateRet(builder_.getInt32(0));
       return;
     }
+    case Step::sync:
+      throw InternalError("this is for kernels of a GPU");
     }
   }
 
@@ -709,6 +711,10 @@ class Generator {
       return load(n);
     case Op::length:
       return memory_[std::size_t(n.index)].shape[std::size_t(n.integer)];
+    case Op::place:
+    case Op::atomic:
+    case Op::warp:
+      throw InternalError("this is for kernels of a GPU");
     }
     return nullptr;
   }
