@@ -1,6 +1,7 @@
 // `perigee doctor`: what this machine offers, what it lacks and why, and how well it can be measured on. Everything is
 // found at run time; nothing is changed.
 #include "cli/cli.hpp"
+#include "cli/mpirun.hpp"
 #include "core/processors.hpp"
 #include "grader/sandbox.hpp"
 #include "grader/text.hpp"
@@ -256,17 +257,29 @@ ordered_json modules() {
   return list;
 }
 
+// What `perigee mpirun` finds.
 ordered_json mpi() {
-  ordered_json j{{"available", false}, {"description", ""}};
-  FILE *pipe = popen("mpirun --version 2>/dev/null", "r");
-  char line[256] = "";
-  if (pipe) {
+  std::string why;
+  const std::string path = find_mpirun(why);
+  ordered_json j{{"available", !path.empty()}, {"description", why}, {"mpirun", path}};
+  if (path.empty())
+    return j;
+  std::string version = "Open MPI";
+  if (FILE *pipe = popen(("'" + path + "' --version 2>/dev/null").c_str(), "r")) {
+    char line[256] = "";
     if (std::fgets(line, sizeof line, pipe))
-      line[std::strcspn(line, "\n")] = 0;
+      if (const char *number = std::strpbrk(line, "0123456789"))
+        version += " " + std::string(number, std::strcspn(number, " \n"));
     pclose(pipe);
   }
-  j["available"] = line[0] != 0;
-  j["description"] = line[0] ? line : "no mpirun on this machine (Debian: openmpi-bin)";
+  const int cores = usable_cores();
+  const bool copies = can_copy_between_processes();
+  j["cores"] = cores;
+  j["single_copy"] = copies;
+  j["description"] =
+      version + ": perigee mpirun, " + std::to_string(cores) + (cores == 1 ? " rank" : " ranks") +
+      " without sharing cores" +
+      (copies ? "" : "; ranks may not copy from each other's memory here, so that large messages are slower");
   return j;
 }
 

@@ -10,6 +10,9 @@
 #include <cstdio>
 #include <functional>
 #include <iostream>
+#include <map>
+#include <set>
+#include <string_view>
 
 using namespace perigee;
 
@@ -25,16 +28,20 @@ std::filesystem::path program_path() {
   return error ? std::filesystem::path("perigee") : path;
 }
 
-// `run FILE [ARGUMENTS...]` and `profile` hand everything after FILE to the script, options included: how many of argv
-// are ours.
+// `run FILE [ARGUMENTS...]`, `profile` and `mpirun` hand everything after FILE to the script, options included: how
+// many of argv are ours.
 int own_arguments(int argc, char **argv) {
-  if (argc < 2 || (std::string_view(argv[1]) != "run" && std::string_view(argv[1]) != "profile"))
+  static const std::map<std::string_view, std::set<std::string_view>> with_value{
+      {"run", {"--memory", "--script-root"}},
+      {"profile", {"--function", "--sort", "-o", "--out", "--format"}},
+      {"mpirun", {"-n", "-np", "--hostfile", "--host", "--deadlock-after", "--timeout", "--memory", "--script-root"}}};
+  const auto command = argc < 2 ? with_value.end() : with_value.find(argv[1]);
+  if (command == with_value.end())
     return argc;
   for (int i = 2; i < argc; ++i) {
     std::string_view word = argv[i];
-    if ((word == "--memory" && std::string_view(argv[1]) == "run") || word == "--function" || word == "--sort" ||
-        word == "-o" || word == "--out" || word == "--format")
-      ++i; // its value
+    if (command->second.count(word))
+      ++i;
     else if (word.size() < 2 || word[0] != '-')
       return i + 1;
   }
@@ -76,14 +83,19 @@ int dispatch(int argc, char **argv) {
       ->type_name("FILE [ARGUMENTS...]");
   command->add_flag("--trusted", run.trusted, "Give the script all of Lua (files, processes, ffi), as demos need");
   command->add_flag("--jit-off", run.jit_off, "Interpret only: see what the JIT compiler is worth");
+  const auto memory_limit = [](const std::string &text) { // CLI11's own check words its refusal with 300 digits
+    double mib = 0;
+    return CLI::detail::lexical_cast(text, mib) && mib > 0 && mib <= 1 << 24
+               ? std::string()
+               : "a number of MiB above 0 is expected, not " + text;
+  };
   command->add_option("--memory", run.memory_mib, "Memory the script may use, in MiB")
       ->type_name("MIB")
-      ->check([](const std::string &text) { // CLI11's own check words its refusal with 300 digits
-        double mib = 0;
-        return CLI::detail::lexical_cast(text, mib) && mib > 0 && mib <= 1 << 24
-                   ? std::string()
-                   : "a number of MiB above 0 is expected, not " + text;
-      });
+      ->check(memory_limit);
+  // What `perigee mpirun` starts.
+  command->add_flag("--mpi-rank", run.mpi_rank)->group("");
+  command->add_flag("--call", run.call)->group("");
+  command->add_option("--script-root", run.root)->group("");
   command->footer("Examples:\n  perigee run walk.lua\n  perigee run --jit-off walk.lua 1000 fast   (the script's own "
                   "arguments follow its name)");
   command->callback([&] { action = [&] { return cli::run(run); }; });
@@ -125,6 +137,52 @@ int dispatch(int argc, char **argv) {
       "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
       "  perigee profile --lines --function step walk.lua 1000");
   command->callback([&] { action = [&] { return cli::profile(profile); }; });
+
+  cli::MpirunOptions mpirun;
+  command = app.add_subcommand("mpirun", "Run a Lua script on several ranks (MPI)");
+  command->add_option("file", mpirun.script.file, "The script; what follows it is the script's")
+      ->required()
+      ->type_name("FILE [ARGUMENTS...]");
+  command->add_option("-n", mpirun.ranks, "How many ranks (default: one a core)")
+      ->type_name("RANKS")
+      ->check([](const std::string &text) {
+        int ranks = 0;
+        return CLI::detail::lexical_cast(text, ranks) && ranks >= 1 && ranks <= 4096
+                   ? std::string()
+                   : "a number of ranks from 1 to 4096 is expected, not " + text;
+      });
+  command->add_option("--host", mpirun.hosts, "Run on these hosts: NAME or NAME:RANKS, by commas")
+      ->type_name("HOSTS")
+      ->allow_extra_args(false);
+  command->add_option("--hostfile", mpirun.hostfile, "Run on the hosts of this file (lines: NAME slots=4)")
+      ->type_name("FILE");
+  command->add_flag("--oversubscribe", mpirun.oversubscribe,
+                    "Let ranks take turns on the cores (so they do where there are more of them than cores)");
+  command->add_flag("--no-prefix", mpirun.no_prefix, "Do not write the rank before each line");
+  const auto seconds = [](const std::string &text) {
+    double value = 0;
+    return CLI::detail::lexical_cast(text, value) && value >= 0 && value <= 1e6
+               ? std::string()
+               : "a number of seconds, or 0 for never, is expected, not " + text;
+  };
+  command
+      ->add_option("--deadlock-after", mpirun.deadlock_after,
+                   "When all ranks have waited for so long, say who waits for whom and end (default: 10, 0: never)")
+      ->type_name("SECONDS")
+      ->check(seconds);
+  command->add_option("--timeout", mpirun.timeout, "End the script after so long (default: never)")
+      ->type_name("SECONDS")
+      ->check(seconds);
+  command->add_flag("--trusted", mpirun.script.trusted, "Give the script all of Lua (files, processes, ffi)");
+  command->add_flag("--jit-off", mpirun.script.jit_off, "Interpret only");
+  command->add_option("--memory", mpirun.script.memory_mib, "Memory that each rank may use, in MiB")
+      ->type_name("MIB")
+      ->check(memory_limit);
+  command->footer(
+      "Each line that a rank prints begins with its number. When one fails, its error is shown and all end.\n"
+      "Settings of Open MPI's own go into the environment, as OMPI_MCA_btl=tcp,self.\n"
+      "Examples:\n  perigee mpirun -n 4 ring.lua\n  perigee mpirun --host node1:4,node2:4 halo.lua 1000");
+  command->callback([&] { action = [&] { return cli::mpirun(mpirun, context.program.string()); }; });
 
   bool fresh = false;
   command = app.add_subcommand("roofline", "Say what this machine can do: bandwidth of each cache, arithmetic");
@@ -227,9 +285,12 @@ int dispatch(int argc, char **argv) {
     throw grader::UsageError("there is no command \"" + word + "\"" +
                              (near.empty() ? "" : "; did you mean " + near + "?") + " (`perigee --help` lists them)");
   }
-  int own = own_arguments(argc, argv);
+  const int own = own_arguments(argc, argv);
+  for (int i = 2; i < own; ++i)
+    if (word == "mpirun" && std::string_view(argv[i]) == "-np") // as many write it, and CLI11 would read -n p
+      argv[i][2] = 0;
   run.arguments.assign(argv + own, argv + argc);
-  profile.script.arguments = run.arguments;
+  profile.script.arguments = mpirun.script.arguments = run.arguments;
   try {
     app.parse(own, argv);
   } catch (const CLI::Success &help) { // --help or --version

@@ -1,6 +1,7 @@
 // `perigee run`: a script in a VM of its own. No iostreams here, nor in what it calls: an empty script starts about as
 // fast as in plain LuaJIT.
 #include "cli/cli.hpp"
+#include "cli/rank.hpp"
 
 #include <fcntl.h>
 #include <lua.hpp>
@@ -20,36 +21,52 @@
 
 namespace perigee::cli {
 
-int print_error(pg_vm *vm) {
+std::string error_text(pg_vm *vm, bool bold) {
   const pg_error *error = pg_vm_error(vm);
-  bool about_file = error->status == PG_ERROR_FILE || error->status == PG_ERROR_INTERNAL;
-  const char *no_colour = std::getenv("NO_COLOR");
-  bool bold = isatty(STDERR_FILENO) && !(no_colour && *no_colour);
-  std::fflush(stdout); // what the script printed comes first, also where both go to one file
-  std::string position;
+  const bool about_file = error->status == PG_ERROR_FILE || error->status == PG_ERROR_INTERNAL;
+  std::string text = "perigee: ";
   if (!about_file && error->file[0])
-    position = std::string(error->file) + (error->line > 0 ? ":" + std::to_string(error->line) : "") + ": ";
-  std::fprintf(stderr, "perigee: %s%s%s%s\n", bold ? "\x1b[1m" : "", position.c_str(), bold ? "\x1b[0m" : "",
-               error->message);
+    text += (bold ? "\x1b[1m" : "") + std::string(error->file) +
+            (error->line > 0 ? ":" + std::to_string(error->line) : "") + ": " + (bold ? "\x1b[0m" : "");
+  text += std::string(error->message) + "\n";
   // A traceback of one frame only repeats the position.
   if (std::strchr(error->traceback, '\n')) {
-    std::fputs("called from, innermost first:\n", stderr);
+    text += "called from, innermost first:\n";
     for (const char *line = error->traceback; *line;) {
-      const char *end = std::strchr(line, '\n');
-      int length = static_cast<int>(end ? end - line : static_cast<long>(std::strlen(line)));
-      std::fprintf(stderr, "  %.*s\n", length, line);
-      line += length + (end ? 1 : 0);
+      const char *end = strchrnul(line, '\n');
+      text += "  " + std::string(line, end) + "\n";
+      line = end + (*end ? 1 : 0);
     }
   }
-  return error->status == PG_ERROR_FILE ? 2 : error->status == PG_ERROR_INTERNAL ? 3 : 1;
+  return text;
 }
 
 namespace {
 
-// Creates a VM for a script, lets `body` run in it, and gives the exit code.
-template <class Body> int with_vm(const RunOptions &options, Body &&body) {
+int exit_code_of(const pg_error *error) {
+  return error->status == PG_ERROR_FILE ? 2 : error->status == PG_ERROR_INTERNAL ? 3 : 1;
+}
+
+} // namespace
+
+int print_error(pg_vm *vm) {
+  const char *no_colour = std::getenv("NO_COLOR");
+  const bool bold = isatty(STDERR_FILENO) && !(no_colour && *no_colour);
+  std::fflush(stdout); // what the script printed comes first, also where both go to one file
+  std::fputs(error_text(vm, bold).c_str(), stderr);
+  return exit_code_of(pg_vm_error(vm));
+}
+
+namespace {
+
+// Creates a VM for a script, lets `body` run in it, and gives the exit code. `rank`: of `perigee mpirun`, which is
+// told.
+template <class Body> int with_vm(const RunOptions &options, Body &&body, RankOutput *rank = nullptr) {
   size_t slash = options.file.rfind('/');
-  std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : options.file.substr(0, slash);
+  std::string folder = !options.root.empty()        ? options.root
+                       : slash == std::string::npos ? "."
+                       : slash == 0                 ? "/"
+                                                    : options.file.substr(0, slash);
   pg_vm_options vm_options{};
   vm_options.struct_size = sizeof vm_options;
   vm_options.trusted = options.trusted;
@@ -58,27 +75,53 @@ template <class Body> int with_vm(const RunOptions &options, Body &&body) {
   vm_options.script_root = folder.c_str();
   pg_vm *vm = nullptr;
   if (const pg_status status = pg_vm_create(&vm_options, &vm); status != PG_OK) {
+    const int code = status == PG_ERROR_ARGUMENT ? 2 : 3;
+    if (rank)
+      rank->fail(code, std::string("perigee: ") + pg_last_message());
     std::fprintf(stderr, "perigee: %s\n", pg_last_message());
-    return status == PG_ERROR_ARGUMENT ? 2 : 3;
+    return code;
   }
-  int code = body(vm) == PG_OK ? 0 : print_error(vm);
+  const bool fine = body(vm) == PG_OK;
+  // A rank that failed leaves MPI to those who started it: to leave in order is to wait for the others, who may wait
+  // for this one.
+  if (!fine && rank)
+    rank->fail(exit_code_of(pg_vm_error(vm)), error_text(vm));
+  int code = fine ? 0 : print_error(vm);
   if (std::fflush(stdout) != 0 && code == 0) {
     std::fprintf(stderr, "perigee: cannot write standard output: %s\n", std::strerror(errno));
     code = 3;
   }
   pg_vm_destroy(vm);
+  if (rank)
+    rank->end(code);
   return code;
 }
 
 } // namespace
 
 int run(const RunOptions &options) {
+  std::optional<RankOutput> rank;
+  if (options.mpi_rank)
+    rank.emplace();
   std::vector<const char *> arguments;
   for (const std::string &argument : options.arguments)
     arguments.push_back(argument.c_str());
-  return with_vm(options, [&](pg_vm *vm) {
+  auto call = [](void *state, void *user) { // of mpi.spawn
+    auto *L = static_cast<lua_State *>(state);
+    lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
+    lua_getfield(L, -1, "require");
+    lua_pushliteral(L, "mpi");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "_called");
+    lua_pushstring(L, static_cast<const std::string *>(user)->c_str());
+    lua_call(L, 1, 0);
+  };
+  auto body = [&](pg_vm *vm) {
+    if (options.call)
+      return pg_vm_with_state(vm, call, const_cast<std::string *>(&options.file));
     return pg_vm_run_file(vm, options.file.c_str(), static_cast<int>(arguments.size()), arguments.data());
-  });
+  };
+  return with_vm(options, body, rank ? &*rank : nullptr);
 }
 
 int log_tree(const std::string &file) {

@@ -41,7 +41,7 @@ declare("timer") -- small, and many ask for the time
 
 core = { C = C, ffi = ffi, trusted = boot.trusted, declare = declare, dump = string.dump, source = boot.source,
   natives = { array = boot.array, io = boot.io, parallel = boot.parallel, profiler = boot.profiler },
-  read_script = boot.read_script, write = boot.write }
+  read_script = boot.read_script, write = boot.write, script_root = boot.script_root }
 
 -- ---------------------------------------------------------------------------------------------------------- JIT ------
 -- LuaJIT's defaults (512 KiB of machine code, 1000 traces) are exhausted by one lesson with several variants.

@@ -36,6 +36,8 @@ local function explain(value)
     value = value, traceback = wrong.traceback }
 end
 
+kit.explain = explain
+
 -- The lines of a traceback above those that it shares with `outer`.
 local function without(traceback, outer)
   if outer ~= "" and #traceback >= #outer and traceback:sub(-#outer) == outer then
@@ -63,6 +65,11 @@ function kit.failure(graph, i, message, value, traceback, attempts, worker)
     message = message, value = value, traceback = traceback, path = path, attempts = attempts, worker = worker }, Failure)
 end
 
+--- A failure that another process has told of.
+function kit.as_failure(fields)
+  return setmetatable(fields, Failure)
+end
+
 --- tasks.is_failure(value) -> true for what stands for a result that there is not: see compute's return_exceptions.
 function tasks.is_failure(value)
   return type(value) == "table" and getmetatable(value) == Failure
@@ -86,7 +93,7 @@ local function new_run(graph, roots)
     local i = graph.index[roots[r]]
     users[i] = users[i] + 1
   end
-  return { graph = graph, value = {}, failed = {}, users = users, start = {}, seconds = {}, worker = {} }
+  return { graph = graph, roots = roots, value = {}, failed = {}, users = users, start = {}, seconds = {}, worker = {} }
 end
 
 -- The arguments of node i into `slots`; returns their number.
@@ -198,14 +205,23 @@ local function run_serial(run, options)
 end
 
 -- ----------------------------------------------------------------------------------------------------- schedulers ----
-local schedulers = { serial = run_serial, threads = kit.run_pool, processes = kit.run_pool }
-local legal = '"serial", "threads" or "processes"'
+kit.run_serial = run_serial
+
+local function run_mpi(run, options)
+  if not kit.run_mpi then
+    core.part("tasks_mpi", kit)
+  end
+  return kit.run_mpi(run, options)
+end
+
+local schedulers = { serial = run_serial, threads = kit.run_pool, processes = kit.run_pool, mpi = run_mpi }
+local legal = '"serial", "threads", "processes" or "mpi"'
 local chosen = { name = "threads" }
 
 -- What is chosen; inside of a worker, which other workers stand beside, one call after the other.
 local function default_scheduler()
   local natives = core.natives.parallel
-  return natives and natives.worker() and "serial" or chosen.name
+  return (kit.on_rank or natives and natives.worker()) and "serial" or chosen.name
 end
 
 local function check_workers(name, workers)
@@ -216,15 +232,15 @@ local function check_workers(name, workers)
 end
 
 local function check_scheduler(name, scheduler)
-  if scheduler ~= "serial" and scheduler ~= "threads" and scheduler ~= "processes" then
+  if type(scheduler) ~= "string" or not schedulers[scheduler] then
     fail("%s: the scheduler must be %s, got %s%s", name, legal, kind_of(scheduler),
-      core.did_you_mean(scheduler, { serial = true, threads = true, processes = true }))
+      core.did_you_mean(scheduler, schedulers))
   end
   return scheduler
 end
 
 --- tasks.scheduler([name [, {workers}]]) -> how delayed values are computed unless compute is told otherwise, and by how many
---- workers; with a name, sets it: "serial", "threads" or "processes".
+--- workers; with a name, sets it: "serial", "threads", "processes" or "mpi".
 function tasks.scheduler(name, options)
   if name ~= nil then
     options = options or {}
@@ -234,6 +250,9 @@ function tasks.scheduler(name, options)
     check_options("scheduler", options, { workers = true })
     check_scheduler("scheduler", name)
     chosen = { name = name, workers = check_workers("scheduler", options.workers) }
+  end
+  if chosen.name == "mpi" then -- rank 0 hands out
+    return chosen.name, math.max(1, core.require("mpi").world.size - 1)
   end
   return chosen.name, chosen.name == "serial" and 1 or chosen.workers or C.pg_threads_get()
 end
@@ -254,6 +273,11 @@ local function parse(name, options)
     end
   end
   local scheduler = check_scheduler(name, options.scheduler == nil and default_scheduler() or options.scheduler)
+  if scheduler == "mpi" and options.workers ~= nil then
+    fail('%s: with scheduler "mpi" the workers are the ranks, started by perigee mpirun -n', name)
+  elseif scheduler == "mpi" and kit.on_rank then
+    fail('%s: a call that a rank computes cannot use scheduler "mpi" itself; use "serial" or "threads"', name)
+  end
   return { scheduler = scheduler, report = options.report, return_exceptions = options.return_exceptions,
     workers = check_workers(name, options.workers) or scheduler ~= "serial" and chosen.workers or nil }
 end

@@ -183,9 +183,9 @@ end
 function TestDelayed:test_scheduler_switch()
   lu.assertEquals(tasks.scheduler("serial"), "serial")
   lu.assertEquals({ tasks.scheduler() }, { "serial", 1 })
-  lu.assertStrContains(message_of(tasks.scheduler, "serail"), 'must be "serial", "threads" or "processes"')
+  lu.assertStrContains(message_of(tasks.scheduler, "serail"), 'must be "serial", "threads", "processes" or "mpi"')
   lu.assertStrContains(message_of(tasks.scheduler, "serail"), "did you mean 'serial'?")
-  lu.assertStrContains(message_of(tasks.compute, dinc(1), { scheduler = "mpi" }), 'got the string "mpi"')
+  lu.assertStrContains(message_of(tasks.compute, dinc(1), { scheduler = "dask" }), 'got the string "dask"')
   lu.assertStrContains(message_of(tasks.scheduler, "serial", { workers = 0 }), "from 1 to 1024, got 0")
 end
 
