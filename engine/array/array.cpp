@@ -5,6 +5,7 @@
 #include "core/abi.hpp"
 #include "core/allocation.hpp"
 #include "core/memory.hpp"
+#include "core/plugin_support.hpp"
 #include "core/status.hpp"
 #include "parallel/races.hpp"
 
@@ -289,5 +290,11 @@ void pg_array_release(pg_array *a) {
   a->_ndim = ndim;
   if (block)
     release(block);
+}
+
+int32_t pg_array_borrow(pg_array *out, void *memory, int32_t dtype, int32_t ndim, const int64_t *shape) {
+  return guard([&] {
+    *out = borrow(memory, dtype, {shape, static_cast<size_t>(ndim)}, nullptr, nullptr).detach();
+  });
 }
 }

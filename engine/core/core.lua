@@ -244,8 +244,9 @@ end
 
 local loaded_module -- below
 
---- Message handler of every call into Lua from C++: {file, line, message, traceback}.
+--- Message handler of every call into Lua from C++: {file, line, message, traceback}. core.failed: there was one.
 function core.on_error(value)
+  core.failed = true
   local text
   if type(value) == "string" then
     text = value
@@ -317,7 +318,7 @@ core.loaded = loaded
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
 local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, kernel = true,
-  linalg = true, log = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
+  linalg = true, log = true, mpi = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]

@@ -486,6 +486,12 @@ int result(lua_State *L) {
   return 1;
 }
 
+// interrupted() -> whether Ctrl-C was pressed, which is taken notice of
+int interrupted_here(lua_State *L) {
+  lua_pushboolean(L, !current_worker() && take_interruption());
+  return 1;
+}
+
 // waiter(): an object that tells which of the futures added to it are done
 int waiter(lua_State *L) {
   auto **handle = static_cast<Waiter **>(lua_newuserdata(L, sizeof(Waiter *)));
@@ -555,7 +561,8 @@ void open(lua_State *L) {
                                 {"submit", submit},         {"state", state},         {"cancel", cancel},
                                 {"wait", wait_future},      {"result", result},       {"waiter", waiter},
                                 {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
-                                {"take_part", take_part},   {"races", races_list},    {nullptr, nullptr}};
+                                {"take_part", take_part},   {"races", races_list},    {"interrupted", interrupted_here},
+                                {nullptr, nullptr}};
   Transport &transport = Transport::of(L);
   lua_newtable(L);
   for (const luaL_Reg *f = functions; f->name; ++f) {

@@ -1,0 +1,178 @@
+// What the files of this folder share: communicators, waits, layouts of arrays in MPI's terms, errors.
+#pragma once
+
+#include "array/array.hpp"
+#include "core/status.hpp"
+#include "mpi/board.hpp"
+
+#pragma GCC visibility push(default)
+extern "C" {
+#include "mpi/mpi_abi.h"
+}
+#pragma GCC visibility pop
+
+#define OMPI_SKIP_MPICXX 1
+#include <mpi.h>
+
+#include <compare>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace perigee::mpi {
+
+struct Comm : pg_mpi_comm {
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm shadow = MPI_COMM_NULL; // the same ranks: agreements, and what table forms of collectives send
+  std::unique_ptr<Comm> inner;     // the shadow as a communicator
+  std::vector<int> world;          // rank in the world of each rank
+  std::string name;
+};
+
+// Throws where MPI refused, with its words. `peer`: a rank of the communicator, or pg_mpi_special, or none.
+constexpr int32_t no_rank = -1000;
+void require(int result, const char *call, const Comm *comm = nullptr, int32_t peer = no_rank);
+// Throws where MPI is not there for this thread.
+void require_open();
+Comm &checked(pg_mpi_comm *comm);
+// Adds a communicator that this rank is in; takes it over.
+Comm &adopt(MPI_Comm comm, std::string name);
+// "rank 3", and its rank in the world where that differs.
+std::string rank_text(const Comm &comm, int32_t rank);
+
+// ------------------------------------------------------------------------------------------------------- layouts -----
+// Messages tell what they hold by the upper bits of their tag on the wire: the dtype, or that they are of the table
+// form. So a receive of another dtype does not match, which MPI would not notice, and costs nothing.
+constexpr int value_code = 15; // of the table form
+int wire_tag(int tag, int code);
+int tag_of(int wire);
+int code_of(int wire);
+int max_tag();
+
+MPI_Datatype basic_type(int32_t dtype);
+
+// An array as MPI takes it. The type is a basic one or lives in a cache.
+struct Layout {
+  void *data;
+  int count;
+  MPI_Datatype type;
+};
+// Strided views by derived types. `write`: refuses what cannot be written.
+Layout layout_of(const char *name, const pg_array &a, bool write);
+// So many elements of a basic type in one piece, however many.
+Layout layout_of(void *data, int64_t count, MPI_Datatype basic);
+// So many bytes.
+inline Layout bytes_layout(const void *data, int64_t size) {
+  return layout_of(const_cast<void *>(data), size, MPI_BYTE);
+}
+void forget_types();
+MPI_Op operation(const char *name, int32_t op, int32_t dtype);
+const char *operation_name(int32_t op);
+
+void check_array(const char *name, const pg_array &a, bool write);
+int32_t check_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none);
+int32_t check_tag(const char *name, double tag, bool any);
+
+// --------------------------------------------------------------------------------------------------------- waits -----
+// Something that is waited for in slices. There is one such wait at a time, and it outlives its slices.
+class Blocked {
+ public:
+  virtual ~Blocked() = default;
+  // Whether it is over; throws where it failed.
+  virtual bool poll() = 0;
+  // Once it is over.
+  virtual void done() {}
+  // Looks why it takes so long; throws where that will never end.
+  virtual void diagnose() {}
+  // Gives it up.
+  virtual void abandon() noexcept {}
+
+  const char *operation = "";
+  const Comm *comm = nullptr;
+  int32_t peer = no_rank, tag = -1;
+};
+
+// The status of a first slice: PG_OK or PG_MPI_PENDING.
+int32_t start_pending(Blocked &wait);
+int64_t now();
+constexpr int64_t slice = 500'000'000;
+
+// Polls for a slice at most.
+template <class W> int32_t run(W &wait) {
+  int64_t deadline = 0;
+  for (unsigned i = 1;; ++i) {
+    if (wait.poll()) {
+      wait.done();
+      return PG_OK;
+    }
+    if (i % 256 == 0) {
+      const int64_t time = now();
+      if (deadline == 0)
+        deadline = time + slice;
+      else if (time > deadline)
+        return start_pending(wait);
+    }
+  }
+}
+
+// As guard(), for functions that may be pending. A wait that a script gave up is over first.
+void abandon_pending() noexcept;
+extern Blocked *pending;
+template <class Body> int32_t guard_pending(Body &&body, const char *function = __builtin_FUNCTION()) noexcept {
+  int32_t result = PG_OK;
+  if (pending) [[unlikely]]
+    abandon_pending();
+  const int32_t status = guard([&] { result = body(); }, function);
+  return status != PG_OK ? status : result;
+}
+
+// What requests keep until they are done.
+struct Extra {
+  virtual ~Extra() = default;
+};
+inline Extra *extra_of(const pg_mpi_request &r) {
+  return static_cast<Extra *>(r._extra);
+}
+// A request that somebody owns has begun, or is over.
+void request_started();
+void request_ended(pg_mpi_request &r);
+
+// ---------------------------------------------------------------------------------------------------- agreements -----
+// Whether collective calls are compared first.
+bool checks();
+
+// What a rank says of its collective call. All must say the same.
+struct Signature {
+  int32_t kind = 0, root = -1, op = -1, dtype = -1;
+  int64_t count = -1;
+  auto operator<=>(const Signature &) const = default;
+};
+
+// The wait before a collective call: all ranks are there, and make the same call; else all throw the same error, which
+// names two that differ. A message to the next rank, then to that 2, 4, 8 ... further (a dissemination barrier). Since
+// nobody waits in MPI's own call after it, that may be one which blocks.
+class Agreement : public Blocked {
+ public:
+  void begin(const Comm &c, const char *name, const Signature &mine, int64_t value = 0);
+  bool poll() override;
+  void abandon() noexcept override;
+  int64_t most = 0; // the largest value of any rank
+
+ private:
+  struct Said {
+    Signature what;
+    int32_t rank;
+    auto operator<=>(const Said &) const = default;
+  };
+  struct Packet {
+    Said least, last; // in some order: the same, if all say the same
+    int64_t most;
+  };
+  void next_round();
+  Packet out_{}, in_{};
+  MPI_Request requests_[2] = {MPI_REQUEST_NULL, MPI_REQUEST_NULL};
+  int32_t step_ = 0;
+};
+
+} // namespace perigee::mpi

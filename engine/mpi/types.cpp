@@ -1,0 +1,238 @@
+// Arrays and operators in MPI's terms, and the checks of arguments that every call needs.
+#include "mpi/mpi.hpp"
+
+#include <array>
+#include <climits>
+#include <cmath>
+#include <map>
+
+namespace perigee::mpi {
+namespace {
+
+constexpr int64_t piece = int64_t(1) << 30; // of what has more elements than an int counts
+
+struct Key {
+  std::array<int64_t, 18> words{};
+  bool operator<(const Key &other) const { return words < other.words; }
+};
+std::map<Key, MPI_Datatype> types;
+constexpr std::size_t most_types = 64;
+
+// The type of a key, made once. MPI keeps those that are in use when they are freed.
+template <class Make> MPI_Datatype cached(const Key &key, Make &&make) {
+  const auto found = types.find(key);
+  if (found != types.end())
+    return found->second;
+  if (types.size() >= most_types)
+    forget_types();
+  MPI_Datatype type = make();
+  require(MPI_Type_commit(&type), "MPI_Type_commit");
+  types.emplace(key, type);
+  return type;
+}
+
+int64_t size_of(MPI_Datatype type) {
+  int size = 0;
+  MPI_Type_size(type, &size);
+  return size;
+}
+
+// n elements in a row, as one of a derived type.
+MPI_Datatype row_type(int64_t n, MPI_Datatype basic) {
+  MPI_Datatype row;
+  if (n <= INT_MAX) {
+    require(MPI_Type_contiguous(static_cast<int>(n), basic, &row), "MPI_Type_contiguous");
+    return row;
+  }
+  MPI_Datatype block;
+  require(MPI_Type_contiguous(static_cast<int>(piece), basic, &block), "MPI_Type_contiguous");
+  int counts[2] = {static_cast<int>(n / piece), static_cast<int>(n % piece)};
+  MPI_Aint places[2] = {0, static_cast<MPI_Aint>((n / piece) * piece * size_of(basic))};
+  MPI_Datatype parts[2] = {block, basic};
+  const int result = MPI_Type_create_struct(counts[1] ? 2 : 1, counts, places, parts, &row);
+  MPI_Type_free(&block);
+  require(result, "MPI_Type_create_struct");
+  return row;
+}
+
+MPI_Datatype strided_type(const char *name, const pg_array &a) {
+  const MPI_Datatype basic = basic_type(a._dtype);
+  const int64_t size = size_of(basic);
+  int axis = a._ndim - 1;
+  int64_t run = 1;
+  for (; axis >= 0 && a._strides[axis] == run; --axis)
+    run *= a._shape[axis];
+  MPI_Datatype type = row_type(run, basic);
+  for (; axis >= 0; --axis) {
+    if (a._shape[axis] == 1)
+      continue;
+    MPI_Datatype outer;
+    if (a._shape[axis] > INT_MAX)
+      throw UnsupportedError(std::string(name) +
+                             ": a view with more than 2^31 - 1 separate pieces along one axis; send a "
+                             "copy of it (a:copy())");
+    const int result = MPI_Type_create_hvector(static_cast<int>(a._shape[axis]), 1,
+                                               static_cast<MPI_Aint>(a._strides[axis] * size), type, &outer);
+    MPI_Type_free(&type);
+    require(result, "MPI_Type_create_hvector");
+    type = outer;
+  }
+  return type;
+}
+
+bool plain(const pg_array &a) {
+  int64_t run = 1;
+  for (int axis = a._ndim - 1; axis >= 0; --axis) {
+    if (a._shape[axis] != 1 && a._strides[axis] != run)
+      return false;
+    run *= a._shape[axis];
+  }
+  return true;
+}
+
+int tag_bits() {
+  static const int bits = [] {
+    int there = 0;
+    void *value = nullptr;
+    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &there);
+    const int64_t most = there ? *static_cast<int *>(value) : 32767;
+    int wide = 0;
+    while ((int64_t(1) << (wide + 1)) - 1 <= most)
+      ++wide;
+    return wide - 4;
+  }();
+  return bits;
+}
+
+std::string number_text(double x) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.14g", x);
+  return text;
+}
+
+} // namespace
+
+int max_tag() {
+  return (1 << tag_bits()) - 1;
+}
+int wire_tag(int tag, int code) {
+  return tag | code << tag_bits();
+}
+int tag_of(int wire) {
+  return wire & max_tag();
+}
+int code_of(int wire) {
+  return wire >> tag_bits();
+}
+
+MPI_Datatype basic_type(int32_t dtype) {
+  static const MPI_Datatype all[] = {MPI_C_BOOL,   MPI_UINT8_T,         MPI_INT32_T,         MPI_INT64_T,  MPI_FLOAT,
+                                     MPI_DOUBLE,   MPI_INT8_T,          MPI_INT16_T,         MPI_UINT16_T, MPI_UINT32_T,
+                                     MPI_UINT64_T, MPI_C_FLOAT_COMPLEX, MPI_C_DOUBLE_COMPLEX};
+  return all[dtype];
+}
+
+Layout layout_of(void *data, int64_t count, MPI_Datatype basic) {
+  if (count <= INT_MAX) [[likely]]
+    return {data, static_cast<int>(count), basic};
+  Key key;
+  key.words[0] = static_cast<int64_t>(size_of(basic)) << 32 | 0x100;
+  key.words[1] = count;
+  // Of equal size, bytes and numbers are different types; messages tell them apart (and complex from two reals).
+  std::memcpy(&key.words[2], &basic, sizeof basic);
+  return {data, 1, cached(key, [&] { return row_type(count, basic); })};
+}
+
+Layout layout_of(const char *name, const pg_array &a, bool write) {
+  if (plain(a)) [[likely]]
+    return layout_of(a._data, a._size, basic_type(a._dtype));
+  if (a._size == 0)
+    return {a._data, 0, basic_type(a._dtype)};
+  Key key;
+  key.words[0] = a._dtype;
+  key.words[1] = a._ndim;
+  for (int i = 0; i < a._ndim; ++i) {
+    if (write && a._strides[i] == 0 && a._shape[i] > 1)
+      throw ArgumentError(std::string(name) +
+                          ": elements of this array share memory (it was broadcast), so nothing can be "
+                          "received into it");
+    key.words[static_cast<std::size_t>(2 + i)] = a._shape[i];
+    key.words[static_cast<std::size_t>(10 + i)] = a._strides[i];
+  }
+  return {a._data, 1, cached(key, [&] { return strided_type(name, a); })};
+}
+
+void forget_types() {
+  for (auto &[key, type] : types)
+    MPI_Type_free(&type);
+  types.clear();
+}
+
+// ------------------------------------------------------------------------------------------------------ operators ----
+namespace {
+struct Operator {
+  const char *name;
+  MPI_Op op;
+  const char *legal; // kinds of dtypes: b bool, i integers, f floats, c complex
+};
+const Operator &operator_of(int32_t op) {
+  static const Operator all[] = {
+      {"sum", MPI_SUM, "ifc"},  {"prod", MPI_PROD, "ifc"},        {"max", MPI_MAX, "if"},
+      {"min", MPI_MIN, "if"},   {"land", MPI_LAND, "bi"},         {"lor", MPI_LOR, "bi"},
+      {"lxor", MPI_LXOR, "bi"}, {"band", MPI_BAND, "i"},          {"bor", MPI_BOR, "i"},
+      {"bxor", MPI_BXOR, "i"},  {"replace", MPI_REPLACE, "bifc"}, {"no_op", MPI_NO_OP, "bifc"}};
+  return all[op];
+}
+} // namespace
+
+const char *operation_name(int32_t op) {
+  return operator_of(op).name;
+}
+
+MPI_Op operation(const char *name, int32_t op, int32_t dtype) {
+  const Operator &o = operator_of(op);
+  const char kind = dtype == PG_BOOL                                  ? 'b'
+                    : dtype == PG_FLOAT32 || dtype == PG_FLOAT64      ? 'f'
+                    : dtype == PG_COMPLEX64 || dtype == PG_COMPLEX128 ? 'c'
+                                                                      : 'i';
+  if (!std::strchr(o.legal, kind))
+    throw ArgumentError(std::string(name) + ": the operator '" + o.name + "' is not defined for " +
+                        array::dtype_name(dtype) +
+                        (kind == 'b'   ? "; land, lor and lxor are"
+                         : kind == 'c' ? "; sum and prod are"
+                                       : "; sum, prod, max and min are"));
+  return o.op;
+}
+
+// ------------------------------------------------------------------------------------------------------ arguments ----
+void check_array(const char *name, const pg_array &a, bool write) {
+  if (!a._data && !a._block) [[unlikely]]
+    throw ArgumentError(std::string(name) + ": this array was released");
+  if (a._device != 0) [[unlikely]]
+    throw UnsupportedError(std::string(name) + ": the array is in a device's memory; copy it to the host first");
+  if (write && (a._flags & PG_ARRAY_READONLY)) [[unlikely]]
+    throw ArgumentError(std::string(name) + ": this array is read-only, so nothing can be received into it");
+}
+
+int32_t check_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none) {
+  if (rank >= 0 && rank < comm.size && static_cast<int32_t>(rank) == rank) [[likely]]
+    return static_cast<int32_t>(rank);
+  if (any && rank == double(PG_MPI_ANY))
+    return MPI_ANY_SOURCE;
+  if (none && rank == double(PG_MPI_PROC_NULL))
+    return MPI_PROC_NULL;
+  throw ArgumentError(std::string(name) + ": " + what + " " + number_text(rank) + " is no rank of " +
+                      (comm.name == "world" ? "the world" : comm.name) + ", which has " +
+                      (comm.size == 1 ? "only rank 0" : "ranks 0 to " + std::to_string(comm.size - 1)));
+}
+
+int32_t check_tag(const char *name, double tag, bool any) {
+  if (tag >= 0 && tag <= max_tag() && static_cast<int32_t>(tag) == tag) [[likely]]
+    return static_cast<int32_t>(tag);
+  if (any && tag == double(PG_MPI_ANY))
+    return MPI_ANY_TAG;
+  throw ArgumentError(std::string(name) + ": a tag is an integer from 0 to " + std::to_string(max_tag()) +
+                      (any ? " (or mpi.ANY_TAG)" : "") + ", got " + number_text(tag));
+}
+
+} // namespace perigee::mpi

@@ -1,0 +1,561 @@
+-- What tests/lua/mpi.lua runs on 1 to 5 ranks: each operation on random data, against what one process computes of the
+-- data of all, which every rank can make again from the seed. The first failure ends all ranks.
+local pg = require "perigee"
+local mpi, array = pg.mpi, pg.array
+local world = mpi.world
+local rank, size = world.rank, world.size
+
+local dtypes = { "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
+  "complex64", "complex128" }
+
+-- The array of a rank: small integers, so that sums and products are exact in every dtype.
+local function data(of, n, dtype, seed)
+  local numbers = pg.random.generator(1000 * (seed or 1) + of):integers(0, 3, { shape = n })
+  if dtype == "bool" then
+    return numbers:gt(0)
+  end
+  return numbers:astype(dtype or "float64")
+end
+
+local function same(a, b, what)
+  if not array.is(a) or not array.is(b) then
+    assert(a == b, ("rank %d: %s: %s instead of %s"):format(rank, what, tostring(a), tostring(b)))
+    return
+  end
+  if a.dtype ~= b.dtype or not array.equal(a, b) then
+    error(("rank %d: %s: %s (%s) instead of %s (%s)"):format(rank, what, tostring(a), a.dtype, tostring(b), b.dtype))
+  end
+end
+
+local function deep(a, b, what)
+  if type(a) == "table" and type(b) == "table" then
+    for k, v in pairs(a) do
+      deep(v, b[k], what .. "." .. tostring(k))
+    end
+    for k in pairs(b) do
+      assert(a[k] ~= nil, what .. "." .. tostring(k))
+    end
+  else
+    same(a, b, what)
+  end
+end
+
+local function raises(pattern, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok, ("rank %d: no error, where one with '%s' was expected"):format(rank, pattern))
+  assert(tostring(message):find(pattern), ("rank %d: '%s' does not match '%s'"):format(rank, tostring(message), pattern))
+  return message
+end
+
+local right, left = (rank + 1) % size, (rank - 1 + size) % size
+local tests = {}
+local function test(name, f)
+  tests[#tests + 1] = { name, f }
+end
+
+-- ------------------------------------------------------------------------------------------------- point to point ----
+test("Send and Recv, every dtype", function()
+  for _, dtype in ipairs(dtypes) do
+    for _, n in ipairs { 0, 1, 7, 20000 } do
+      local request = world:Isend(data(rank, n, dtype), right, 5)
+      local got = array.zeros(n, { dtype = dtype })
+      local source, tag, count = world:Recv(got, left, 5)
+      request:wait()
+      same(got, data(left, n, dtype), dtype)
+      assert(source == left and tag == 5 and count == n)
+    end
+  end
+end)
+
+test("Send and Recv of views", function()
+  local m = data(rank, 12 * 10, "int32"):reshape { 12, 10 }
+  local theirs = data(left, 12 * 10, "int32"):reshape { 12, 10 }
+  local views = {
+    function(a) return a[{ {}, { 3, 3 } }] end,                    -- a column
+    function(a) return a[4] end,                                   -- a row
+    function(a) return a[{ { 2, 9 }, { 2, 8 } }] end,              -- a block
+    function(a) return a[{ { 1, 12, 3 }, { 1, 10, 2 } }] end,      -- steps
+    function(a) return a:transpose() end,
+    function(a) return array.flip(a, 1) end,                       -- backwards
+    function(a) return a:reshape { 2, 6, 10 }[{ {}, { 2, 5 }, { 4, 4 } }] end,
+  }
+  for i, view in ipairs(views) do
+    local request = world:Isend(view(m), right)
+    local target = array.zeros({ 12, 10 }, { dtype = "int32" })
+    world:Recv(view(target), left)
+    request:wait()
+    local expected = array.zeros({ 12, 10 }, { dtype = "int32" })
+    local part = view(expected)
+    part[{}] = view(theirs)
+    same(target, expected, "view " .. i)
+  end
+end)
+
+test("any source, any tag, probe", function()
+  if rank == 0 then
+    local seen = {}
+    for _ = 1, size - 1 do
+      local message = world:probe()
+      assert(message.dtype == "float64" and message.count == message.source + 1 and message.tag == 10 + message.source)
+      local got = array.zeros(message.count)
+      local source, tag, count = world:Recv(got, message.source, message.tag)
+      assert(source == message.source and tag == message.tag and count == message.count)
+      same(got, data(source, source + 1), "probed")
+      seen[source] = true
+    end
+    for r = 1, size - 1 do
+      assert(seen[r])
+    end
+    assert(world:iprobe() == nil)
+  else
+    world:Send(data(rank, rank + 1), 0, 10 + rank)
+  end
+  world:barrier()
+end)
+
+test("partial, too short, too long, another dtype", function()
+  local request = world:Isend(data(rank, 5), right, 1)
+  local got = array.zeros(8)
+  local _, _, count = world:Recv(got, left, 1, { partial = true })
+  assert(count == 5)
+  same(got[{ { 1, 5 } }]:copy(), data(left, 5), "partial")
+  request:wait()
+  request = world:Isend(data(rank, 5), right, 1)
+  raises("rank " .. left .. ".* sent 5 float64 with tag 1, and this array holds 8", world.Recv, world, got, left, 1)
+  request:wait()
+  request = world:Isend(data(rank, 5), right, 1)
+  raises("sent more .*holds, which is 2 float64", world.Recv, world, array.zeros(2), left, 1)
+  request:wait()
+  world:barrier()
+  request = world:Isend(data(rank, 5, "float32"), right, 1)
+  local wrong = raises("rank " .. left .. ".* sent 5 float32 with tag 1, and this receive is for float64", world.Recv, world,
+    array.zeros(5), left, 1)
+  assert(wrong:find("ranks.lua:%d"), wrong)
+  world:barrier()
+  local right_one = array.zeros(5, { dtype = "float32" })
+  world:Recv(right_one, left, 1)
+  request:wait()
+  same(right_one, data(left, 5, "float32"), "after the error")
+  world:barrier()
+  request = world:isend({ 1, 2 }, right, 1)
+  raises("a value of the table form", world.Recv, world, array.zeros(5), left)
+  request:wait()
+  world:barrier()
+  request = world:Isend(data(rank, 3), right, 1)
+  raises("receive arrays by Recv", world.recv, world, left, 1)
+  world:barrier()
+  world:Recv(array.zeros(3), left, 1)
+  request:wait()
+end)
+
+test("the table form", function()
+  local function make(of)
+    return { of, "text " .. of, true, { nested = { of + 0.5 } }, a = data(of, 6, "int16"),
+      m = data(of, 12):reshape { 3, 4 }, long = ("x"):rep(100000), double = function(x) return x * of end }
+  end
+  local request = world:isend(make(rank), right, 2)
+  local got, source, tag = world:recv(left, 2)
+  request:wait()
+  assert(source == left and tag == 2)
+  local expected = make(left)
+  assert(got.double(21) == 21 * left)
+  got.double, expected.double = nil, nil
+  deep(got, expected, "table")
+  for _, value in ipairs { 3.5, "text", false, data(rank, 4), math.huge } do
+    local sent = world:isend(value, rank)
+    same(world:recv(rank), value, "value")
+    sent:wait()
+  end
+  local m = data(rank, 12):reshape { 3, 4 }
+  local column = world:sendrecv(m[{ {}, { 2, 2 } }], right, left)
+  same(column, data(left, 12):reshape { 3, 4 }[{ {}, { 2, 2 } }]:copy(), "a column")
+  local big = data(rank, 300000)
+  same((world:sendrecv({ big }, right, left))[1], data(left, 300000), "a large array")
+end)
+
+test("requests", function()
+  local requests, arrays = {}, {}
+  for r = 0, size - 1 do
+    arrays[r] = array.zeros(4)
+    requests[#requests + 1] = world:Irecv(arrays[r], r, 3)
+  end
+  for r = 0, size - 1 do
+    requests[#requests + 1] = world:Isend(data(rank, 4, nil, r + 1), r, 3)
+  end
+  local sources = mpi.waitall(requests)
+  for r = 0, size - 1 do
+    same(arrays[r], data(r, 4, nil, rank + 1), "waitall")
+    assert(sources[r + 1] == r)
+  end
+  requests = {}
+  for r = 0, size - 1 do
+    requests[#requests + 1] = world:irecv(r, 4)
+  end
+  for r = 0, size - 1 do
+    world:send({ rank }, r, 4)
+  end
+  local seen = {}
+  while true do
+    local i, value, source, tag = mpi.waitany(requests)
+    if not i then
+      break
+    end
+    assert(value[1] == source and source == i - 1 and tag == 4 and not seen[i])
+    seen[i] = true
+  end
+  assert(#seen == size)
+  local never = world:Irecv(array.zeros(1), left, 99)
+  assert(never:test() == false)
+  never:cancel()
+  assert(never:test() == true)
+  local other = world:irecv(left, 99)
+  other:cancel()
+  local synchronous = world:Issend(data(rank, 2), rank, 6)
+  assert(synchronous:test() == false)
+  local got = array.zeros(2)
+  world:Recv(got, rank, 6)
+  synchronous:wait()
+  -- Receives take their messages in the order in which they were posted.
+  local first = world:irecv(left, 7)
+  world:send("first", right, 7)
+  world:send("second", right, 7)
+  assert(world:recv(left, 7) == "second")
+  assert(first:wait() == "first" and first:wait() == "first")
+end)
+
+test("Sendrecv, PROC_NULL", function()
+  local got = array.zeros(3)
+  world:Sendrecv(data(rank, 3), right, got, left, { sendtag = 4, recvtag = 4 })
+  same(got, data(left, 3), "Sendrecv")
+  world:Send(got, mpi.PROC_NULL)
+  local source, _, count = world:Recv(got, mpi.PROC_NULL)
+  assert(source == mpi.PROC_NULL and count == 0)
+  same(got, data(left, 3), "unchanged")
+end)
+
+-- ---------------------------------------------------------------------------------------------- collective calls -----
+local function all_of(n, dtype, seed)
+  local list = {}
+  for r = 0, size - 1 do
+    list[r + 1] = data(r, n, dtype, seed)
+  end
+  return list
+end
+
+test("Bcast, Scatter, Gather, Allgather, Alltoall", function()
+  for root = 0, size - 1 do
+    for _, dtype in ipairs { "float64", "int8", "complex64", "bool" } do
+      local a = rank == root and data(root, 9, dtype) or array.zeros(9, { dtype = dtype })
+      same(world:Bcast(a, root), data(root, 9, dtype), "Bcast")
+      local whole = array.concatenate(all_of(4, dtype))
+      local part = array.zeros(4, { dtype = dtype })
+      world:Scatter(rank == root and whole or nil, part, root)
+      same(part, data(rank, 4, dtype), "Scatter")
+      local gathered = world:Gather(part, nil, root)
+      same(gathered, rank == root and whole or nil, "Gather")
+      same(world:Allgather(part), whole, "Allgather")
+    end
+  end
+  local send = data(rank, 3 * size)
+  local got, expected = world:Alltoall(send), {}
+  for r = 0, size - 1 do
+    expected[r + 1] = data(r, 3 * size)[{ { 3 * rank + 1, 3 * rank + 3 } }]
+  end
+  same(got, array.concatenate(expected), "Alltoall")
+  -- A column of a matrix.
+  local m = array.zeros { 5, 4 }
+  m[{ {}, { 2, 2 } }] = rank == 0 and data(0, 5):reshape { 5, 1 } or 0
+  world:Bcast(m[{ {}, { 2, 2 } }], 0)
+  same(m[{ {}, { 2, 2 } }]:copy():reshape { 5 }, data(0, 5), "Bcast of a column")
+  -- In place.
+  local whole = array.zeros(4 * size)
+  whole[{ { 4 * rank + 1, 4 * rank + 4 } }] = data(rank, 4)
+  world:Allgather(mpi.IN_PLACE, whole)
+  same(whole, array.concatenate(all_of(4)), "Allgather in place")
+end)
+
+local function fold(list, f)
+  local result = list[1]
+  for i = 2, #list do
+    result = f(result, list[i])
+  end
+  return result
+end
+
+local array_ops = { sum = array.add, prod = array.multiply, max = array.maximum, min = array.minimum,
+  band = array.bitwise_and, bor = array.bitwise_or, bxor = array.bitwise_xor, land = array.logical_and,
+  lor = array.logical_or, lxor = array.logical_xor }
+
+test("reductions", function()
+  for _, op in ipairs { "sum", "prod", "max", "min", "band", "bor", "bxor", "land", "lor", "lxor" } do -- alike on all ranks
+    local f = array_ops[op]
+    for _, dtype in ipairs(op:find("^b") and { "int32", "uint8" } or op:find("^l") and { "bool" } or
+      { "float64", "float32", "int64", "int16" }) do
+      local list = all_of(6, dtype)
+      local total = fold(list, f)
+      same(world:Allreduce(data(rank, 6, dtype), nil, op), total, "Allreduce " .. op)
+      for root = 0, size - 1, 2 do
+        same(world:Reduce(data(rank, 6, dtype), nil, op, root), rank == root and total or nil, "Reduce " .. op)
+      end
+      local upto = {}
+      for r = 1, rank + 1 do
+        upto[r] = list[r]
+      end
+      same(world:Scan(data(rank, 6, dtype), nil, op), fold(upto, f), "Scan " .. op)
+      local before = world:Exscan(data(rank, 6, dtype), nil, op)
+      upto[rank + 1] = nil
+      if rank > 0 then
+        same(before, fold(upto, f), "Exscan " .. op)
+      end
+      same(world:allreduce(data(rank, 6, dtype), op), total, "allreduce " .. op)
+    end
+  end
+  local z = data(rank, 3, "complex128")
+  same(world:Allreduce(z, nil, "prod"), fold(all_of(3, "complex128"), array.multiply), "complex")
+  local a = data(rank, 5)
+  world:Allreduce(mpi.IN_PLACE, a)
+  same(a, fold(all_of(5), array.add), "in place")
+  local column = array.zeros { 5, 3 }
+  world:Allreduce(data(rank, 5), column[{ {}, { 2, 2 } }]:reshape { 5 })
+  local out = array.zeros(2)
+  same(world:Reduce_scatter(data(rank, 2 * size), out), fold(all_of(2 * size), array.add)[{ { 2 * rank + 1, 2 * rank + 2 } }]
+    :copy(), "Reduce_scatter")
+  raises("not defined for float64", world.Allreduce, world, array.zeros(2), nil, "band")
+end)
+
+test("values", function()
+  for root = 0, size - 1 do
+    deep(world:bcast(rank == root and { root, data(root, 3) } or nil, root), { root, data(root, 3) }, "bcast")
+    local list = {}
+    for r = 0, size - 1 do
+      list[r + 1] = { "for", r }
+    end
+    deep(world:scatter(rank == root and list or nil, root), { "for", rank }, "scatter")
+    local expected = {}
+    for r = 0, size - 1 do
+      expected[r + 1] = ("x"):rep(r)
+    end
+    deep(world:gather(("x"):rep(rank), root) or {}, rank == root and expected or {}, "gather")
+    same(world:reduce(rank + 1, "sum", root), rank == root and size * (size + 1) / 2 or nil, "reduce")
+  end
+  local all = world:allgather { rank }
+  for r = 0, size - 1 do
+    assert(all[r + 1][1] == r)
+  end
+  local give, expected = {}, {}
+  for r = 0, size - 1 do
+    give[r + 1], expected[r + 1] = { rank, r }, { r, rank }
+  end
+  deep(world:alltoall(give), expected, "alltoall")
+  assert(world:allreduce(rank, "max") == size - 1 and world:allreduce(rank, "min") == 0)
+  assert(world:allreduce(rank + 1, "prod") == fold((function()
+    local list = {}
+    for r = 1, size do
+      list[r] = r
+    end
+    return list
+  end)(), function(a, b) return a * b end))
+  assert(world:allreduce(rank == 0, "lor") == true and world:allreduce(rank == 0, "land") == (size == 1))
+  deep(world:allreduce({ -math.abs(rank - 2), rank }, "maxloc"), { size > 2 and 0 or -(3 - size), math.min(2, size - 1) },
+    "maxloc")
+  -- Not commutative: the order of the ranks.
+  local letters = ("abcde"):sub(1, size)
+  local function join(a, b) return a .. b end
+  for root = 0, size - 1 do
+    local text = world:reduce(letters:sub(rank + 1, rank + 1), join, root)
+    assert(text == (rank == root and letters or nil))
+  end
+  assert(world:allreduce(letters:sub(rank + 1, rank + 1), join) == letters)
+  assert(world:scan(letters:sub(rank + 1, rank + 1), join) == letters:sub(1, rank + 1))
+  assert(world:exscan(letters:sub(rank + 1, rank + 1), join) == (rank > 0 and letters:sub(1, rank) or nil))
+  assert(world:scan(rank) == rank * (rank + 1) / 2)
+  local lists = {}
+  for r = 1, size do
+    lists[r] = rank * 10 + r
+  end
+  assert(world:reduce_scatter(lists) == 10 * size * (size - 1) / 2 + size * (rank + 1))
+  -- Arrays with a function.
+  local f = function(a, b) return a * 2 + b end
+  local result = world:Allreduce(data(rank, 3), nil, function(a, b) return array.maximum(a, b) end)
+  same(result, fold(all_of(3), array.maximum), "a function")
+  assert(f)
+end)
+
+test("calls that begin", function()
+  local a = data(rank, 1000)
+  local total = array.zeros(1000)
+  local requests = { world:Iallreduce(a, total), world:Ibarrier() }
+  local b = rank == 0 and data(0, 5) or array.zeros(5)
+  requests[#requests + 1] = world:Ibcast(b, 0)
+  local gathered = world:Iallgather(data(rank, 2))
+  mpi.waitall(requests)
+  same(total, fold(all_of(1000), array.add), "Iallreduce")
+  same(b, data(0, 5), "Ibcast")
+  same(gathered:wait(), array.concatenate(all_of(2)), "Iallgather")
+  same(world:Ireduce(data(rank, 2), nil, "max", size - 1):wait(), rank == size - 1 and fold(all_of(2), array.maximum) or nil,
+    "Ireduce")
+end)
+
+test("what ranks do differently", function()
+  if size == 1 then
+    return
+  end
+  local message
+  if rank == 0 then
+    message = raises("collective calls differ", world.Allreduce, world, array.zeros(3))
+  else
+    message = raises("collective calls differ", world.Allreduce, world, array.zeros(4))
+  end
+  assert(message:find("rank 0 calls Allreduce%(sum%) of 3 float64, rank 1 calls Allreduce%(sum%) of 4 float64"), message)
+  message = raises("collective calls differ", function()
+    if rank == size - 1 then
+      world:barrier()
+    else
+      world:bcast(rank == 0 and 1 or nil, 0)
+    end
+  end)
+  assert(message:find("calls bcast with root 0, rank " .. size - 1 .. " calls Barrier"), message)
+  message = raises("collective calls differ", world.bcast, world, rank, rank == 0 and 0 or 1)
+  same(world:allreduce(1), size, "after errors")
+end)
+
+test("Lua's own mistakes", function()
+  raises("is no rank of the world", world.Send, world, array.zeros(1), size)
+  raises("is no rank of the world", world.send, world, 1, -7)
+  raises("a tag is an integer", world.Send, world, array.zeros(1), 0, -3)
+  raises("a tag is an integer", world.Send, world, array.zeros(1), 0, 0.5)
+  raises("must be an array", world.Send, world, { 1, 2 }, 0)
+  raises("the value is nil", world.send, world, nil, 0)
+  raises("with a colon", world.send, 1, 0)
+  raises("must be a number", world.send, world, 1, "0")
+  raises("cannot be sent to another rank", world.send, world, coroutine.create(function() end), 0)
+  raises("cannot be sent to another rank", world.send, world, { a = { coroutine.create(function() end) } }, 0)
+  raises("did you mean 'Allreduce'", function() return world.alreduce end)
+  raises("an operator is", world.allreduce, world, 1, "summ")
+  raises("the list has", world.scatter, world, { 1, 2, 3, 4, 5, 6 }, rank)
+  raises("not defined for", world.allreduce, world, { 1 }, "sum")
+  raises("read%-only", world.Recv, world, array.broadcast_to(array.zeros(1), { 4 }), 0)
+  raises("unknown option", world.Recv, world, array.zeros(1), 0, 0, { partal = true })
+end)
+
+-- ------------------------------------------------------------------------------------------------- communicators -----
+test("split, dup, free", function()
+  local half = world:split(rank % 2)
+  assert(half.size == math.floor((size + 1 - rank % 2) / 2) and half.rank == math.floor(rank / 2))
+  assert(half:allreduce(rank) == fold((function()
+    local list = { 0 }
+    for r = rank % 2, size - 1, 2 do
+      list[#list + 1] = r
+    end
+    return list
+  end)(), function(a, b) return a + b end))
+  assert(half:world_rank(half.rank) == rank)
+  local backwards = world:split(0, -rank)
+  assert(backwards.rank == size - 1 - rank)
+  local only = world:split(rank == 0 and 0 or nil)
+  assert((only ~= nil) == (rank == 0))
+  local copy = world:dup()
+  local request = copy:isend("copy", right)
+  world:send("world", right)
+  assert(world:recv(left) == "world" and copy:recv(left) == "copy")
+  request:wait()
+  copy:free()
+  raises("was freed", copy.send, copy, 1, 0)
+  assert(world:split_shared().size == size)
+  assert(mpi.self.size == 1 and mpi.self:allreduce(rank) == rank)
+end)
+
+test("grids", function()
+  local dims = mpi.dims_create(size, 2)
+  assert(dims[1] * dims[2] == size)
+  local grid = world:create_cart(dims, { periods = { true, false } })
+  local c = grid.coords
+  assert(grid:rank_of(c) == grid.rank)
+  deep(grid:coords_of(grid.rank), c, "coords")
+  local from, to = grid:shift(1)
+  assert(from == grid:rank_of { c[1] - 1, c[2] } and to == grid:rank_of { c[1] + 1, c[2] })
+  local below, above = grid:shift(2)
+  assert(below == (c[2] > 0 and grid:rank_of { c[1], c[2] - 1 } or mpi.PROC_NULL))
+  assert(above == (c[2] < dims[2] - 1 and grid:rank_of { c[1], c[2] + 1 } or mpi.PROC_NULL))
+  deep(grid:neighbours(), { from, to, below, above }, "neighbours")
+  local got = array.zeros(3)
+  grid:Sendrecv(data(grid.rank, 3), to, got, from)
+  same(got, data(from, 3), "shift")
+  local row = grid:sub { false, true }
+  assert(row.size == dims[2] and row.rank == c[2])
+  raises("no grid", world.shift, world, 1)
+  raises("dimension from 1 to 2", grid.shift, grid, 0)
+end)
+
+-- ------------------------------------------------------------------------------------------------------- windows -----
+test("windows", function()
+  local mine = array.zeros(4 * size, { dtype = "int64" })
+  local window = world:window(mine)
+  raises("no epoch is open", window.put, window, mine, 0)
+  window:fence()
+  for r = 0, size - 1 do
+    window:put(data(rank, 4, "int64", r + 1), r, 4 * rank + 1)
+  end
+  window:fence()
+  local expected = {}
+  for r = 0, size - 1 do
+    expected[r + 1] = data(r, 4, "int64", rank + 1)
+  end
+  same(mine, array.concatenate(expected), "put")
+  local got = array.zeros(4, { dtype = "int64" })
+  window:get(got, right, 4 * rank + 1)
+  window:fence()
+  same(got, data(rank, 4, "int64", right + 1), "get")
+  raises("outside of the window", window.get, window, got, right, 4 * size)
+  raises("has int64, this array float64", window.put, window, array.zeros(1), right)
+  window:free()
+  raises("was freed", window.fence, window)
+
+  local counter = array.zeros(1, { dtype = "int64" })
+  window = world:window(counter)
+  local one, before = array.ones(1, { dtype = "int64" }), array.zeros(1, { dtype = "int64" })
+  for _ = 1, 20 do
+    window:lock(0, { shared = true })
+    window:get_accumulate(one, before, 0)
+    window:unlock(0)
+  end
+  world:barrier()
+  window:lock(0)
+  window:get(before, 0)
+  window:unlock(0)
+  assert(before[1] == 20 * size)
+  raises("has not locked", window.unlock, window, 0)
+  window:free()
+end)
+
+test("shared arrays", function()
+  local a, window = world:shared_array({ size, 3 }, { dtype = "float32" })
+  same(a, array.zeros({ size, 3 }, { dtype = "float32" }), "zeros")
+  window:fence()
+  a[rank + 1] = rank + 1
+  window:fence()
+  for r = 1, size do
+    assert(a[r][3] == r)
+  end
+  world:barrier()
+end)
+
+test("PERIGEE_MPI_CHECK", function()
+  assert(mpi.check() == true)
+  mpi.check(false)
+  same(world:Allreduce(data(rank, 5)), fold(all_of(5), array.add), "unchecked")
+  world:barrier()
+  same(world:bcast(rank == 0 and "x" or nil), "x", "unchecked bcast")
+  mpi.check(true)
+end)
+
+local only = ...
+for _, entry in ipairs(tests) do
+  if not only or entry[1]:find(only, 1, true) then
+    entry[2]()
+    world:barrier()
+  end
+end
+if rank == 0 then
+  print(("%d tests passed on %d ranks"):format(#tests, size))
+end
