@@ -134,8 +134,8 @@ class Loop {
   ExpressionPtr combined(ExpressionPtr value, Position at) {
     if (reduce_ == "min" || reduce_ == "max") {
       std::vector<ExpressionPtr> both;
+      both.push_back(std::move(value)); // this way round NaN is passed over, wherever it comes
       both.push_back(name(total_name, at));
-      both.push_back(std::move(value));
       return call_of("(" + reduce_ + ")", std::move(both), at);
     }
     auto e = std::make_unique<Expression>();

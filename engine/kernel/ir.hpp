@@ -76,7 +76,7 @@ enum class Gpu : std::uint8_t {
 
 enum class Math : std::uint8_t {
   absolute,
-  power_of, // to a constant, `number` (2, 3, 4, -1, -2, 1.5, 2.5), by products and square roots
+  power_of, // to a constant, `number` (2, 3, 4, -1, -2, 0.5, 1.5, 2.5), by products and square roots
   sqrt,
   floor,
   ceil,
@@ -96,7 +96,7 @@ enum class Math : std::uint8_t {
   atan2,
   fmod,
   minimum,
-  maximum, // the first unless the second is less (greater)
+  maximum, // the first where it is less (greater), else the second: as LuaJIT, NaN and zeros included
   real,
   imaginary,
   bit_and,

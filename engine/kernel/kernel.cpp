@@ -1,4 +1,5 @@
 // The front end of kernels behind its C ABI (kernel_abi.h).
+#include "array/array.hpp"
 #include "core/abi.hpp"
 #include "core/status.hpp"
 #include "kernel/bounds.hpp"
@@ -10,7 +11,9 @@ extern "C" {
 }
 #pragma GCC visibility pop
 
+#include <cctype>
 #include <cstdio>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -23,7 +26,7 @@ struct pg_kernel_source {
 
 struct pg_kernel_module {
   kernel::Module module;
-  std::optional<std::string> text, loops, identity;
+  std::optional<std::string> text, loops, variables, identity;
 };
 
 namespace {
@@ -233,6 +236,49 @@ const char *pg_kernel_loops(pg_kernel_module *module) {
       *module->loops += line;
   }
   return module->loops->c_str();
+}
+
+const char *pg_kernel_variables(pg_kernel_module *module) {
+  if (!module->variables) {
+    std::set<std::string> lines; // a function may be there for several types of arguments
+    auto add = [&](const kernel::Function &f, const std::string &name, kernel::Position at, const std::string &type) {
+      if (at.line <= 0 || name.empty() || !(std::isalpha(static_cast<unsigned char>(name[0])) || name[0] == '_'))
+        return;
+      char place[48];
+      std::snprintf(place, sizeof place, "\t%06d\t%06d\t", at.line, at.column);
+      lines.insert(f.chunk + place + name + "\t" + type + "\n");
+    };
+    for (const kernel::Function &f : module->module.functions) {
+      for (const kernel::Variable &v : f.variables)
+        if (v.type != kernel::Type::none)
+          add(f, v.name, v.at, kernel::type_name(v.type));
+      for (const kernel::Array &a : f.arrays) {
+        std::string axes;
+        for (int32_t d = 0; d < a.ndim; ++d)
+          axes += d == 0 ? ":" : ",:";
+        add(f, a.name, a.at,
+            std::string(array::dtype_name(a.dtype)) + "[" + axes + "]" +
+                (a.contiguous || !a.lengths.empty() ? "" : " strided"));
+      }
+    }
+    module->variables.emplace();
+    for (const std::string &line : lines)
+      *module->variables += line;
+  }
+  return module->variables->c_str();
+}
+
+int32_t pg_kernel_writes(const pg_kernel_module *module, int32_t i) {
+  const kernel::Function &f = module->module.functions[0];
+  const kernel::Argument &p = f.parameters[std::size_t(i)];
+  return p.is_array && f.arrays[std::size_t(p.index)].written;
+}
+
+const char *pg_kernel_keep_name(const char *name) {
+  static std::mutex mutex;
+  static std::set<std::string> names; // nodes of a set stay where they are
+  const std::lock_guard lock(mutex);
+  return names.insert(name).first->c_str();
 }
 
 int32_t pg_kernel_results(const pg_kernel_module *module) {

@@ -50,6 +50,7 @@ end
 -- What is made of kernels in this Lua state (make_state), by kernel.
 local states = setmetatable({}, { __mode = "k" })
 
+-- A function's upvalues, and which names are theirs (some may be nil).
 local function upvalues_of(fn)
   local values, present = {}, {}
   for i = 1, 255 do
@@ -64,75 +65,112 @@ end
 
 local source_of
 
-local function bind(source, name, value, env, made)
+-- What a captured value is to a kernel: "number", "boolean", "builtin" (its name), "function", "kernel" or "refused" (what it
+-- is), with it.
+local function meaning(value, env)
   local t = type(value)
-  if t == "number" then
-    C.pg_kernel_bind_number(source, name, value)
-  elseif t == "boolean" then
-    C.pg_kernel_bind_boolean(source, name, value and 1 or 0)
+  if t == "number" or t == "boolean" then
+    return t, value
+  elseif known[value] then
+    return "builtin", known[value]
   elseif t == "function" then
-    if known[value] then
-      C.pg_kernel_bind_builtin(source, name, known[value])
-    elseif getinfo(value, "S").what ~= "Lua" or find(getinfo(value, "S").source, "^@perigee:") then
-      C.pg_kernel_bind_refused(source, name, "a function of the engine")
-    else
-      C.pg_kernel_bind_function(source, name, source_of(value, name, made))
+    local info = getinfo(value, "S")
+    if info.what ~= "Lua" or find(info.source, "^@perigee:") then
+      return "refused", "a function of the engine"
     end
+    return "function", value
   elseif t == "table" and getmetatable(value) and rawget(getmetatable(value), "_kernel") then
-    local state = states[value]
-    made[value] = state -- which keeps its source
-    C.pg_kernel_bind_function(source, name, state and state.source or source_of(value._function, name, made))
+    return "kernel", value
   elseif t == "table" then
-    local table_name
-    if known[value] then
-      table_name = known[value]
-    elseif rawequal(value, rawget(env, "math")) or rawequal(value, builtin_math) then
-      table_name = "math"
-    elseif rawequal(value, rawget(env, "bit")) or rawequal(value, builtin_bit) then
-      table_name = "bit"
-    elseif rawequal(value, array) then
-      table_name = "array"
-    elseif rawequal(value, kernel) then
-      table_name = "kernel"
-    elseif rawequal(value, core.perigee) then
-      table_name = "perigee"
+    for name, module in pairs { array = array, kernel = kernel, perigee = core.perigee } do
+      if rawequal(value, module) then
+        return "builtin", name
+      end
     end
-    if table_name then
-      C.pg_kernel_bind_builtin(source, name, table_name)
-    else
-      C.pg_kernel_bind_refused(source, name, "a table")
+    for name, module in pairs { math = builtin_math, bit = builtin_bit } do
+      if rawequal(value, module) or rawequal(value, rawget(env, name)) then
+        return "builtin", name
+      end
     end
+    return "refused", "a table"
   elseif value == nil and not istype(array_t, value) then
-    C.pg_kernel_bind_refused(source, name, "nil")
+    return "refused", "nil"
+  end
+  return "refused", istype(array_t, value) and "an array" or "a " .. kind_of(value)
+end
+
+local function bind(source, name, value, env, made)
+  local what, detail = meaning(value, env)
+  if what == "number" then
+    C.pg_kernel_bind_number(source, name, detail)
+  elseif what == "boolean" then
+    C.pg_kernel_bind_boolean(source, name, detail and 1 or 0)
+  elseif what == "builtin" then
+    C.pg_kernel_bind_builtin(source, name, detail)
+  elseif what == "function" then
+    C.pg_kernel_bind_function(source, name, source_of(detail, name, made))
+  elseif what == "kernel" then
+    local state = states[detail]
+    if not state then -- from another Lua state
+      state = { frozen = detail._frozen or {} }
+      state.source = source_of(detail._function, name, state)
+    end
+    made[detail] = state -- which keeps its source
+    C.pg_kernel_bind_function(source, name, state.source)
   else
-    C.pg_kernel_bind_refused(source, name, istype(array_t, value) and "an array" or "a " .. kind_of(value))
+    C.pg_kernel_bind_refused(source, name, detail)
   end
 end
 
--- The parsed source of a Lua function, with what it captures now. made: function -> source, of one kernel.
-function source_of(fn, name, made)
-  if made[fn] then
-    return made[fn]
+-- The upvalues that a kernel uses of a function: as a kernel that came from another Lua state froze them there, else as they
+-- are, which is then kept (made.frozen: a list of function, {name = value} in turn).
+local function frozen_upvalues(fn, source, made)
+  made.frozen = made.frozen or {}
+  for i = 1, #made.frozen, 2 do
+    if made.frozen[i] == fn then
+      return made.frozen[i + 1]
+    end
   end
+  local upvalues, values = upvalues_of(fn), {}
+  for i = 0, C.pg_kernel_free_names(source) - 1 do
+    local free = ffi.string(C.pg_kernel_free_name(source, i))
+    values[free] = upvalues[free]
+  end
+  made.frozen[#made.frozen + 1] = fn
+  made.frozen[#made.frozen + 1] = values
+  return values
+end
+
+-- Where a function stands, and the whole text it stands in.
+local function text_of(fn, name)
   local info = getinfo(fn, "S")
   local chunk = sub(info.source, 2)
   local text = core.chunks[chunk] or find(info.source, "^@") and core.read_script(chunk) or nil
   if info.what ~= "Lua" or not text then
     fail("kernel: '%s' has no source to compile: a kernel is a Lua function of a script", name)
   end
+  return info, text
+end
+
+-- The parsed source of a Lua function. made: function -> source, of one kernel, and what was frozen (frozen_upvalues).
+function source_of(fn, name, made)
+  if made[fn] then
+    return made[fn]
+  end
+  local info, text = text_of(fn, name)
   local out = ffi.new("pg_kernel_source *[1]")
   raise_source(C.pg_kernel_parse(out, text, #text, info.short_src, info.linedefined, info.lastlinedefined, name))
   local source = ffi.gc(out[0], C.pg_kernel_close_source)
   made[fn] = source -- before its names are bound: functions may name each other
-  local upvalues, present = upvalues_of(fn)
-  local env = getfenv(fn)
+  local values, env = frozen_upvalues(fn, source, made), getfenv(fn)
+  local _, upvalue = upvalues_of(fn)
   for i = 0, C.pg_kernel_free_names(source) - 1 do
     local free = ffi.string(C.pg_kernel_free_name(source, i))
-    local value = upvalues[free]
-    if not present[free] then
-      value = rawget(env, free)
+    if upvalue[free] then
+      bind(source, free, values[free], env, made)
+    else
+      bind(source, free, rawget(env, free), env, made)
     end
-    bind(source, free, value, env, made)
   end
   return source
 end
@@ -290,17 +328,27 @@ local function compile(state, keys)
   if #values > 32 then
     fail("kernel: %d results; a kernel returns at most 32 values", #values)
   end
-  local list = concat(parameters, ", ")
+  local list, comma_passed = concat(parameters, ", "), count > 0 and ", " .. concat(passed, ", ") or ""
   local text = format([[
-local entry, failure, results, raise, d, i64, i32, tonumber, complex = ...
+local C, entry, failure, results, raise, d, i64, i32, tonumber, complex, operation, name = ...
 return function(%s)
+  if C.pg_operations_watched > 0 then
+    C.pg_operation_begin(operation)
+    C.pg_operation_describe(name, "", 0, 0)
+    local status = entry(failure, results%s)
+    C.pg_operation_end()
+    if status ~= 0 then
+      raise()
+    end
+    return %s
+  end
   if entry(failure, results%s) ~= 0 then
     raise()
   end
   return %s
-end]], list, count > 0 and ", " .. concat(passed, ", ") or "", concat(values, ", "))
-  local run = load(text, "@perigee:kernel")(entry, failure, results, raise_failure, results, results_i64, results_i32,
-    tonumber, complex_t)
+end]], list, comma_passed, concat(values, ", "), comma_passed, concat(values, ", "))
+  local run = load(text, "@perigee:kernel")(C, entry, failure, results, raise_failure, results, results_i64, results_i32,
+    tonumber, complex_t, C.pg_kernel_keep_name("pg_kernel_call"), state.kept_name)
   return { run = run, keys = keys, module = module, code = code, results = result_types }
 end
 
@@ -478,6 +526,9 @@ local function with_signature(state, text)
     end
   end
   local run, count, name = s.run, #arguments, state.name
+  for i, wanted in ipairs(arguments) do
+    wanted.written = C.pg_kernel_writes(s.module, i - 1) ~= 0
+  end
   return function(_, ...)
     if select("#", ...) ~= count then
       fail("'%s' has %d parameters, and got %d arguments", name, count, (select("#", ...)))
@@ -485,7 +536,7 @@ local function with_signature(state, text)
     local values = { ... }
     for i = 1, count do
       values[i] = check_argument(name, i, arguments[i], values[i])
-      if arguments[i].dtype and band(values[i]._flags, 1) ~= 0 then
+      if arguments[i].written and band(values[i]._flags, 1) ~= 0 then
         kit.read_only()
       end
     end
@@ -493,39 +544,31 @@ local function with_signature(state, text)
   end
 end
 
--- What a kernel object holds: the function, its name and options, which travel to other Lua states. What is made of them
--- stands in `states`, and is made in each state. sources: what another kernel of the function has frozen.
-local function make_state(fn, name, options, sources)
-  sources = sources or {}
+-- What a kernel object holds: the function, its name and options and what it froze (_frozen), which travel to other Lua
+-- states. What is made of them stands in `states`, and is made in each state. sources: of another kernel of the function;
+-- frozen: what a kernel that travelled froze.
+local function make_state(fn, name, options, sources, frozen)
+  sources = sources or { frozen = frozen or {} }
   -- (Not the kernel itself, which it would keep alive.)
-  return { fn = fn, name = name, options = options, source = source_of(fn, name, sources), sources = sources, root = {},
-    specialisations = {}, by_key = {} }
+  return { fn = fn, name = name, kept_name = C.pg_kernel_keep_name(name), options = options,
+    source = source_of(fn, name, sources), sources = sources, root = {}, specialisations = {}, by_key = {} }
 end
 
--- The state of a kernel; of one that came from another Lua state it is made here, and code made there will do.
-local function state_of(self)
-  local state = states[self]
-  if not state then
-    local options = { _travelled = true }
-    for key, value in pairs(self._options) do
-      options[key] = value
-    end
-    state = make_state(self._function, self._name, options)
-    state.call = options.signature and with_signature(state, options.signature)
-      or dispatcher(getinfo(self._function, "u").nparams)
-    states[self] = state
+-- Makes the state of a kernel. travelled: it came from another Lua state, and code made there will do.
+local function prepare(self, travelled, sources)
+  local options = { _travelled = travelled, _scalar = self._scalar }
+  for key, value in pairs(self._options) do
+    options[key] = value
   end
+  local state = make_state(self._function, self._name, options, sources, self._frozen)
+  state.call = options.signature and with_signature(state, options.signature)
+    or dispatcher(getinfo(self._function, "u").nparams)
+  states[self], self._frozen = state, state.sources.frozen
   return state
 end
 
-local function make(fn, options)
-  local info = getinfo(fn, "Su")
-  local name = options and options.name or format("the kernel of line %d", info.linedefined)
-  local self = setmetatable({ _function = fn, _name = name, _options = options or {} }, kernel_mt)
-  local state = make_state(fn, name, self._options)
-  state.call = self._options.signature and with_signature(state, self._options.signature) or dispatcher(info.nparams)
-  states[self] = state
-  return self
+local function state_of(self)
+  return states[self] or prepare(self, true)
 end
 
 kernel_mt._kernel = true
@@ -545,9 +588,30 @@ function kernel.jit(fn, options)
     fail("jit: a Lua function is expected, got %s", kind_of(fn))
   end
   if options ~= nil then
+    if type(options) == "table" and options.parallel ~= nil then
+      core.unsupported("jit: the rounds of a function's loops may depend on each other, so that it runs on one thread; " ..
+        "kernel.parallel_for runs a loop on several")
+    end
     check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true, signature = true })
   end
-  return make(fn, options)
+  local name = options and options.name or format("the kernel of line %d", getinfo(fn, "S").linedefined)
+  local self = setmetatable({ _function = fn, _name = name, _options = options or {} }, kernel_mt)
+  prepare(self)
+  return self
+end
+
+--- k:on("simd" | "serial"): the same kernel with vectors (as it is made) or without; it is compiled anew.
+function kernel_methods:on(backend)
+  if backend == "threads" or backend == "gpu" then
+    core.unsupported('on: a whole function runs on one thread of the processor; kernel.parallel_for, elementwise, ' ..
+      'generalized and vmap run on "%s"', backend)
+  elseif backend ~= "serial" and backend ~= "simd" then
+    fail('on: "serial" or "simd" is expected, got %s', type(backend) == "string" and format("%q", backend) or kind_of(backend))
+  end
+  local copy = setmetatable({ _function = self._function, _name = self._name, _options = self._options,
+    _scalar = backend == "serial" }, kernel_mt)
+  prepare(copy, nil, state_of(self).sources)
+  return copy
 end
 
 -- The specialisation asked for: by its number, by default the last.
@@ -640,6 +704,7 @@ local shared = {
   kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
   contiguous = contiguous, need_compiler = need_compiler, states = states, make_state = make_state, state_of = state_of, compiled = compiled, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
+  meaning = meaning, frozen_upvalues = frozen_upvalues, upvalues_of = upvalues_of, text_of = text_of,
   complex_t = complex_t, int64_t = int64_t, array_t = array_t, row_t = row_t, result_names = result_names,
 }
 core.part("kernel_forms", shared)

@@ -53,10 +53,17 @@ const char *pg_kernel_text(pg_kernel_module *module);
 /* Its loops, as in the source: a line each, "chunk TAB line TAB column TAB innermost (1 or 0)"; lives as long as the
    module. */
 const char *pg_kernel_loops(pg_kernel_module *module);
+/* Its variables and arrays, a line each: "chunk TAB line TAB column TAB name TAB type", as "float64" or "int64[:,:]"; lives
+   as long as the module. */
+const char *pg_kernel_variables(pg_kernel_module *module);
+/* Whether it writes into the array that is its i-th argument, from 0. */
+int32_t pg_kernel_writes(const pg_kernel_module *module, int32_t i);
 /* How many values it returns; the type of the i-th: 1 boolean, 2 int64, 3 float32, 4 float64, 5 complex128. */
 int32_t pg_kernel_results(const pg_kernel_module *module);
 int32_t pg_kernel_result(const pg_kernel_module *module, int32_t i);
 void pg_kernel_close_module(pg_kernel_module *module);
+/* A copy of a kernel's name that lives for ever, for those who watch operations. */
+const char *pg_kernel_keep_name(const char *name);
 
 /* Where a kernel says what went wrong: an index outside (1) or not whole (2), a number that an integer array cannot hold
    (3), an integer modulo zero (4), the start of an integer loop not whole (5), a loop's step of zero (6). `name` is the
@@ -70,9 +77,10 @@ typedef struct pg_kernel_failure {
 
 /* Runs the entry of a loop (see engine/llvm) over whole arrays: operands, `inputs` of them and then the results', walked
    together. arrays[i] is NULL where scalars[i] points to a scalar. The results' shape is what the inputs broadcast to.
-   Pieces run on the engine's threads. *failed: 1 where a piece failed, and failure says how. */
+   Pieces run on the engine's threads. *failed: 1 where a piece failed, and failure says how the first did, in the order
+   of the first result's memory. name (also below): of the kernel, from pg_kernel_keep_name. */
 int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *entry, const pg_array *const *arrays,
-                           void *const *scalars, int32_t inputs, int32_t results);
+                           void *const *scalars, int32_t inputs, int32_t results, const char *name);
 /* The shape that these arrays broadcast to: at most 8 lengths. */
 int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *const *arrays, int32_t count);
 /* Runs the packed entry of a parallel loop over boxes of its indices, on the engine's threads. lengths: of each index, from
@@ -81,11 +89,11 @@ int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *con
    and *failed is -1. */
 int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t dimensions,
                             const int64_t *lengths, const int64_t *tile, void *const *arguments, int32_t count,
-                            const char *reduce, int32_t type, void *total);
+                            const char *reduce, int32_t type, void *total, const char *name);
 /* Calls a packed entry for every position of the outer axes, on the engine's threads. Of each of `count` arguments core[i]
    says how many of the last axes the function gets, and the axes before broadcast to the outer shape; 0: one element, as a
    number, boolean or complex number; -1: no array but scalars[i]. outputs: arrays of the outer shape for the function's
    `results` returned values, of types (pg_kernel_result) and of the dtype that each fills. */
 int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t ndim, const int64_t *lengths,
                             const pg_array *const *arrays, const int32_t *core, void *const *scalars, int32_t count,
-                            pg_array *const *outputs, const int32_t *types, int32_t results);
+                            pg_array *const *outputs, const int32_t *types, int32_t results, const char *name);

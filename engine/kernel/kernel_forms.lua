@@ -64,7 +64,8 @@ local function prepare(self, travelled, sources)
     options[key] = value
   end
   options._scalar = self._backend == "serial"
-  states[self] = make_state(self._function, self._name, options, sources)
+  states[self] = make_state(self._function, self._name, options, sources, self._frozen)
+  self._frozen = states[self].sources.frozen
   return states[self]
 end
 local function state_of(self)
@@ -89,8 +90,8 @@ end
 local elementwise_mt = { _kernel = true }
 local elementwise_methods = {}
 
-local function run_loop(s, arrays, pointers, inputs, outputs)
-  check(C.pg_kernel_run_loop(failed, failure, s.entry, arrays, pointers, inputs, outputs))
+local function run_loop(state, s, arrays, pointers, inputs, outputs)
+  check(C.pg_kernel_run_loop(failed, failure, s.entry, arrays, pointers, inputs, outputs, state.kept_name))
   if failed[0] ~= 0 then
     raise_failure()
   end
@@ -121,6 +122,11 @@ local function outputs_of(self, options)
     kit.check_alive(list[i])
     if bit.band(list[i]._flags, 1) ~= 0 then
       kit.read_only()
+    end
+    for j = 1, i - 1 do
+      if array.shares_memory(list[i], list[j]) then
+        fail("'%s': out[%d] and out[%d] share memory: each result needs its own", self._name, j, i)
+      end
     end
   end
   return list
@@ -257,7 +263,7 @@ local function apply(self, ...)
     made[i] = target
     arrays[count + i - 1] = target
   end
-  with_threads(self._backend, run_loop, s, arrays, pointers, count, #made)
+  with_threads(self._backend, run_loop, state, s, arrays, pointers, count, #made)
   if not some then -- of scalars only: the elements
     for i, a in ipairs(made) do
       made[i] = out and a or a:item()
@@ -358,10 +364,10 @@ function kernel._fused(fn, ...)
     made = kernel.elementwise((function_of("array.fused", fn, nil, form_options)))
     fused[fn] = made
     local state, kept = states[made], {} -- it must not keep the function, by which it is found
-    for _, source in pairs(state.sources) do
-      kept[#kept + 1] = source
+    for key, source in pairs(state.sources) do
+      kept[#kept + 1] = key ~= "frozen" and source or nil
     end
-    state.fn, state.sources, made._function = nil, kept, nil
+    state.fn, state.sources, made._function, made._frozen = nil, kept, nil, nil
   end
   return made(...)
 end
@@ -515,7 +521,7 @@ local function run_parallel(self, ranges, ...)
   local total = shared.results
   with_threads(self._backend, function()
     check(C.pg_kernel_run_boxes(failed, failure, s.entry, dimensions, lengths, tile, pointers, count, self._reduce,
-      s.result, total))
+      s.result, total, state.kept_name))
   end)
   if failed[0] > 0 then
     raise_failure()
@@ -680,7 +686,7 @@ local function run_outer(self, values, inner, count, ndim, outer)
   end
   with_threads(self._backend, function()
     check(C.pg_kernel_run_outer(failed, failure, s.entry, ndim, outer, arrays, core_c, pointers, count, outputs, types_c,
-      #s.types))
+      #s.types, state.kept_name))
   end)
   if failed[0] ~= 0 then
     raise_failure()

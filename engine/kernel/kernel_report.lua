@@ -141,15 +141,27 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; 
 pre { font: 14px/1.6 ui-monospace, monospace; border: 1px solid #ccc; padding: 0; overflow-x: auto }
 .l { display: flex; padding: 0 .8em } .n { width: 3em; color: #888; flex: none } .s { flex: 1; white-space: pre }
 .w { color: #444; font: 13px/1.7 system-ui, sans-serif; white-space: normal; flex: none; width: 32em; padding-left: 1em }
-.yes { background: #dff5e1 } .no { background: #fdebd0 }
+.w b { font-weight: normal; color: #555 } .yes { background: #dff5e1 } .no { background: #fdebd0 }
 </style>
 <h1>%s</h1>
-<p>%s. Green: the loop uses vectors. Orange: it does not, and why.</p>
+<p>%s. Green: the loop uses vectors. Orange: it does not, and why. Beside each line, the types of what it declares.</p>
 <pre>%s</pre>
 </html>
 ]]
 
--- k:annotate([options]): the source with what became of each loop; {file = "k.html"} writes a page.
+-- The names of a line of source, with the types that they were given: "s float64, i int64".
+local function types_of(source, names)
+  local list = {}
+  for _, v in ipairs(names or {}) do
+    if source:sub(v.column, v.column + #v.name - 1) == v.name then -- not the compiler's own
+      list[#list + 1] = v.name .. " " .. v.type
+    end
+  end
+  return concat(list, ", ")
+end
+
+-- k:annotate([options]): the source with the types of its variables and what became of each loop; {file = "k.html"} writes a
+-- page.
 local function annotate(self, options)
   if options ~= nil then
     kit.check_options("annotate", options, { file = true, number = true })
@@ -157,6 +169,15 @@ local function annotate(self, options)
   local r = report(self, options and options.number)
   local info = debug.getinfo(self._function, "S")
   local text = core.chunks[info.source:sub(2)] or ""
+  local names = {}
+  local variables = ffi.string(C.pg_kernel_variables(last(self, "annotate", options and options.number).module))
+  for chunk, line, column, name, kind in variables:gmatch("([^\t\n]*)\t(%d+)\t(%d+)\t([^\t\n]*)\t([^\n]*)\n") do
+    if chunk == info.short_src then
+      line = tonumber(line)
+      names[line] = names[line] or {}
+      names[line][#names[line] + 1] = { name = name, column = tonumber(column), type = kind }
+    end
+  end
   local by_line = {}
   for _, loop in ipairs(r.loops) do
     if loop.chunk == info.short_src then
@@ -167,12 +188,12 @@ local function annotate(self, options)
   for source in (text .. "\n"):gmatch("([^\n]*)\n") do
     number = number + 1
     if number >= info.linedefined and number <= info.lastlinedefined then
-      local loop = by_line[number]
-      lines[#lines + 1] = format("%s%5d  %s%s", loop and (loop.vectorized and "+" or "-") or " ", number, source,
-        loop and "   <-- " .. verdict(loop) or "")
-      rows[#rows + 1] = format('<span class="l %s"><span class="n">%d</span><span class="s">%s</span><span class="w">%s</span></span>',
+      local loop, types = by_line[number], types_of(source, names[number])
+      lines[#lines + 1] = format("%s%5d  %s%s%s", loop and (loop.vectorized and "+" or "-") or " ", number, source,
+        loop and "   <-- " .. verdict(loop) or "", types ~= "" and "   -- " .. types or "")
+      rows[#rows + 1] = format('<span class="l %s"><span class="n">%d</span><span class="s">%s</span><span class="w">%s<b>%s</b></span></span>',
         loop and (loop.vectorized and "yes" or "no") or "", number, (source:gsub('[&<>"]', escapes)),
-        loop and (verdict(loop):gsub('[&<>"]', escapes)) or "")
+        loop and (verdict(loop):gsub('[&<>"]', escapes)) .. " " or "", (types:gsub('[&<>"]', escapes)))
     end
   end
   local head = format("%s (%s)", r.name, concat(r.arguments, ", "))

@@ -61,6 +61,20 @@ array::Shape broadcast_all(const pg_array *const *arrays, int32_t count) {
   return shape;
 }
 
+// Tells those who watch operations which kernel runs, and what it moves where that is each array once.
+void describe(const char *name, const pg_array *const *arrays, int32_t count) {
+  if (pg_operations_watched <= 0)
+    return;
+  double bytes = 0;
+  const char *dtype = "";
+  for (int32_t i = 0; i < count; ++i)
+    if (arrays[i]) {
+      bytes += double(arrays[i]->_size) * double(array::element_size(arrays[i]->_dtype));
+      dtype = array::dtype_name(arrays[i]->_dtype);
+    }
+  pg_operation_describe(name, dtype, bytes, 0);
+}
+
 template <class T> T combine(std::string_view how, T a, T b) {
   if (how == "sum")
     return a + b;
@@ -85,12 +99,13 @@ int32_t pg_kernel_broadcast(int64_t *lengths, int32_t *ndim, const pg_array *con
 }
 
 int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *entry, const pg_array *const *arrays,
-                           void *const *scalars, int32_t inputs, int32_t results) {
+                           void *const *scalars, int32_t inputs, int32_t results, const char *name) {
   return guard([&] {
     const int32_t count = inputs + results;
     if (count > most_operands)
       throw ArgumentError("a whole-array operation has at most " + std::to_string(most_operands) +
                           " arguments and results, and this has " + std::to_string(count));
+    describe(name, arrays, count);
     const array::Shape shape = broadcast_all(arrays, inputs);
     pg_array nothing{}; // stands for scalars and for operands there are not: it never moves
     nothing._dtype = PG_UINT8;
@@ -107,15 +122,18 @@ int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *en
     }
     Failures failures;
     const auto run = reinterpret_cast<LoopEntry>(entry);
-    std::atomic<int64_t> pieces{0};
     walk.blocks(array::costly, [&](std::array<char *, most_operands> here, int64_t outer, int64_t inner) {
+      // Pieces come in the order in which they lie in the first result, for any number of threads.
+      const int64_t piece = results > 0 ? int64_t(reinterpret_cast<std::uintptr_t>(here[std::size_t(inputs)])) : 0;
+      if (failures.before(piece))
+        return;
       void *data[most_operands];
       pg_kernel_failure wrong{};
       for (int64_t row = 0; row < outer; ++row) {
         for (int32_t i = 0; i < count; ++i)
           data[i] = arrays[i] ? here[std::size_t(i)] + row * rows[i] : scalars[i];
         if (run(&wrong, inner, data, strides) != 0) {
-          failures.add(pieces++, wrong);
+          failures.add(piece, wrong);
           return;
         }
       }
@@ -128,8 +146,9 @@ int32_t pg_kernel_run_loop(int32_t *failed, pg_kernel_failure *failure, void *en
 
 int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t dimensions,
                             const int64_t *lengths, const int64_t *tile, void *const *arguments, int32_t count,
-                            const char *reduce, int32_t type, void *total) {
+                            const char *reduce, int32_t type, void *total, const char *name) {
   return guard([&] {
+    describe(name, nullptr, 0);
     int64_t boxes = 1, along[3] = {1, 1, 1};
     for (int32_t d = 0; d < dimensions; ++d) {
       along[d] = lengths[d] <= 0 ? 0 : (lengths[d] - 1) / tile[d] + 1;
@@ -201,8 +220,9 @@ int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *e
 int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t ndim,
                             const int64_t *lengths, const pg_array *const *arrays, const int32_t *core,
                             void *const *scalars, int32_t count, pg_array *const *outputs, const int32_t *types,
-                            int32_t results) {
+                            int32_t results, const char *name) {
   return guard([&] {
+    describe(name, arrays, count);
     int64_t total = 1;
     for (int32_t d = 0; d < ndim; ++d)
       total *= lengths[d];

@@ -1389,14 +1389,12 @@ class Builder {
       const Node exponent = out_.nodes[std::size_t(b)];
       if (exponent.op == Op::constant) {
         const double by = kind(b) == Kind::integer ? double(exponent.integer) : exponent.number;
-        for (const double known : {2.0, 3.0, 4.0, -1.0, -2.0, 1.5, 2.5})
+        for (const double known : {2.0, 3.0, 4.0, -1.0, -2.0, 0.5, 1.5, 2.5})
           if (by == known) {
             const Ref r = math(Math::power_of, {convert(a, both)}, both, e.at);
             out_.nodes[std::size_t(r)].number = by;
             return r;
           }
-        if (by == 0.5)
-          return math(Math::sqrt, {convert(a, both)}, both, e.at);
         if (by == 1)
           return convert(a, both);
       }

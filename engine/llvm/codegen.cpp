@@ -941,10 +941,16 @@ class Generator {
       return times(square, square);
     if (exponent == -2)
       return builder_.CreateFDiv(one, square);
-    // pow(-infinity, 1.5) is infinity, the square root's NaN
+    // pow of -infinity is infinity, and of -0 it is 0, where the square root has NaN and -0
     llvm::Value *infinity = llvm::ConstantFP::getInfinity(x->getType());
     llvm::Value *odd = builder_.CreateFCmpOEQ(x, llvm::ConstantFP::getInfinity(x->getType(), true));
-    llvm::Value *root = times(exponent == 1.5 ? x : square, unary(llvm::Intrinsic::sqrt, x));
+    llvm::Value *root = unary(llvm::Intrinsic::sqrt, x);
+    if (exponent == 1.5) // -0 times -0
+      root = times(x, root);
+    else
+      root = unary(llvm::Intrinsic::fabs, root);
+    if (exponent == 2.5)
+      root = times(square, root);
     return builder_.CreateSelect(odd, infinity, root);
   }
 
@@ -999,9 +1005,9 @@ class Generator {
       return library("fmod", a);
     case Math::minimum:
     case Math::maximum: {
-      llvm::Value *x = n.math == Math::minimum ? a[1] : a[0], *y = n.math == Math::minimum ? a[0] : a[1];
-      llvm::Value *second = t == Type::int64 ? builder_.CreateICmpSLT(x, y) : builder_.CreateFCmpOLT(x, y);
-      return builder_.CreateSelect(second, a[1], a[0]);
+      llvm::Value *x = n.math == Math::minimum ? a[0] : a[1], *y = n.math == Math::minimum ? a[1] : a[0];
+      llvm::Value *first = t == Type::int64 ? builder_.CreateICmpSLT(x, y) : builder_.CreateFCmpOLT(x, y);
+      return builder_.CreateSelect(first, a[0], a[1]);
     }
     case Math::real:
       return re(a[0]);

@@ -567,7 +567,7 @@ function TestKernels.test_elementwise_errors()
   lu.assertErrorMsgContains("does not hold", add, x, x, { out = array.zeros(3, { dtype = "int32" }) })
   lu.assertErrorMsgContains('got the string "a"', add, x, "a")
   lu.assertErrorMsgContains("returns nothing", kernel.elementwise(function(a) end), x)
-  lu.assertErrorMsgContains("1 values, and 2 arrays", add, x, x, { out = { x, x } })
+  lu.assertErrorMsgContains("1 values, and 2 arrays", add, x, x, { out = { x, x:copy() } })
   lu.assertErrorMsgContains('"serial", "simd" or "threads"', add.on, add, "fpga")
   lu.assertErrorMsgContains("not supported", add.on, add, "gpu")
   lu.assertErrorMsgContains("a Lua function is expected", kernel.elementwise, 3)
@@ -918,6 +918,169 @@ function TestKernels.test_tiles_by_default()
   lu.assertErrorMsgContains("released", kernel.parallel_for(function(i, x) x[i] = i end), 4, x)
 end
 
+-- Signs of zero count.
+local function same_number(a, b)
+  return a == b and 1 / a == 1 / b or a ~= a and b ~= b
+end
+
+local corners = { -math.huge, -8, -1, -0.0, 0, 0.25, 1, 3, math.huge, 0 / 0 }
+
+function TestKernels.test_powers_at_the_corners()
+  for _, exponent in ipairs { "0.5", "1.5", "2.5", "2", "3", "4", "-1", "-2", "1", "0", "-0.5" } do
+    local fn = assert(load(("return function(x)\n  return x ^ %s\nend"):format(exponent), "power " .. exponent))()
+    local k, whole = kernel.jit(fn), kernel.elementwise(fn)(array.from(corners))
+    for i, x in ipairs(corners) do
+      local y = tonumber(exponent)
+      for _, got in ipairs { k(x), whole[i] } do
+        local want = x ^ y -- 1.5 ulp by products and square roots
+        lu.assertTrue(same_number(got, want) or want ~= 0 and math.abs(got - want) <= 4e-16 * math.abs(want),
+          ("%s ^ %s is %s"):format(x, exponent, got))
+      end
+    end
+  end
+end
+
+-- NaN and zeros as LuaJIT has them: the second argument unless the first is less (greater).
+function TestKernels.test_min_and_max_at_the_corners()
+  local functions = {
+    function(a, b) return math.min(a, b) end,
+    function(a, b) return math.max(a, b) end,
+    function(a, b) return math.min(a, 1, b) end,
+    function(a, b) return math.max(b, 1, a) end,
+  }
+  for number, fn in ipairs(functions) do
+    local k = kernel.jit(fn)
+    for _, a in ipairs(corners) do
+      for _, b in ipairs(corners) do
+        lu.assertTrue(same_number(k(a, b), fn(a, b)), ("%d: %s, %s"):format(number, a, b))
+      end
+    end
+  end
+  local nan = array.full(200, 2.0)
+  nan[1], nan[77], nan[200] = 0 / 0, 0 / 0, 0 / 0
+  for _, reduce in ipairs { "min", "max" } do -- of a parallel loop: NaN is passed over
+    lu.assertEquals(kernel.parallel_for(function(i, x) return x[i] end, { reduce = reduce })(200, nan), 2)
+  end
+end
+
+function TestKernels.test_read_only_with_signatures()
+  local x = array.from({ 1, 2, 3 }):broadcast_to { 2, 3 }
+  local reads = kernel.jit(function(a) return a[2][3] end, { signature = "float64(float64[:,:])" })
+  lu.assertEquals(reads(x), 3)
+  local writes = kernel.jit(function(a) a[2][3] = 1 end, { signature = "void(float64[:,:])" })
+  lu.assertErrorMsgContains("read-only", writes, x)
+end
+
+-- A kernel keeps what it captured when it was made, in other Lua states as well.
+local factor = 2
+local function scaled(x) return x * factor end
+local function twice_scaled(x) return scaled(x) + scaled(x) end
+function TestKernels.test_frozen_where_they_were_made()
+  local k, e = kernel.jit(twice_scaled), kernel.elementwise(scaled)
+  local outer = kernel.jit(function(x) return k(x) + 1 end)
+  factor = 10
+  lu.assertEquals({ k(1), e(1), outer(1), kernel.jit(scaled)(1) }, { 4, 2, 5, 10 })
+  local pool = pg.parallel.pool(2)
+  local results = pool:map(function(x) return { k(x), e(x), outer(x), kernel.jit(scaled)(x) } end, { 1, 2, 3 }, { chunksize = 1 })
+  pool:close()
+  factor = 2
+  for x, r in ipairs(results) do
+    lu.assertEquals(r, { 4 * x, 2 * x, 4 * x + 1, 10 * x })
+  end
+end
+
+-- Of several elements that cannot be stored, the first is named, on any number of threads.
+function TestKernels.test_the_first_failure_is_named()
+  local k = kernel.elementwise(function(x) return x end)
+  local x, out = array.zeros(300000), array.zeros(300000, { dtype = "int64" })
+  local own = kernel.jit(function(a, o)
+    for i = 1, #a do o[i] = a[i] end
+  end)
+  x[123457], x[299999], x[200001] = 1.5, 2.5, 3.5
+  lu.assertErrorMsgContains("1.5 cannot be stored", own, x, out)
+  local store = kernel.parallel_for(function(i, a, o) o[i] = a[i] end)
+  for _ = 1, 20 do
+    lu.assertErrorMsgContains("1.5 cannot be stored", store, #x, x, out)
+  end
+  local steps = kernel.elementwise(function(a) -- an index outside says which
+    local t = array.zeros(4)
+    return t[a]
+  end)
+  local places = array.ones(300000, { dtype = "int64" })
+  places[123457], places[299999], places[200001] = 5, 6, 7
+  for _ = 1, 20 do
+    lu.assertErrorMsgContains("index 5 is out of range", steps, places)
+  end
+  lu.assertEquals(k(x)[299999], 2.5)
+end
+
+function TestKernels.test_results_share_no_memory()
+  local both = kernel.elementwise(function(x) return x, x + 1 end)
+  local o = array.zeros(4)
+  lu.assertErrorMsgContains("out[1] and out[2] share memory", both, array.ones(4), { out = { o, o } })
+  local wide = array.zeros(6)
+  lu.assertErrorMsgContains("share memory", both, array.ones(4), { out = { wide[{ { 1, 4 } }], wide[{ { 3, 6 } }] } })
+  both(array.ones(4), { out = { o, array.zeros(4) } })
+  lu.assertEquals(o:totable(), { 1, 1, 1, 1 })
+end
+
+function TestKernels.test_annotated_types()
+  local k = kernel.jit(function(x, n)
+    local s, whole = 0.0, 0
+    for i = 1, n do
+      local e = x[i]
+      s = s + e
+      whole = whole + i
+    end
+    return s, whole
+  end)
+  k(array.ones(3, { dtype = "float32" }), 3)
+  local text = k:annotate()
+  lu.assertStrContains(text, "-- x float32[:], n float64")
+  lu.assertStrContains(text, "-- s float32, whole int64")
+  lu.assertStrContains(text, "-- i int64")
+  lu.assertStrContains(text, "-- e float32")
+end
+
+function TestKernels.test_calls_are_operations()
+  local k = kernel.jit(function(x, bad)
+    if bad then return x[9] end
+    return x[1]
+  end, { name = "my own kernel" })
+  local double = kernel.elementwise(function(x) return 2 * x end, { name = "my doubling" })
+  local x = array.ones(8)
+  lu.assertEquals(k(x, false), 1)
+  local profile = pg.profiler.ops(function()
+    for _ = 1, 5 do k(x, false) end
+    pcall(k, x, true)
+    double(x)
+  end)
+  local counts = {}
+  for _, row in ipairs(profile.operations) do
+    counts[row.operation] = row
+  end
+  lu.assertEquals(counts["my own kernel"].count, 6)
+  lu.assertEquals(counts["my doubling"].count, 1)
+  lu.assertEquals(counts["my doubling"].bytes, 128)
+end
+
+function TestKernels.test_backends_of_functions()
+  local k = kernel.jit(function(x, y)
+    for i = 1, #x do y[i] = 2 * x[i] end
+  end)
+  local x, y = array.range(1, 100):astype("float64"), array.zeros(100)
+  local serial = k:on("serial")
+  serial(x, y)
+  lu.assertEquals(y[100], 2 * x[100])
+  lu.assertFalse(serial:report().loops[1].vectorized)
+  local simd = serial:on("simd")
+  simd(x, y)
+  lu.assertTrue(simd:report().loops[1].vectorized)
+  lu.assertErrorMsgContains("parallel_for", k.on, k, "threads")
+  lu.assertErrorMsgContains('"serial" or "simd" is expected, got "fast"', k.on, k, "fast")
+  lu.assertErrorMsgContains("parallel_for", kernel.jit, k._function, { parallel = true })
+end
+
 -- ------------------------------------------------------------------------------------- random kernels ----------------
 -- Programs of integers, numbers, conditions, loops and array elements, each run as a kernel and as plain Lua: the same
 -- results, the same elements, errors at the same accesses. PERIGEE_KERNELS: how many (60).
@@ -1000,6 +1163,7 @@ function TestKernels.test_random_programs()
     local fn = assert(load(text, "program " .. number))()
     local k = kernel.jit(fn)
     for run = 1, 3 do
+      if run == 3 then k = k:on("serial") end
       local x = array.zeros(random(20))
       for i = 1, #x do x[i] = random(1000) / 64 - 8 end
       local y, p, q = x:copy(), random(100) / 8 - 6, random(100) / 8 - 6
@@ -1020,6 +1184,58 @@ function TestKernels.test_random_programs()
     end
   end
   lu.assertTrue(raised < 3 * count * 0.9)
+end
+
+-- Expressions of two numbers and integers, over whole arrays, parallel loops and parts of arrays, on every backend, against
+-- plain Lua. PERIGEE_KERNELS as above.
+function TestKernels.test_random_expressions()
+  local count = tonumber(os.getenv("PERIGEE_KERNELS")) or 20
+  local state = tonumber(os.getenv("PERIGEE_SEED")) or 7
+  local function random(n)
+    state = state * 16807 % 2147483647
+    return state % n + 1
+  end
+  local function pick(list) return list[random(#list)] end
+  local function expression(level)
+    local r = random(9)
+    if level <= 0 or r <= 2 then return pick { "p", "q", "n", "0.5", "2", "-1.25", "3" } end
+    if r == 3 then return ("math.%s(%s)"):format(pick { "sin", "cos", "abs", "floor", "ceil", "tanh", "atan", "sqrt" }, expression(level - 1)) end
+    if r == 4 then return ("math.%s(%s, %s)"):format(pick { "min", "max" }, expression(level - 1), expression(level - 1)) end
+    if r == 5 then
+      return ("(%s %s %s and %s or %s)"):format(expression(level - 1), pick { "<", "<=", ">", ">=", "==", "~=" },
+        expression(level - 1), expression(level - 1), expression(level - 1))
+    end
+    if r == 6 then return ("(%s) ^ %s"):format(expression(level - 1), pick { "2", "0.5", "3", "-1", "1.5", "2.5" }) end
+    if r == 7 then return ("(%s) %% %s"):format(expression(level - 1), pick { "7", "2.5", "-3" }) end
+    return ("(%s %s %s)"):format(expression(level - 1), pick { "+", "-", "*", "/" }, expression(level - 1))
+  end
+  for number = 1, count do
+    local text = expression(4)
+    local fn = assert(load(("return function(p, q, n)\n  return %s\nend"):format(text), "expression " .. number))()
+    pg.jit("off", fn) -- compiled, LuaJIT swaps the arguments of math.min and max, which NaN shows
+    local length = 1 + random(40)
+    local p, q, n = array.zeros(length), array.zeros(length), array.zeros(length, { dtype = "int64" })
+    for i = 1, length do
+      p[i], q[i], n[i] = random(9) == 1 and pick(corners) or random(1000) / 64 - 8, random(100) / 8 - 6, random(9) - 3
+    end
+    local base = kernel.elementwise(fn)
+    local loop_text = ("return function(i, out, a, b, c)\n  local p, q, n = a[i], b[i], c[i]\n  out[i] = %s\nend"):format(text)
+    local loop = kernel.parallel_for(assert(load(loop_text, "loop " .. number))(), { tile = 3 })
+    local parts = kernel.generalized("(),(),()->()", fn)
+    for _, backend in ipairs { "serial", "simd", "threads" } do
+      local out = array.zeros(length)
+      loop:on(backend)(length, out, p, q, n)
+      local results = { base:on(backend)(p, q, n), out, parts:on(backend)(p, q, n) }
+      for i = 1, length do
+        local want = fn(p[i], q[i], n[i])
+        for form, result in ipairs(results) do
+          local got = tonumber(result[i])
+          lu.assertTrue(got == want or got ~= got and want ~= want or math.abs(got - want) <= 1e-9 * math.max(1, math.abs(want)),
+            ("%s form %d, p = %.17g, q = %.17g, n = %d: %.17g, plain Lua %.17g: %s"):format(backend, form, p[i], q[i], n[i], got, want, text))
+        end
+      end
+    end
+  end
 end
 
 os.exit(lu.LuaUnit.run())
