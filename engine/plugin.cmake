@@ -6,11 +6,13 @@ function(perigee_plugin name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
   file(GLOB lua CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.lua)
   set(abi ${CMAKE_CURRENT_SOURCE_DIR}/${name}/${name}_abi.h)
+  file(GLOB parts CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/${name}_*_abi.h) # which Lua declares itself
+  set(files ${abi} ${parts} ${lua})
   set(table ${CMAKE_CURRENT_BINARY_DIR}/plugin_${name}.cpp)
   set(script ${CMAKE_CURRENT_SOURCE_DIR}/embed_plugin.cmake)
   add_custom_command(OUTPUT ${table}
-    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DOUTPUT=${table} "-DFILES=${abi};${lua}" -P ${script}
-    DEPENDS ${abi} ${lua} ${script} VERBATIM)
+    COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DOUTPUT=${table} "-DFILES=${files}" -P ${script}
+    DEPENDS ${files} ${script} VERBATIM)
   # What plugins use of the engine beyond its C ABI: compiled into each, since libperigee exports nothing else.
   add_library(perigee-${name} MODULE ${sources} ${table} core/plugin_support.cpp array/describe.cpp)
   target_include_directories(perigee-${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

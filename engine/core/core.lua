@@ -317,8 +317,9 @@ local loaded = {}  -- name -> module table
 core.loaded = loaded
 local reasons = {} -- name -> why it is not available
 -- For hints; others that are built in work as well.
-local module_names = { array = true, async = true, bench = true, collections = true, fft = true, io = true, kernel = true,
-  linalg = true, log = true, mpi = true, parallel = true, plot = true, profiler = true, random = true, tasks = true, timer = true }
+local module_names = { array = true, async = true, bench = true, collections = true, fft = true, gpu = true, io = true,
+  kernel = true, linalg = true, log = true, mpi = true, parallel = true, plot = true, profiler = true, random = true,
+  tasks = true, timer = true }
 
 function loaded_module(name)
   return loaded[name]

@@ -137,6 +137,18 @@ function TestAnnotations.test_modules()
   conclude()
 end
 
+function TestAnnotations.test_device_arrays()
+  local members = {}
+  for key, value in pairs(pg.gpu._array_methods) do
+    members[key] = value
+  end
+  for key in pairs(pg.gpu._array_getters) do
+    members[key] = true
+  end
+  check("perigee.gpu.Array", members)
+  conclude()
+end
+
 function TestAnnotations.test_perigee()
   local members = {}
   for name, value in pairs(pg) do
