@@ -178,6 +178,8 @@ int dispatch(int argc, char **argv) {
   command->add_option("--memory", mpirun.script.memory_mib, "Memory that each rank may use, in MiB")
       ->type_name("MIB")
       ->check(memory_limit);
+  command->add_flag("--call", mpirun.script.call)->group(""); // mpi.spawn
+  command->add_option("--script-root", mpirun.script.root)->group("");
   command->footer(
       "Each line that a rank prints begins with its number. When one fails, its error is shown and all end.\n"
       "Settings of Open MPI's own go into the environment, as OMPI_MCA_btl=tcp,self.\n"

@@ -213,7 +213,7 @@ end
 core.traceback = traceback
 
 -- The frames that an error has come through in coroutines, other states or other processes, before it was raised again
--- here: error value -> function that gives their text. Only on_error asks for it.
+-- here: error value -> function that gives their text. Only describe_error asks for it.
 local carried, carried_count = {}, 0
 
 --- Notes what an error value's traceback begins with: a function that gives its text. The last 64 are kept.
@@ -244,9 +244,8 @@ end
 
 local loaded_module -- below
 
---- Message handler of every call into Lua from C++: {file, line, message, traceback}. core.failed: there was one.
-function core.on_error(value)
-  core.failed = true
+--- What there is to say of an error: {file, line, message, traceback}.
+function core.describe_error(value)
   local text
   if type(value) == "string" then
     text = value
@@ -274,6 +273,13 @@ function core.on_error(value)
     frames = before() .. (frames ~= "" and "\n" .. frames or "")
   end
   return { file = file, line = line, message = message, traceback = frames }
+end
+
+--- Message handler of every call into Lua from C++. core.failed: there was one, so that the script has failed.
+function core.on_error(value)
+  core.failed = true
+  local described = core.describe_error(value)
+  return described
 end
 
 -- ------------------------------------------------------------------------------------------------------- memory ------

@@ -588,6 +588,7 @@ kit.part = part
 part("mpi_collectives")
 part("mpi_topology")
 part("mpi_windows")
+part("mpi_spawn")
 
 -- Names that objects do not have are errors at once; `optional` may be nil.
 local function finish_class(name, class, optional)

@@ -939,7 +939,7 @@ end
 
 -- Message handler of tasks: {text, traceback}, or {value, ...} where the error is no string.
 function kit.on_task_error(value)
-  local info = core.on_error(value)
+  local info = core.describe_error(value)
   local text = info.message
   if text == "attempt to yield across C-call boundary" or text == "attempt to yield from outside a coroutine" then
     text = "a task cannot yield out of its worker; coroutine.yield returns to a coroutine.resume of the same task"

@@ -108,7 +108,7 @@ function kit.run(what, start, stop, fn, ...)
     results = { n = select("#", ...), ... }
   end
   keep(xpcall(fn, function(value)
-    return { value = value, report = core.on_error(value) }
+    return { value = value, report = core.describe_error(value) }
   end, ...))
   running = nil
   return stop(), results

@@ -29,9 +29,9 @@ function Failure:__tostring()
   return concat(lines, "\n")
 end
 
--- An error in a function: what on_error says of it, and the value that was raised.
+-- An error in a function: what describe_error says of it, and the value that was raised.
 local function explain(value)
-  local wrong = core.on_error(value)
+  local wrong = core.describe_error(value)
   return { message = wrong.file ~= "" and format("%s:%d: %s", wrong.file, wrong.line, wrong.message) or wrong.message,
     value = value, traceback = wrong.traceback }
 end
@@ -190,7 +190,7 @@ local function run_serial(run, options)
         end
       else
         local failure = kit.failure(graph, i, result.message, result.value,
-          without(result.traceback, core.on_error("").traceback), attempts)
+          without(result.traceback, core.describe_error("").traceback), attempts)
         if not options.return_exceptions then
           return failure
         end

