@@ -115,28 +115,36 @@ pg_block *allocate(int64_t bytes, bool zero, int32_t *collect) {
   return block;
 }
 
-// Row-major descriptor without memory; checks dtype and shape.
-pg_array describe(int32_t dtype, std::span<const int64_t> shape) {
+// How many elements an array has; checks dtype and shape.
+int64_t count(int32_t dtype, std::span<const int64_t> shape) {
   const auto size = static_cast<int64_t>(element_size(dtype));
   if (size == 0)
     throw ArgumentError(std::to_string(dtype) + " is not a dtype");
   if (shape.size() > max_dimensions)
     throw ArgumentError("an array has at most 8 dimensions, not " + std::to_string(shape.size()));
-  pg_array a{};
-  a._dtype = dtype;
-  a._ndim = static_cast<int32_t>(shape.size());
-  a._size = 1;
-  int64_t stride = 1; // counts empty axes as 1, so that strides of empty arrays stay sensible
+  int64_t elements = 1, reach = 1; // with empty axes as 1: strides of empty arrays are such, too
   for (std::size_t i = shape.size(); i-- > 0;) {
     if (shape[i] < 0)
       throw ArgumentError("axis " + std::to_string(i + 1) + " cannot have the length " + std::to_string(shape[i]));
-    a._shape[i] = shape[i];
-    a._strides[i] = stride;
-    if (__builtin_mul_overflow(stride, shape[i] > 0 ? shape[i] : 1, &stride) || stride > INT64_MAX / size - alignment)
+    if (__builtin_mul_overflow(reach, std::max<int64_t>(shape[i], 1), &reach) || reach > INT64_MAX / size - alignment)
       throw ArgumentError("an array of this shape would have more than 2^63 bytes");
-    a._size *= shape[i];
+    elements *= shape[i];
   }
-  return a;
+  return elements;
+}
+
+// Makes of an empty descriptor a row-major one of a block.
+void describe(pg_array &a, int32_t dtype, std::span<const int64_t> shape, int64_t elements, pg_block *block) {
+  a._data = block->memory;
+  a._block = block;
+  a._size = elements;
+  a._dtype = dtype;
+  a._ndim = static_cast<int32_t>(shape.size());
+  for (std::size_t i = shape.size(), stride = 1; i-- > 0;) {
+    a._shape[i] = shape[i];
+    a._strides[i] = static_cast<int64_t>(stride);
+    stride *= static_cast<std::size_t>(std::max<int64_t>(shape[i], 1));
+  }
 }
 
 } // namespace
@@ -203,27 +211,32 @@ void release(pg_block *block) {
   pool().give(block);
 }
 
+void create_at(pg_array &out, int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *collect) {
+  const int64_t elements = count(dtype, shape);
+  describe(out, dtype, shape, elements, allocate(elements * static_cast<int64_t>(element_size(dtype)), zero, collect));
+}
+
 Array create(int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *collect) {
-  pg_array a = describe(dtype, shape);
-  a._block = allocate(a._size * static_cast<int64_t>(element_size(dtype)), zero, collect);
-  a._data = a._block->memory;
-  return Array::adopt(a);
+  Array result;
+  create_at(*result.get(), dtype, shape, zero, collect);
+  return result;
 }
 
 Array borrow(void *memory, int32_t dtype, std::span<const int64_t> shape, void (*release)(void *, void *),
              void *context, bool readonly) {
-  pg_array a = describe(dtype, shape);
+  const int64_t elements = count(dtype, shape);
   const std::size_t align = is_complex(dtype) ? element_size(dtype) / 2 : element_size(dtype);
   if (reinterpret_cast<uintptr_t>(memory) % align != 0)
     throw ArgumentError(std::string("memory lent as ") + dtype_name(dtype) + " must be aligned to its element size");
-  a._block = new_block();
-  a._block->memory = memory;
-  a._block->bytes = a._size * static_cast<int64_t>(element_size(dtype));
-  a._block->context = context;
-  a._block->release = release ? release : +[](void *, void *) {};
-  a._flags = readonly ? PG_ARRAY_READONLY : 0;
-  a._data = memory;
-  return Array::adopt(a);
+  pg_block *block = new_block();
+  block->memory = memory;
+  block->bytes = elements * static_cast<int64_t>(element_size(dtype));
+  block->context = context;
+  block->release = release ? release : +[](void *, void *) {};
+  Array result;
+  describe(*result.get(), dtype, shape, elements, block);
+  result.get()->_flags = readonly ? PG_ARRAY_READONLY : 0;
+  return result;
 }
 
 Array share(const pg_array &a) {
@@ -249,7 +262,7 @@ int32_t pg_array_create(pg_array *out, int32_t *collect, int32_t dtype, int32_t 
   return guard([&] {
     if (ndim < 0)
       throw ArgumentError("an array cannot have " + std::to_string(ndim) + " dimensions");
-    *out = create(dtype, {shape, static_cast<std::size_t>(ndim)}, zero != 0, collect).detach();
+    create_at(*out, dtype, {shape, static_cast<std::size_t>(ndim)}, zero != 0, collect);
   });
 }
 

@@ -497,8 +497,6 @@ local function field(a, key)
   local method = methods[key]
   if method then
     return method
-  elseif type(key) == "table" then
-    return slice(a, key)
   elseif type(key) == "string" then
     if key:find(":", 1, true) then
       fail("a slice is a table, an entry for each axis: a[{ {first, last} }], with {} for all of an axis; got '%s'", key)
@@ -513,6 +511,8 @@ end
 local function array_index(a, key)
   if type(key) == "number" then
     return (array_element(a, key))
+  elseif type(key) == "table" then
+    return (slice(a, key))
   end
   return (field(a, key))
 end
@@ -520,6 +520,8 @@ end
 local function row_index(a, key)
   if type(key) == "number" then
     return (row_element(a, key))
+  elseif type(key) == "table" then
+    return (slice(a, key))
   end
   return (field(a, key))
 end
@@ -866,10 +868,13 @@ local function stretch(a, spec)
   if not (first >= 1 and first <= last and last <= n and first % 1 == 0 and last % 1 == 0) then
     return nil
   end
-  local v = call(C.pg_array_share, nil, a)
-  v._data = advance(a._data, a._dtype, (first - 1) * a._strides[0])
-  v._shape[0] = last - first + 1
-  v._size = last - first + 1
+  local v = fresh()
+  if not owners or C.pg_owners_stretch(owners, v, a, first - 1, last - first + 1) == 0 then
+    v = share(a)
+    v._data = advance(a._data, a._dtype, (first - 1) * a._strides[0])
+    v._shape[0] = last - first + 1
+    v._size = last - first + 1
+  end
   return v
 end
 

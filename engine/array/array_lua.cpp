@@ -22,28 +22,25 @@ int release_array(lua_State *L) {
 // How many calls of reclaim() do nothing after one that was not worth its time.
 constexpr int most_patience = 15;
 
-// Arrays that only garbage refers to are never found dead here: a collection has its turn now and then.
-constexpr int most_unproved = 15;
-
 // reclaim() -> whether enough memory of dead arrays was given back to do without a collection. Takes a fraction of the
 // time of one. Called from Lua, it is never in the middle of compiled code.
 int reclaim(lua_State *L) {
   auto *owners = static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)));
   bool enough = false;
-  if (owners->unproved >= most_unproved) {
-    owners->unproved = 0;
-  } else if (owners->patience > 0) {
+  std::size_t looked_at = 0;
+  if (owners->patience > 0) {
     --owners->patience;
   } else {
     const int64_t before = core::account_growth();
-    owners->release_dead();
-    enough = before > 0 && core::account_growth() <= before / 2; // memory of other states is on their accounts
-    owners->setback = enough ? 0 : std::min(2 * owners->setback + 1, most_patience);
+    looked_at = owners->release_dead();
+    // (Memory of other states is on their accounts.)
+    const bool worth = before > 0 && core::account_growth() <= before / 2;
+    enough = worth && !core::account_unproved();
+    owners->setback = worth ? 0 : std::min(2 * owners->setback + 1, most_patience);
     owners->patience = owners->setback;
   }
-  owners->unproved = enough ? owners->unproved + 1 : 0;
   if (enough)
-    core::note_reclaimed(int64_t{lua_gc(L, LUA_GCCOUNT, 0)} * 1024);
+    core::note_reclaimed(static_cast<int64_t>(looked_at));
   lua_pushboolean(L, enough);
   return 1;
 }
@@ -58,11 +55,12 @@ int settle(lua_State *L) {
   return 0;
 }
 
-// For tests. release_dead(): what reclaim() does at its best. given_up() -> how many arrays are there whose references
-// were let go of.
+// For tests. release_dead(): what reclaim() does at its best; returns how many bytes it looked at. given_up() -> how
+// many arrays are there whose references were let go of.
 int release_dead(lua_State *L) {
-  static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)))->release_dead();
-  return 0;
+  lua_pushnumber(
+      L, static_cast<lua_Number>(static_cast<pg_owners *>(lua_touserdata(L, lua_upvalueindex(1)))->release_dead()));
+  return 1;
 }
 int given_up(lua_State *L) {
   lua_pushinteger(

@@ -100,7 +100,7 @@ bool convert(const pg_array &to, const pg_array &from) { // true if a value did 
 // Makes *out a new array of this shape, or checks the one that is there.
 void prepare(pg_array *out, int32_t *collect, int32_t dtype, const Shape &shape) {
   if (!out->_block) {
-    *out = create(dtype, {shape.lengths, static_cast<std::size_t>(shape.ndim)}, false, collect).detach();
+    create_at(*out, dtype, {shape.lengths, static_cast<std::size_t>(shape.ndim)}, false, collect);
     return;
   }
   require_writable(*out);
@@ -280,7 +280,7 @@ bool run_small(const Kernel &kernel, pg_array *out, int32_t *collect, const std:
     loop.inner_stride[i] = stride;
     loop.outer_stride[i] = 0;
   }
-  *out = create(result, {main->_shape, static_cast<std::size_t>(main->_ndim)}, false, collect).detach();
+  create_at(*out, result, {main->_shape, static_cast<std::size_t>(main->_ndim)}, false, collect);
   loop.data[N] = out->_data;
   loop.inner_stride[N] = 1;
   loop.outer_stride[N] = 0;

@@ -3,6 +3,8 @@
 
 #include "array/array.hpp"
 
+#include <span>
+
 #pragma GCC visibility push(default)
 extern "C" {
 #include "array/array_index_abi.h"
@@ -18,6 +20,10 @@ void move_elements(const pg_array &to, const pg_array &from);
 
 /// False only if no byte lies in both.
 bool may_share_memory(const pg_array &a, const pg_array &b);
+
+/// Makes the empty `out` a new array: create() without a descriptor that is moved several times. Left empty by an
+/// error.
+void create_at(pg_array &out, int32_t dtype, std::span<const int64_t> shape, bool zero, int32_t *collect);
 
 /// Counts an allocation of the calling thread, for array.count_allocations.
 void count_allocation(int64_t bytes) noexcept;

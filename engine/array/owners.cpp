@@ -22,7 +22,7 @@ std::size_t owner_size() {
 
 using namespace perigee::array;
 
-pg_owners::pg_owners(LuaHeap &heap) : heap_(heap), arrays_(LuaHeap::most_cells) {
+pg_owners::pg_owners(LuaHeap &heap) : heap_(heap) {
   void *raw = heap.cells() ? mmap(nullptr, LuaHeap::most_cells * sizeof(pg_block *), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
                            : MAP_FAILED;
@@ -48,7 +48,7 @@ bool pg_owners::take(const pg_array *a) {
   if (cell == LuaHeap::most_cells)
     return false;
   blocks_[cell] = a->_block;
-  arrays_[cell] = true;
+  heap_.bare(cell);
   return true;
 }
 
@@ -60,7 +60,6 @@ void pg_owners::forget(const pg_array *a) {
 void pg_owners::freed(std::size_t cell) noexcept {
   if (!blocks_)
     return;
-  arrays_[cell] = false;
   if (pg_block *block = std::exchange(blocks_[cell], nullptr)) {
     try {
       ended_.push_back(block);
@@ -76,21 +75,22 @@ void pg_owners::settle() {
   }
 }
 
-void pg_owners::release_dead() {
+std::size_t pg_owners::release_dead() {
   if (!blocks_)
-    return;
+    return 0;
   settle();
-  heap_.find_references(references_, arrays_);
+  const std::size_t bytes = heap_.find_references(found_);
   // Downwards, so that new arrays take memory upwards again: what is freed last is used first.
-  for (std::size_t cell = references_.size(); cell-- > 0;)
-    if (references_[cell] < 2 && blocks_[cell])
+  for (std::size_t cell = found_.size(); cell-- > 0;)
+    if (!found_[cell] && blocks_[cell])
       release(std::exchange(blocks_[cell], nullptr));
+  return bytes;
 }
 
 std::size_t pg_owners::given_up() const {
   std::size_t count = 0;
   for (std::size_t cell = 0; blocks_ && cell < heap_.used_cells(); ++cell)
-    count += arrays_[cell] && !blocks_[cell];
+    count += heap_.is_bare(cell) && !blocks_[cell];
   return count;
 }
 
@@ -98,6 +98,23 @@ extern "C" {
 
 int32_t pg_owners_take(pg_owners *owners, const pg_array *a) {
   return owners->take(a) ? 1 : 0;
+}
+
+int32_t pg_owners_stretch(pg_owners *owners, pg_array *out, const pg_array *a, int64_t start, int64_t length) {
+  out->_block = a->_block;
+  if (!owners->take(out)) {
+    out->_block = nullptr;
+    return 0;
+  }
+  retain(a->_block);
+  out->_data = static_cast<char *>(a->_data) + start * a->_strides[0] * static_cast<int64_t>(element_size(a->_dtype));
+  out->_size = out->_shape[0] = length;
+  out->_dtype = a->_dtype;
+  out->_ndim = 1;
+  out->_flags = a->_flags | PG_ARRAY_VIEW;
+  out->_device = a->_device;
+  out->_strides[0] = a->_strides[0];
+  return 1;
 }
 
 void pg_owners_forget(pg_owners *owners, const pg_array *a) {

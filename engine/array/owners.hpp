@@ -28,8 +28,8 @@ struct pg_owners : perigee::core::LuaHeap::Listener {
   /// have checked a row before: this is for when it does not.
   void settle();
   /// Lets go of the references of arrays that nothing in the heap refers to. Not to be called while compiled code runs:
-  /// it keeps arrays in registers.
-  void release_dead();
+  /// it keeps arrays in registers. Returns how many bytes of the heap were looked at.
+  std::size_t release_dead();
   /// How many arrays there are that hold no reference any more.
   std::size_t given_up() const;
   /// False if there is no cell for it.
@@ -37,7 +37,6 @@ struct pg_owners : perigee::core::LuaHeap::Listener {
   void forget(const pg_array *a);
 
   int patience = 0, setback = 0; // of reclaim() in array_lua.cpp
-  int unproved = 0;              // how often it served since the last collection
 
  private:
   // The cell that an array is in, or most_cells.
@@ -45,7 +44,6 @@ struct pg_owners : perigee::core::LuaHeap::Listener {
 
   perigee::core::LuaHeap &heap_;
   pg_block **blocks_ = nullptr; // by cell; NULL: none, or given up already
-  std::vector<bool> arrays_;    // cells that hold an array, given up or not
   std::vector<pg_block *> ended_;
-  std::vector<uint8_t> references_;
+  std::vector<uint8_t> found_;
 };

@@ -6,8 +6,10 @@ local jit = jit
 local getinfo, find, match, format, gsub, sub = debug.getinfo, string.find, string.match, string.format, string.gsub,
   string.sub
 local concat, sort = table.concat, table.sort
-local error, tostring, type, select, pairs, ipairs, pcall, load, rawset = error, tostring, type, select, pairs, ipairs,
-  pcall, load, rawset
+local error, tostring, type, select, pairs, ipairs, pcall, rawset = error, tostring, type, select, pairs, ipairs,
+  pcall, rawset
+
+local load, lua_load = boot.load, load
 
 local C = boot.library ~= "" and ffi.load(boot.library) or ffi.C
 
@@ -576,7 +578,7 @@ if boot.trusted then
   -- Text that a script loads is kept like its own, so that its functions can be found again.
   function _G.load(text, name, mode, chunk_env)
     if type(text) ~= "string" or sub(text, 1, 1) == "\27" or (mode ~= nil and not find(mode, "t", 1, true)) then
-      return load(text, name, mode, chunk_env or env)
+      return lua_load(text, name, mode, chunk_env or env)
     end
     return load_text(text, name and gsub(tostring(name), "^[=@]", "") or "=(load)", chunk_env or env)
   end

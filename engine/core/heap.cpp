@@ -42,9 +42,10 @@ __attribute__((target("avx2"))) const uint64_t *skip_avx2(const uint64_t *at, co
 } // namespace
 
 LuaHeap::LuaHeap(std::size_t watched) : watched_(watched) {
-  // Twice the size, to cut out a piece that is aligned to it. Pages cost nothing until they are touched.
-  void *raw =
-      mmap(nullptr, 2 * region_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Twice the size, to cut out a piece that is aligned to it; code and the kinds of cells follow. Pages cost nothing
+  // until they are touched.
+  void *raw = mmap(nullptr, 2 * region_size + beside, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (raw == MAP_FAILED) {
     watched_ = 0;
     return;
@@ -53,50 +54,61 @@ LuaHeap::LuaHeap(std::size_t watched) : watched_(watched) {
   const std::size_t before = (region_size - reinterpret_cast<uintptr_t>(start) % region_size) % region_size;
   if (before)
     munmap(start, before);
-  munmap(start + before + region_size, region_size - before);
+  munmap(start + before + region_size + beside, region_size - before);
   region_ = next_cell_ = start + before;
+  code_ = code_at_ = region_ + region_size;
+  code_end_ = code_ + code_size;
+  kinds_ = reinterpret_cast<Kind *>(code_end_);
 }
 
 LuaHeap::~LuaHeap() {
   delete listener_;
   for (char *chunk : chunks_)
     std::free(chunk);
-  for (Large *block = large_.next; block != &large_;)
-    std::free(std::exchange(block, block->next));
+  for (Large *list : {&large_, &large_code_})
+    for (Large *block = list->next; block != list;)
+      std::free(std::exchange(block, block->next));
   for (Large *block : kept_)
     std::free(block);
   if (region_)
-    munmap(region_, region_size);
+    munmap(region_, region_size + beside);
 }
 
 void *LuaHeap::take(std::size_t size) {
-  if (size == watched_ && (free_cells_ || next_cell_ + cell_size <= region_ + region_size)) {
-    if (free_cells_)
-      return std::exchange(free_cells_, *static_cast<void **>(free_cells_));
-    return std::exchange(next_cell_, next_cell_ + cell_size);
+  if (size == watched_ && !loading_ && (free_cells_ || next_cell_ + cell_size <= region_ + region_size)) {
+    void *cell = free_cells_ ? std::exchange(free_cells_, *static_cast<void **>(free_cells_))
+                             : std::exchange(next_cell_, next_cell_ + cell_size);
+    kinds_[cell_of(cell)] = Kind::object;
+    return cell;
   }
-  if (size <= largest_small) {
-    const std::size_t index = (size + step - 1) / step;
-    if (void *piece = free_[index]) {
-      free_[index] = *static_cast<void **>(piece);
-      return piece;
+  return size <= largest_small ? take_small(size) : take_large(size);
+}
+
+void *LuaHeap::take_small(std::size_t size) {
+  const std::size_t index = pieces(size);
+  void *&free = loading_ ? free_code_[index] : free_[index];
+  if (free)
+    return std::exchange(free, *static_cast<void **>(free));
+  const auto bytes = static_cast<std::ptrdiff_t>(index * step);
+  if (loading_ && code_end_ - code_at_ >= bytes)
+    return std::exchange(code_at_, code_at_ + bytes);
+  if (chunk_end_ - chunk_at_ < bytes) {
+    auto *chunk = static_cast<char *>(std::aligned_alloc(64, chunk_size));
+    if (!chunk)
+      return nullptr;
+    try {
+      chunks_.push_back(chunk);
+    } catch (...) {
+      std::free(chunk);
+      return nullptr;
     }
-    const auto bytes = static_cast<std::ptrdiff_t>(index * step);
-    if (chunk_end_ - chunk_at_ < bytes) {
-      auto *chunk = static_cast<char *>(std::aligned_alloc(64, chunk_size));
-      if (!chunk)
-        return nullptr;
-      try {
-        chunks_.push_back(chunk);
-      } catch (...) {
-        std::free(chunk);
-        return nullptr;
-      }
-      chunk_at_ = chunk; // the rest of the last one is lost: less than 512 bytes
-      chunk_end_ = chunk + chunk_size;
-    }
-    return std::exchange(chunk_at_, chunk_at_ + bytes);
+    chunk_at_ = chunk; // the rest of the last one is lost: less than 512 bytes
+    chunk_end_ = chunk + chunk_size;
   }
+  return std::exchange(chunk_at_, chunk_at_ + bytes);
+}
+
+void *LuaHeap::take_large(std::size_t size) {
   Large *block = nullptr;
   if (size >= least_kept)
     for (Large *&kept : kept_)
@@ -108,19 +120,23 @@ void *LuaHeap::take(std::size_t size) {
   const std::size_t room = block ? block->room : size;
   if (!block && !(block = static_cast<Large *>(std::malloc(sizeof(Large) + size))))
     return nullptr;
-  *block = {large_.next, &large_, size, room};
-  large_.next = block->next->previous = block;
+  Large &list = loading_ ? large_code_ : large_;
+  *block = {list.next, &list, size, room};
+  list.next = block->next->previous = block;
   return block + 1;
 }
 
 void LuaHeap::give(void *pointer, std::size_t size) noexcept {
   auto *piece = static_cast<char *>(pointer);
   if (size == watched_ && piece >= region_ && piece < region_ + region_size) {
+    const std::size_t cell = cell_of(pointer);
     if (listener_)
-      listener_->freed(static_cast<std::size_t>(piece - region_) / cell_size);
+      listener_->freed(cell);
+    kinds_[cell] = Kind::free;
     *static_cast<void **>(pointer) = std::exchange(free_cells_, pointer);
   } else if (size <= largest_small) {
-    *static_cast<void **>(pointer) = std::exchange(free_[(size + step - 1) / step], pointer);
+    void *&free = is_code(pointer) ? free_code_[pieces(size)] : free_[pieces(size)];
+    *static_cast<void **>(pointer) = std::exchange(free, pointer);
   } else {
     Large *block = static_cast<Large *>(pointer) - 1;
     block->previous->next = block->next;
@@ -145,7 +161,6 @@ void *LuaHeap::allocate(void *user, void *pointer, std::size_t old_size, std::si
   }
   if (!pointer)
     return heap->take(new_size);
-  const auto pieces = [](std::size_t size) { return (size + step - 1) / step; };
   if (new_size <= largest_small && pieces(old_size) == pieces(new_size) && old_size != heap->watched_ &&
       new_size != heap->watched_)
     return pointer;
@@ -167,17 +182,16 @@ void *LuaHeap::allocate(void *user, void *pointer, std::size_t old_size, std::si
 }
 
 // LuaJIT (GC64) keeps a reference as an address, in the lower 47 bits of a word, with the value's type above it.
-// Without a type it is one of the collector's own: the list of all objects holds each once, compiled code its
-// constants.
-inline void LuaHeap::note(uint64_t word, std::vector<uint8_t> &counts) const {
-  if ((word & region_bits) != reinterpret_cast<uint64_t>(region_))
+// Without a type it is one of the collector's own.
+inline void LuaHeap::note(uint64_t word, std::vector<uint8_t> &found) const {
+  if ((word & region_bits) != reinterpret_cast<uint64_t>(region_) || word >> 47 == 0)
     return;
   const std::size_t cell = (word & (region_size - 1)) / cell_size;
-  if (cell < counts.size() && counts[cell] < 2)
-    counts[cell] = static_cast<uint8_t>(word >> 47 ? 2 : counts[cell] + 1);
+  if (cell < found.size())
+    found[cell] = 1;
 }
 
-void LuaHeap::scan(const void *begin, const void *end, std::vector<uint8_t> &counts) const {
+void LuaHeap::scan(const void *begin, const void *end, std::vector<uint8_t> &found) const {
   const auto region = reinterpret_cast<uint64_t>(region_);
   const auto *at = static_cast<const uint64_t *>(begin), *last = static_cast<const uint64_t *>(end);
 #if defined(__x86_64__)
@@ -189,23 +203,25 @@ void LuaHeap::scan(const void *begin, const void *end, std::vector<uint8_t> &cou
       at = skip_avx2(at, last, region);
 #endif
     for (const uint64_t *stop = std::min(last, at + 16); at < stop; ++at)
-      note(*at, counts);
+      note(*at, found);
   }
 }
 
-void LuaHeap::find_references(std::vector<uint8_t> &counts, const std::vector<bool> &bare) const {
-  counts.assign(used_cells(), 0);
+std::size_t LuaHeap::find_references(std::vector<uint8_t> &found) const {
+  found.assign(used_cells(), 0);
+  std::size_t bytes = 0;
+  const auto look = [&](const void *at, std::size_t size) {
+    scan(at, static_cast<const char *>(at) + size, found);
+    bytes += size;
+  };
   for (const Large *block = large_.next; block != &large_; block = block->next)
-    scan(block + 1, reinterpret_cast<const char *>(block + 1) + block->size / 8 * 8, counts);
+    look(block + 1, block->size / 8 * 8);
   for (const char *chunk : chunks_)
-    scan(chunk, chunk == chunks_.back() ? chunk_at_ : chunk + chunk_size, counts);
-  for (std::size_t cell = 0; cell < counts.size(); ++cell) {
-    const char *at = region_ + cell * cell_size;
-    if (cell < bare.size() && bare[cell])
-      note(*reinterpret_cast<const uint64_t *>(at), counts);
-    else
-      scan(at, at + cell_size, counts);
-  }
+    look(chunk, chunk == chunks_.back() ? static_cast<std::size_t>(chunk_at_ - chunk) : chunk_size);
+  for (std::size_t cell = 0; cell < found.size(); ++cell)
+    if (kinds_[cell] == Kind::object)
+      look(region_ + cell * cell_size, cell_size);
+  return bytes;
 }
 
 } // namespace perigee::core

@@ -30,15 +30,28 @@ class LuaHeap {
 
   static constexpr std::size_t cell_size = 192, region_size = 16 << 20, most_cells = region_size / cell_size;
   const char *cells() const { return region_; }
+  /// While `on`, what is newly made is code: prototypes, their constants and names, which never refer to a watched
+  /// object. It lies apart and is not looked through: half of the heap of a script that uses some modules. The
+  /// collector must be stopped meanwhile, since its finalisers make other things.
+  void loading(bool on) { loading_ = on; }
+
   /// How many cells were ever used.
   std::size_t used_cells() const { return static_cast<std::size_t>(next_cell_ - region_) / cell_size; }
 
-  /// counts[cell] = 0 or 1 if nothing in the heap refers to the object in that cell, but for the list of all objects.
-  /// Not exact: what merely looks like a reference counts, and so do those from garbage. Of a cell with bare[cell] only
-  /// the first word is looked at, the collector's.
-  void find_references(std::vector<uint8_t> &counts, const std::vector<bool> &bare) const;
+  /// The object in this cell refers to no other (a struct that the FFI made).
+  void bare(std::size_t cell) { kinds_[cell] = Kind::bare; }
+  bool is_bare(std::size_t cell) const { return kinds_[cell] == Kind::bare; }
+
+  /// found[cell] = whether a value anywhere in the heap refers to the object in that cell; free and bare cells and code
+  /// are not looked through. Not exact: what merely looks like a reference counts, and so do those from garbage. What
+  /// the state itself refers to objects by does not count: the list of all objects, and the constants of compiled code,
+  /// whose use is guarded by values that refer to the same objects. Returns how many bytes were looked at.
+  std::size_t find_references(std::vector<uint8_t> &found) const;
 
  private:
+  // Small pieces of code lie in a region of their own, so that it is known of each which it is when it is freed.
+  static constexpr std::size_t code_size = 16 << 20, beside = code_size + (most_cells + 4095) / 4096 * 4096;
+
   static constexpr std::size_t step = 16, largest_small = 512, chunk_size = 64 << 10;
 
   // What is larger stands in a list. As many bytes as keep what follows aligned as malloc does.
@@ -51,18 +64,33 @@ class LuaHeap {
   // give their pages back each time, and fetching 1 MB again takes some 0.2 ms. The last few are kept.
   static constexpr std::size_t least_kept = 64 << 10, most_kept = 4 << 20;
 
+  static std::size_t pieces(std::size_t size) { return (size + step - 1) / step; }
+  std::size_t cell_of(const void *piece) const {
+    return static_cast<std::size_t>(static_cast<const char *>(piece) - region_) / cell_size;
+  }
+  bool is_code(const void *piece) const { return piece >= code_ && piece < code_end_; }
   void *take(std::size_t size);
+  void *take_small(std::size_t size);
+  void *take_large(std::size_t size);
   void give(void *pointer, std::size_t size) noexcept;
-  void scan(const void *begin, const void *end, std::vector<uint8_t> &counts) const;
-  void note(uint64_t word, std::vector<uint8_t> &counts) const;
+  void scan(const void *begin, const void *end, std::vector<uint8_t> &found) const;
+  void note(uint64_t word, std::vector<uint8_t> &found) const;
+
+  // Of a cell. A script that made thousands of arrays and now makes few has thousands of free ones; to look through
+  // each of them took 0.1 ms a time once.
+  enum class Kind : uint8_t { free, object, bare };
 
   std::size_t watched_;
+  Kind *kinds_ = nullptr;
   char *region_ = nullptr, *next_cell_ = nullptr;
   void *free_cells_ = nullptr; // a free piece holds the address of the next
   void *free_[largest_small / step + 1] = {};
   std::vector<char *> chunks_;
   char *chunk_at_ = nullptr, *chunk_end_ = nullptr;
-  Large large_{&large_, &large_, 0, 0};
+  Large large_{&large_, &large_, 0, 0}, large_code_{&large_code_, &large_code_, 0, 0};
+  bool loading_ = false;
+  char *code_ = nullptr, *code_at_ = nullptr, *code_end_ = nullptr;
+  void *free_code_[largest_small / step + 1] = {};
   Large *kept_[4] = {};
   std::size_t kept_bytes_ = 0;
   Listener *listener_ = nullptr;

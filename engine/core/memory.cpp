@@ -20,13 +20,17 @@ namespace {
 // into the same memory each time, 26 by turns into 4 MB, 29 into 8, 57 into 16 (beside a second-level cache of 1 MiB, a
 // third of 32). What is released by hand or by LuaJIT's own collections does not count.
 constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 12;
-// Looking for dead arrays without a collection takes a quarter of the time.
-constexpr int64_t least_reclaimed = 2 << 20, reclaimed_per_heap = 6;
+// Looking for dead arrays without a collection takes some 0.06 ns for each byte that is looked at: 2 to 20 us.
+constexpr int64_t least_reclaimed = 4 << 20, reclaimed_per_byte = 12;
+
+// Arrays that only garbage refers to are found by a collection alone.
+constexpr int64_t most_unproved = 32 << 20;
 
 struct Account {
   std::atomic<int64_t> id{0}; // 0: free
   std::atomic<int64_t> lua{0}, outside{0};
-  std::atomic<int64_t> collected{0}; // `outside` after the last collection, or less
+  std::atomic<int64_t> collected{0}; // `outside` after garbage was last looked for, or less
+  std::atomic<int64_t> proved{0};    // after the last collection proper, or less
   std::atomic<bool> refused{false};
   std::atomic<int64_t> floor{least_floor};
   int64_t limit = 0;
@@ -61,7 +65,7 @@ int64_t open_account(int64_t limit) {
       account = new Account; // kept for the life of the process, see above
       table[slot].store(account, std::memory_order_release);
     }
-    account->lua = account->outside = account->collected = 0;
+    account->lua = account->outside = account->collected = account->proved = 0;
     account->refused = false;
     account->floor = least_floor;
     account->limit = limit;
@@ -114,11 +118,17 @@ int64_t account_growth() {
   return account ? account->outside - account->collected : 0;
 }
 
-void note_reclaimed(int64_t heap) {
+bool account_unproved() {
+  Account *account = find(current);
+  return account && account->outside - account->proved >
+                        (account->limit > 0 ? std::min(most_unproved, account->limit / 4) : most_unproved);
+}
+
+void note_reclaimed(int64_t looked_at) {
   age_memory();
   if (Account *account = find(current)) {
     account->collected = account->outside.load();
-    account->floor = std::clamp(heap * reclaimed_per_heap, least_reclaimed, most_floor);
+    account->floor = std::clamp(looked_at * reclaimed_per_byte, least_reclaimed, most_floor);
   }
 }
 
@@ -170,8 +180,9 @@ extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
 extern "C" void pg_memory_release(int64_t bytes, int64_t owner) {
   if (Account *account = find(owner)) {
     const int64_t outside = account->outside.fetch_sub(bytes, std::memory_order_relaxed) - bytes;
-    if (outside < account->collected.load(std::memory_order_relaxed))
-      account->collected.store(outside, std::memory_order_relaxed);
+    for (std::atomic<int64_t> *mark : {&account->collected, &account->proved})
+      if (outside < mark->load(std::memory_order_relaxed))
+        mark->store(outside, std::memory_order_relaxed);
   }
 }
 
@@ -182,7 +193,7 @@ extern "C" int64_t pg_memory_owner(void) {
 extern "C" void pg_memory_collected(int64_t heap) {
   age_memory();
   if (Account *account = find(current)) {
-    account->collected = account->outside.load();
+    account->collected = account->proved = account->outside.load();
     account->floor = std::clamp(heap * floor_per_heap, least_floor, most_floor);
   }
 }

@@ -21,15 +21,18 @@ bool account_was_refused(int64_t id, bool clear);
 
 // Of the calling thread's account: by how much outside memory has grown since garbage was last collected.
 int64_t account_growth();
-// Arrays that nothing refers to were given back without a collection; `heap` are the bytes of the Lua heap.
-void note_reclaimed(int64_t heap);
+// Whether it has grown so much since the last collection proper that one is due, however much note_reclaimed was told
+// of: what only garbage refers to gathers.
+bool account_unproved();
+// Arrays that nothing refers to were given back without a collection; so many bytes of the Lua heap were looked at.
+void note_reclaimed(int64_t looked_at);
 
-// While a memory profile runs on a thread, it is told of each block of array memory taken (bytes > 0) and given back (< 0)
-// there.
+// While a memory profile runs on a thread, it is told of each block of array memory taken (bytes > 0) and given back (<
+// 0) there.
 struct MemoryObserver {
   virtual void on_block(const void *block, int64_t bytes) noexcept = 0;
 
-protected:
+ protected:
   ~MemoryObserver() = default;
 };
 void observe_memory(MemoryObserver *observer); // NULL: nobody
@@ -37,12 +40,12 @@ MemoryObserver *memory_observer();
 
 // Which account the calling thread's allocations belong to. VM entry points set it with AccountScope.
 class AccountScope {
-public:
+ public:
   explicit AccountScope(int64_t id);
   ~AccountScope();
   AccountScope(const AccountScope &) = delete;
 
-private:
+ private:
   int64_t previous_;
 };
 

@@ -3,8 +3,8 @@
 #include "array/array_lua.hpp"
 #include "array/owners.hpp"
 #include "core/embedded.hpp"
-#include "core/processors.hpp"
 #include "core/plugins.hpp"
+#include "core/processors.hpp"
 #include "core/status.hpp"
 #include "io/io_lua.hpp"
 #include "parallel/parallel.hpp"
@@ -92,6 +92,35 @@ struct VmInternals {
     const char *text = luaL_checklstring(L, 1, &size);
     upvalue_vm(L)->write(text, size);
     return 0;
+  }
+
+  // load(text, name, mode, environment), as Lua's for text. What a text becomes refers to no array (heap.hpp).
+  static int load(lua_State *L) {
+    size_t size;
+    const char *text = luaL_checklstring(L, 1, &size);
+    const char *name = luaL_checkstring(L, 2), *mode = luaL_checkstring(L, 3);
+    if (load_code(L, upvalue_vm(L)->heap_.get(), {text, size}, name, mode) != 0) {
+      lua_pushnil(L);
+      lua_insert(L, -2);
+      return 2;
+    }
+    if (lua_istable(L, 4)) {
+      lua_pushvalue(L, 4);
+      lua_setfenv(L, -2);
+    }
+    return 1;
+  }
+  static int load_code(lua_State *L, LuaHeap *heap, std::string_view text, const char *name, const char *mode) {
+    const bool collects = lua_gc(L, LUA_GCISRUNNING, 0) != 0;
+    lua_gc(L, LUA_GCSTOP, 0);
+    if (heap)
+      heap->loading(true);
+    const int status = luaL_loadbufferx(L, text.data(), text.size(), name, mode); // catches all errors
+    if (heap)
+      heap->loading(false);
+    if (collects)
+      lua_gc(L, LUA_GCRESTART, -1);
+    return status;
   }
 
   // source(name) -> the text of an embedded file and its module, or nothing.
@@ -208,6 +237,7 @@ struct VmInternals {
       lua_setfield(L, -2, name);
     };
     closure("write", write);
+    closure("load", load);
     closure("source", source);
     closure("headers", headers);
     closure("read_script", read_file);
@@ -237,7 +267,7 @@ struct VmInternals {
       lua_setfield(L, -2, "script_root");
     }
     parallel::prepare_state(L);
-    if (luaL_loadbuffer(L, core->text.data(), core->text.size(), "@perigee:core") != 0)
+    if (load_code(L, vm->heap_.get(), core->text, "@perigee:core", "t") != 0)
       return lua_error(L);
     lua_insert(L, -2);
     lua_call(L, 1, 1);

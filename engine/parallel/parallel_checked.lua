@@ -75,7 +75,7 @@ local looks_at_none = {}
 for name in gmatch("share from_row release base shares_memory adopt", "%S+") do
   looks_at_none["pg_array_" .. name] = true
 end
-looks_at_none.pg_owners_take, looks_at_none.pg_owners_forget = true, true
+looks_at_none.pg_owners_take, looks_at_none.pg_owners_forget, looks_at_none.pg_owners_stretch = true, true, true
 -- Those that write into what is const for C++ alone: the descriptor does not change.
 local writes_first = { pg_array_assign = true, pg_array_mask_set = true, pg_array_index_set = true, pg_array_sort = true,
   pg_array_partition = true }

@@ -71,3 +71,105 @@ TEST_CASE("heap: a large block is used again, where it is not twice too large", 
   CHECK(take(heap, 64 << 10) != first);
   CHECK(take(heap, 900 << 10) == first);
 }
+
+namespace {
+
+constexpr std::size_t watched = 184;
+
+// Whether a value refers to `object`, as the heap sees it.
+std::size_t cell_of(const LuaHeap &heap, const void *object) {
+  return static_cast<std::size_t>(static_cast<const char *>(object) - heap.cells()) / LuaHeap::cell_size;
+}
+bool found(const LuaHeap &heap, const void *object) {
+  std::vector<uint8_t> cells;
+  heap.find_references(cells);
+  return cells.at(cell_of(heap, object)) != 0;
+}
+
+void *take_empty(LuaHeap &heap, std::size_t size) {
+  return std::memset(take(heap, size), 0, size);
+}
+
+// A reference as LuaJIT keeps it: the address with a type above it, or without one.
+void refer(void *at, std::size_t word, const void *object, bool typed) {
+  static_cast<uint64_t *>(at)[word] =
+      reinterpret_cast<uint64_t>(object) | (typed ? uint64_t{0x1fff5} << 47 : uint64_t{0});
+}
+
+} // namespace
+
+TEST_CASE("heap: references are found wherever they are", "[core]") {
+  for (const std::size_t size : {16, 48, 512, 520, 4096, 70000, 184}) {
+    LuaHeap heap(watched);
+    void *object = take_empty(heap, watched), *other = take_empty(heap, watched), *holder = take_empty(heap, size);
+    REQUIRE_FALSE(found(heap, object));
+    for (std::size_t word = 0; word < size / 8; word += std::max<std::size_t>(1, size / 64)) {
+      refer(holder, word, object, true);
+      CHECK(found(heap, object));
+      CHECK_FALSE(found(heap, other));
+      refer(holder, word, object, false);
+      CHECK_FALSE(found(heap, object)); // the collector's list of all objects
+      static_cast<uint64_t *>(holder)[word] = 0;
+    }
+    refer(holder, size / 8 - 1, static_cast<char *>(object) + 16, true); // to the struct behind the header
+    CHECK(found(heap, object));
+    give(heap, holder, size);
+    give(heap, object, watched);
+    give(heap, other, watched);
+  }
+}
+
+TEST_CASE("heap: bare and free cells are not looked through", "[core]") {
+  LuaHeap heap(watched);
+  void *object = take_empty(heap, watched), *holder = take_empty(heap, watched);
+  refer(holder, 3, object, true);
+  CHECK(found(heap, object));
+  heap.bare(cell_of(heap, holder));
+  CHECK_FALSE(found(heap, object));
+  give(heap, holder, watched);
+  CHECK(take(heap, watched) == holder); // an object of another kind, as far as is known
+  CHECK_FALSE(heap.is_bare(cell_of(heap, holder)));
+  CHECK(found(heap, object));
+
+  // A loop over small arrays leaves thousands of cells free: they do not count as what is looked at.
+  std::vector<uint8_t> cells;
+  const std::size_t before = heap.find_references(cells);
+  std::vector<void *> many;
+  for (int i = 0; i < 5000; ++i)
+    many.push_back(take_empty(heap, watched));
+  CHECK(heap.find_references(cells) == before + 5000 * LuaHeap::cell_size);
+  for (void *piece : many)
+    give(heap, piece, watched);
+  CHECK(heap.find_references(cells) == before);
+}
+
+TEST_CASE("heap: what is made while code is loaded is not looked through", "[core]") {
+  LuaHeap heap(watched);
+  void *object = take_empty(heap, watched);
+  std::vector<std::pair<void *, std::size_t>> code;
+  heap.loading(true);
+  for (const std::size_t size : {16, 40, 184, 512, 513, 5000, 100000}) {
+    code.emplace_back(take_empty(heap, size), size);
+    refer(code.back().first, 0, object, true);
+  }
+  heap.loading(false);
+  CHECK_FALSE(found(heap, object));
+  // Its memory serves code again, and nothing else.
+  for (const auto &[piece, size] : code)
+    give(heap, piece, size);
+  for (const auto &[piece, size] : code) {
+    void *other = take_empty(heap, size);
+    refer(other, 1, object, true);
+    CHECK(found(heap, object));
+    std::memset(other, 0, size);
+    REQUIRE_FALSE(found(heap, object));
+  }
+  // What grows after the loading is looked through.
+  heap.loading(true);
+  void *small = take_empty(heap, 40);
+  refer(small, 1, object, true);
+  heap.loading(false);
+  CHECK_FALSE(found(heap, object));
+  LuaHeap::allocate(&heap, small, 40, 400);
+  CHECK(found(heap, object));
+}

@@ -197,6 +197,26 @@ function TestLifetimes.test_most_that_is_dead_is_found()
   collectgarbage()
 end
 
+-- What a look costs goes by what it looks at: not by arrays that are gone, nor by code.
+function TestLifetimes.test_little_is_looked_at()
+  local function bytes()
+    collectgarbage()
+    collectgarbage()
+    return natives.release_dead()
+  end
+  local before = bytes()
+  local t = {}
+  for i = 1, 10000 do
+    t[i] = array.full(1, i)
+  end
+  t = nil -- luacheck: ignore
+  lu.assertTrue(bytes() < before + 500000) -- cells: 1.9 MB
+  before = bytes()
+  local code = load(("f(1)\n"):rep(60000))
+  lu.assertTrue(bytes() < before + 600000) -- the text, which is kept: 300 KB; its code: 900
+  lu.assertEquals(type(code), "function")
+end
+
 -- A row checks that its array is there; that check leaves loops, so an array must not go while one is compiled.
 function TestLifetimes.test_rows_of_dead_arrays_in_loops_that_make_garbage()
   local checked, gone = 0, 0
