@@ -633,6 +633,7 @@ shared.part = part
 part("gpu_streams")
 part("gpu_ops")
 part("gpu_launch")
+part("gpu_kernel")
 
 local cuda
 -- CUDA C++: its compiler and what the driver runs (gpu_cuda.lua).

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -1054,12 +1055,11 @@ class Builder {
     array.contiguous = true;
     std::int64_t size = 1;
     auto length = [&](const Expression &item) {
-      const Ref r = value(item);
-      const Node &node = out_.nodes[std::size_t(r)];
-      if (node.op != Op::constant || kind(r) != Kind::integer || node.integer < 1 || node.integer > 4096)
+      const auto known = known_integer(value(item));
+      if (!known || *known < 1 || *known > 4096)
         fail(item.at, "a kernel's own array has a length known when it is compiled, from 1 to 4096");
-      array.lengths.push_back(node.integer);
-      size *= node.integer;
+      array.lengths.push_back(*known);
+      size *= *known;
     };
     if (e.operands.size() < 2)
       fail(e.at, "the length of the array is missing");
@@ -1275,12 +1275,30 @@ class Builder {
     return load(array_view(e), e.at);
   }
 
-  std::int64_t constant_index(const Expression &e) {
-    const Ref r = value(e);
+  // An integer that is known when the kernel is compiled: sums, differences and products of such as well.
+  std::optional<std::int64_t> known_integer(Ref r) const {
     const Node &node = out_.nodes[std::size_t(r)];
-    if (node.op != Op::constant || kind(r) != Kind::integer)
+    if (kind(r) != Kind::integer)
+      return {};
+    if (node.op == Op::constant)
+      return node.integer;
+    if (node.op != Op::add && node.op != Op::subtract && node.op != Op::multiply)
+      return {};
+    const auto a = known_integer(node.a), b = known_integer(node.b);
+    std::int64_t out = 0;
+    if (!a || !b ||
+        (node.op == Op::add        ? __builtin_add_overflow(*a, *b, &out)
+         : node.op == Op::subtract ? __builtin_sub_overflow(*a, *b, &out)
+                                   : __builtin_mul_overflow(*a, *b, &out)))
+      return {};
+    return out;
+  }
+
+  std::int64_t constant_index(const Expression &e) {
+    const auto known = known_integer(value(e));
+    if (!known)
       fail(e.at, "the dimension is a number known when the kernel is compiled");
-    return node.integer;
+    return *known;
   }
 
   Ref method_value(const Expression &e) {
@@ -1821,13 +1839,12 @@ std::int32_t Builder::shared_array(const Expression &e, const std::string &as) {
     fail(e.at, "'gpu.shared' takes a dtype and lengths: gpu.shared(\"float32\", 16, 16)");
   array.dtype = own_dtype(e.operands[1]->text, e.operands[1]->at);
   for (std::size_t i = 2; i < e.operands.size(); ++i) {
-    const Ref r = value(*e.operands[i]);
-    const Node &node = out_.nodes[std::size_t(r)];
-    if (node.op != Op::constant || kind(r) != Kind::integer || node.integer < 1 || node.integer > 232448)
+    const auto known = known_integer(value(*e.operands[i]));
+    if (!known || *known < 1 || *known > 232448)
       fail(e.operands[i]->at,
            "a shared array has lengths known when the kernel is compiled, from 1 to 232448; or none: "
            "gpu.shared(\"float32\") is the memory that the launch gives, k{shared = bytes}");
-    array.lengths.push_back(node.integer);
+    array.lengths.push_back(*known);
   }
   if (array.lengths.empty())
     array.lengths = {0};
