@@ -50,6 +50,7 @@ class Job {
   void flush_pending();
   void say(const std::string &message);
   void stop(int code);
+  bool signal_processes(int number);
   void kill_strays();
   bool all_ended() const;
   void look(int64_t now);
@@ -75,7 +76,9 @@ class Job {
   int code_ = -1;             // this program's, once it is decided
   int64_t report_at_ = never; // when the errors of ranks are told
   int64_t term_at_ = never, kill_at_ = never;
-  bool noticed_ = false; // that all wait for each other's large message
+  std::vector<int64_t> still_waits_; // the waits that have not changed
+  int64_t still_since_ = 0;          // since then
+  bool noticed_ = false;             // that all wait for each other's large message
 };
 
 bool Job::start(const std::vector<std::string> &command) {
@@ -244,9 +247,10 @@ void Job::stop(int code) {
   if (code_ >= 0)
     return;
   code_ = code;
+  // mpirun would wait for a second between its two signals to the ranks; without ranks it has nothing to wait for.
+  signal_processes(SIGTERM);
   const int64_t now = mpi::monotonic_nanoseconds();
-  if (child_ > 0)
-    kill(child_, SIGTERM);
+  term_at_ = now + second / 5;
   kill_at_ = now + 8 * second;
 }
 
@@ -283,30 +287,32 @@ void Job::read_signals() {
   }
 }
 
-// What is left of the job on this machine has the board's path in its environment.
-void Job::kill_strays() {
+// Sends a signal to what there is of the job on this machine but mpirun: it has the board's path in its environment.
+// (Relays ignore signals that can be ignored.) Returns whether there was any.
+bool Job::signal_processes(int number) {
   const std::string marker = std::string(mpi::board_variable) + "=" + board_path_;
-  for (int round = 0; round < 20; ++round) {
-    bool any = false;
-    DIR *folder = opendir("/proc");
-    while (const dirent *entry = folder ? readdir(folder) : nullptr) {
-      const pid_t pid = std::atoi(entry->d_name);
-      if (pid <= 1 || pid == getpid())
-        continue;
-      std::ifstream file("/proc/" + std::string(entry->d_name) + "/environ");
-      std::string variable;
-      while (std::getline(file, variable, '\0'))
-        if (variable == marker) {
-          any = kill(pid, SIGKILL) == 0 || any;
-          break;
-        }
-    }
-    if (folder)
-      closedir(folder);
-    if (!any)
-      return;
-    usleep(20000);
+  bool any = false;
+  DIR *folder = opendir("/proc");
+  while (const dirent *entry = folder ? readdir(folder) : nullptr) {
+    const pid_t pid = std::atoi(entry->d_name);
+    if (pid <= 1 || pid == getpid() || pid == child_)
+      continue;
+    std::ifstream file("/proc/" + std::string(entry->d_name) + "/environ");
+    std::string variable;
+    while (std::getline(file, variable, '\0'))
+      if (variable == marker) {
+        any = kill(pid, number) == 0 || any;
+        break;
+      }
   }
+  if (folder)
+    closedir(folder);
+  return any;
+}
+
+void Job::kill_strays() {
+  for (int round = 0; round < 20 && signal_processes(SIGKILL); ++round)
+    usleep(20000);
 }
 
 std::vector<RankView> Job::views() {
@@ -321,7 +327,20 @@ std::vector<RankView> Job::views() {
 void Job::look(int64_t now) {
   if (options_.deadlock_after <= 0 || code_ >= 0 || first_failed_ >= 0)
     return;
-  const Standstill found = examine(views(), now, static_cast<int64_t>(options_.deadlock_after * 1e9));
+  const std::vector<RankView> ranks = views();
+  const auto limit = static_cast<int64_t>(options_.deadlock_after * 1e9);
+  const Standstill found = examine(ranks, now, limit);
+  // Nothing has moved for a while, too: a message may be there, and the rank that it is for has not been let run.
+  std::vector<int64_t> waits;
+  for (const RankView &rank : ranks)
+    waits.push_back(rank.state == mpi::RankState::waiting ? rank.wait.since : -1);
+  if (found.kind == Standstill::Kind::none || waits != still_waits_) {
+    still_waits_ = waits;
+    still_since_ = now;
+    return;
+  }
+  if (now - still_since_ < std::max(limit / 2, second))
+    return;
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%g s", options_.deadlock_after);
   if (found.kind == Standstill::Kind::deadlock) {
