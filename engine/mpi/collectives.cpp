@@ -23,9 +23,18 @@ const char *const others[] = {"barrier",        "bcast",  "scatter",      "gathe
 constexpr int32_t first_other = 100;
 
 const char *name_of_kind(int32_t kind) {
-  if (kind < first_other)
+  if (kind >= first_other)
+    return others[kind - first_other];
+  switch (kind) {
+  case PG_MPI_BARRIER + PG_MPI_VALUES:
+    return "barrier";
+  case PG_MPI_REDUCE + PG_MPI_VALUES:
+    return "reduce";
+  case PG_MPI_ALLREDUCE + PG_MPI_VALUES:
+    return "allreduce";
+  default:
     return names[kind];
-  return others[kind - first_other];
+  }
 }
 
 // "Allreduce(sum) of 10 float64"
@@ -122,11 +131,12 @@ struct Sides : Extra { // of v forms, until the call is over
 
 struct Call {
   int32_t kind = 0, op = -1, root = -1;
+  bool values = false; // called by the table form
   const Comm *comm = nullptr;
   const pg_array *send = nullptr, *recv = nullptr;
   const int64_t *send_counts = nullptr, *send_places = nullptr, *recv_counts = nullptr, *recv_places = nullptr;
 
-  const char *name() const { return names[kind]; }
+  const char *name() const { return name_of_kind(values ? kind + PG_MPI_VALUES : kind); }
   bool is_root() const { return root == comm->rank; }
   bool rooted() const {
     return kind == PG_MPI_BCAST || kind == PG_MPI_SCATTER || kind == PG_MPI_SCATTERV || kind == PG_MPI_GATHER ||
@@ -213,7 +223,7 @@ struct Call {
 
   Signature signature() const {
     Signature s;
-    s.kind = kind;
+    s.kind = values ? kind + PG_MPI_VALUES : kind;
     s.root = rooted() ? root : -1;
     s.op = reduces() ? op : -1;
     const pg_array *a = send ? send : recv;
@@ -393,6 +403,11 @@ struct Collective final : Agreement {
   bool poll() override { return !checks() || Agreement::poll(); }
   void done() override {
     Sides sides;
+    if (checks()) { // all ranks are here
+      call.make(nullptr, sides);
+      return;
+    }
+    const Blocking blocking(call.name(), *call.comm);
     call.make(nullptr, sides);
   }
 } collective;
@@ -412,7 +427,9 @@ int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t ki
                           const pg_array *send, const pg_array *recv, const int64_t *send_counts,
                           const int64_t *send_places, const int64_t *recv_counts, const int64_t *recv_places) {
   return guard_pending([&] {
-    Call call{kind, op, -1, &checked(comm), send, recv, send_counts, send_places, recv_counts, recv_places};
+    Call call{kind % PG_MPI_VALUES, op,          -1,         kind >= PG_MPI_VALUES,
+              &checked(comm),       send,        recv,       send_counts,
+              send_places,          recv_counts, recv_places};
     if (call.rooted())
       call.root = check_rank(call.name(), *call.comm, root, "the root", false, false);
     call.check();

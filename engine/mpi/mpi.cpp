@@ -210,7 +210,26 @@ void unpost() {
   }
 }
 
+struct Nothing final : Blocked {
+  bool poll() override { return true; }
+};
+
 } // namespace
+
+Blocking::Blocking(const char *operation, const Comm &comm, int32_t peer) {
+  if (!process.board)
+    return;
+  Nothing wait;
+  wait.operation = operation;
+  wait.comm = &comm;
+  wait.peer = peer;
+  waiting_since = now();
+  post(wait, "");
+}
+
+Blocking::~Blocking() {
+  unpost();
+}
 
 int32_t start_pending(Blocked &wait) {
   pending = &wait;

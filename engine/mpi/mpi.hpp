@@ -127,6 +127,14 @@ template <class Body> int32_t guard_pending(Body &&body, const char *function = 
   return status != PG_OK ? status : result;
 }
 
+// Around a call of MPI's own that blocks: the board shows it at once, since nothing can be asked meanwhile.
+class Blocking {
+ public:
+  Blocking(const char *operation, const Comm &comm, int32_t peer = no_rank);
+  ~Blocking();
+  Blocking(const Blocking &) = delete;
+};
+
 // What requests keep until they are done.
 struct Extra {
   virtual ~Extra() = default;

@@ -103,7 +103,8 @@ enum pg_mpi_collective {
   PG_MPI_SCAN = 13,
   PG_MPI_EXSCAN = 14,
   PG_MPI_NEIGHBOR_ALLGATHER = 15,
-  PG_MPI_NEIGHBOR_ALLTOALL = 16
+  PG_MPI_NEIGHBOR_ALLTOALL = 16,
+  PG_MPI_VALUES = 32 /* added for a call that the table form makes: messages then name that */
 };
 enum pg_mpi_op {
   PG_MPI_SUM = 0,

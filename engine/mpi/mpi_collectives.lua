@@ -10,6 +10,7 @@ local array = core.require("array")
 -- enum pg_mpi_collective, and pg_mpi_agree's numbers
 local BARRIER, BCAST, SCATTER, SCATTERV, GATHER, GATHERV, ALLGATHER, ALLGATHERV, ALLTOALL, ALLTOALLV, REDUCE, ALLREDUCE,
   REDUCE_SCATTER, SCAN, EXSCAN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local VALUES = 32 -- added for calls of the table form
 local bcast, scatter, gather, allgather, alltoall, reduce, allreduce, scan, exscan, reduce_scatter = 101, 102, 103, 104,
   105, 106, 107, 108, 109, 110
 local ops = { sum = 0, prod = 1, max = 2, min = 3, land = 4, lor = 5, lxor = 6, band = 7, bor = 8, bxor = 9 }
@@ -160,7 +161,7 @@ end
 -- ------------------------------------------------------------------------------------------------- the table form -----
 --- comm:barrier(): waits until all ranks have come here.
 function Comm.barrier(comm)
-  finish(library.pg_mpi_collective(nil, need_comm("barrier", comm), BARRIER, -1, 0, nil, nil, nil, nil, nil, nil))
+  finish(library.pg_mpi_collective(nil, need_comm("barrier", comm), BARRIER + VALUES, -1, 0, nil, nil, nil, nil, nil, nil))
 end
 Comm.Barrier = Comm.barrier
 
@@ -231,7 +232,7 @@ local function number_reduction(comm, kind, op, root, value)
     one_in, one_out = array.zeros(1), array.zeros(1)
   end
   one_in[1] = value
-  finish(library.pg_mpi_collective(nil, comm._c, kind, op, root or -1, one_in, one_out, nil, nil, nil, nil))
+  finish(library.pg_mpi_collective(nil, comm._c, kind + VALUES, op, root or -1, one_in, one_out, nil, nil, nil, nil))
   return one_out[1]
 end
 

@@ -169,6 +169,7 @@ int32_t pg_mpi_window_epoch(pg_mpi_window *window, int32_t what, double rank) {
     if (what == PG_MPI_LOCK || what == PG_MPI_LOCK_SHARED || what == PG_MPI_UNLOCK || what == PG_MPI_FLUSH)
       target = check_rank(name, *w.comm, rank, "the target", false, false);
     const auto to = rank_text(*w.comm, target);
+    const Blocking blocking(name, *w.comm, target);
     switch (what) {
     case PG_MPI_FENCE:
       if (!w.locked.empty() || w.all)

@@ -414,7 +414,7 @@ test("what ranks do differently", function()
       world:bcast(rank == 0 and 1 or nil, 0)
     end
   end)
-  assert(message:find("calls bcast with root 0, rank " .. size - 1 .. " calls Barrier"), message)
+  assert(message:find("calls bcast with root 0, rank " .. size - 1 .. " calls barrier"), message)
   message = raises("collective calls differ", world.bcast, world, rank, rank == 0 and 0 or 1)
   same(world:allreduce(1), size, "after errors")
 end)
