@@ -303,9 +303,9 @@ local function run(k, s, launch, values)
   last = { kernel = k, name = k._name, grid = launch.grid, block = launch.block, threads = launch.threads,
     shared = s.shared_bytes + launch.shared, counts = counts, problems = problems, result = result, keys = s.keys,
     file = file, line = line, launch = launch, lines = lines_of(result) }
-  k._last = nil
   return last
 end
+shared.run_checked = run
 function shared.last_launch()
   return last
 end

@@ -50,7 +50,7 @@ class Compiler {
 
   Program run() {
     const Function &f = module_.functions[0];
-    top_ = fixed_registers;
+    top_ = most_ = fixed_registers;
     program_.parameters = std::int32_t(f.parameters.size());
     Frame frame;
     begin(frame, f);

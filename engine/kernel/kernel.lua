@@ -99,16 +99,34 @@ local function meaning(value, env)
   return "refused", istype(array_t, value) and "an array" or "a " .. kind_of(value)
 end
 
+-- What sources were made of, for kernels that run again elsewhere: {text, chunk, first, last, name, names = {{name, what,
+-- detail}, ...}}; of a function the detail is its source.
+local described = setmetatable({}, { __mode = "k" })
+
+local binders = {
+  number = C.pg_kernel_bind_number, builtin = C.pg_kernel_bind_builtin, refused = C.pg_kernel_bind_refused,
+  ["function"] = C.pg_kernel_bind_function,
+  boolean = function(source, name, value) C.pg_kernel_bind_boolean(source, name, value and 1 or 0) end,
+}
+
+local function put(source, name, what, detail)
+  binders[what](source, name, detail)
+  local names = described[source].names
+  names[#names + 1] = { name, what, detail }
+end
+
+local function parse(text, chunk, first, last, name)
+  local out = ffi.new("pg_kernel_source *[1]")
+  raise_source(C.pg_kernel_parse(out, text, #text, chunk, first, last, name))
+  local source = ffi.gc(out[0], C.pg_kernel_close_source)
+  described[source] = { text = text, chunk = chunk, first = first, last = last, name = name, names = {} }
+  return source
+end
+
 local function bind(source, name, value, env, made)
   local what, detail = meaning(value, env)
-  if what == "number" then
-    C.pg_kernel_bind_number(source, name, detail)
-  elseif what == "boolean" then
-    C.pg_kernel_bind_boolean(source, name, detail and 1 or 0)
-  elseif what == "builtin" then
-    C.pg_kernel_bind_builtin(source, name, detail)
-  elseif what == "function" then
-    C.pg_kernel_bind_function(source, name, source_of(detail, name, made))
+  if what == "function" then
+    detail = source_of(detail, name, made)
   elseif what == "kernel" then
     local state = states[detail]
     if not state then -- from another Lua state
@@ -116,10 +134,9 @@ local function bind(source, name, value, env, made)
       state.source = source_of(detail._function, name, state)
     end
     made[detail] = state -- which keeps its source
-    C.pg_kernel_bind_function(source, name, state.source)
-  else
-    C.pg_kernel_bind_refused(source, name, detail)
+    what, detail = "function", state.source
   end
+  put(source, name, what, detail)
 end
 
 -- The upvalues that a kernel uses of a function: as a kernel that came from another Lua state froze them there, else as they
@@ -158,9 +175,7 @@ function source_of(fn, name, made)
     return made[fn]
   end
   local info, text = text_of(fn, name)
-  local out = ffi.new("pg_kernel_source *[1]")
-  raise_source(C.pg_kernel_parse(out, text, #text, info.short_src, info.linedefined, info.lastlinedefined, name))
-  local source = ffi.gc(out[0], C.pg_kernel_close_source)
+  local source = parse(text, info.short_src, info.linedefined, info.lastlinedefined, name)
   made[fn] = source -- before its names are bound: functions may name each other
   local values, env = frozen_upvalues(fn, source, made), getfenv(fn)
   local _, upvalue = upvalues_of(fn)
@@ -173,6 +188,45 @@ function source_of(fn, name, made)
     end
   end
   return source
+end
+
+-- A source and those it calls as plain values: {texts = {...}, {text = (which of them), chunk, first, last, name, names}, ...};
+-- the first is the source itself, and functions among the names are the numbers of others.
+local function describe_source(source)
+  local list, numbers, texts = { texts = {} }, {}, {}
+  local function add(s)
+    if not numbers[s] then
+      local from = described[s]
+      if not texts[from.text] then
+        list.texts[#list.texts + 1] = from.text
+        texts[from.text] = #list.texts
+      end
+      local entry = { text = texts[from.text], chunk = from.chunk, first = from.first, last = from.last, name = from.name,
+        names = {} }
+      list[#list + 1] = entry
+      numbers[s] = #list
+      for i, n in ipairs(from.names) do
+        entry.names[i] = { n[1], n[2], n[2] == "function" and add(n[3]) or n[3] }
+      end
+    end
+    return numbers[s]
+  end
+  add(source)
+  return list
+end
+
+-- The other way. Second: all of the sources, to be kept.
+local function rebuild_source(list)
+  local sources = {}
+  for i, entry in ipairs(list) do
+    sources[i] = parse(list.texts[entry.text], entry.chunk, entry.first, entry.last, entry.name)
+  end
+  for i, entry in ipairs(list) do
+    for _, n in ipairs(entry.names) do
+      put(sources[i], n[1], n[2], n[2] == "function" and sources[n[3]] or n[3])
+    end
+  end
+  return sources[1], sources
 end
 
 -- ---------------------------------------------------------------------------------------- dispatch --------------------
@@ -701,7 +755,7 @@ end
 kernel._methods = kernel_methods
 
 local shared = {
-  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
+  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, describe_source = describe_source, rebuild_source = rebuild_source, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
   contiguous = contiguous, need_compiler = need_compiler, states = states, make_state = make_state, state_of = state_of, compiled = compiled, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   meaning = meaning, frozen_upvalues = frozen_upvalues, upvalues_of = upvalues_of, text_of = text_of,

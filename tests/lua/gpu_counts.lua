@@ -1,7 +1,7 @@
 -- What the checked simulator counts, against numbers worked out by hand; estimates, advice and pictures.
 local lu = require "luaunit"
 local pg = require "perigee"
-local gpu, array, parallel = pg.gpu, pg.array, pg.parallel
+local gpu, array = pg.gpu, pg.array
 gpu.use("sim")
 
 local function f32(shape) return array.zeros(shape, "float32") end
@@ -144,6 +144,49 @@ function TestCounts.test_same_for_any_number_of_threads()
   local four, second = of(4)
   lu.assertEquals(one, four)
   lu.assertTrue(array.equal(first, second))
+end
+
+TestReplay = {}
+
+local function square(x) return x * x end
+
+function TestReplay.test_a_recorded_launch_runs_again()
+  local factor = 3
+  local k = gpu.kernel(function(x, y)
+    local i = gpu.grid(1)
+    if i <= #x then
+      y[i] = factor * square(x[i])
+    end
+  end, { name = "recorded" })
+  local x, y = array.range(1, 100):astype("float32"), f32(100)
+  local launches, result = gpu._record(function()
+    k { grid = 4, block = 32 }(x, y)
+    k { grid = 4, block = 32 }(gpu.array(y), gpu.zeros(100, "float32"))
+    return "done"
+  end)
+  lu.assertEquals({ #launches, result }, { 2, "done" })
+  local counts = gpu.counts()
+  x:fill(0) -- what was recorded stays
+  local plain = launches[1]
+  local again = gpu._replay(plain)
+  lu.assertEquals(again.counts, counts)
+  lu.assertEquals(again.problems, {})
+  lu.assertEquals(again.arguments[2][10], 300)
+  lu.assertEquals(y[10], 300)
+  lu.assertEquals(gpu._replay(plain).arguments[2][10], 300)
+end
+
+function TestReplay.test_problems_are_kept()
+  local launches
+  pcall(function()
+    launches = gpu._record(function()
+      pcall(gpu.kernel(function(y)
+        y[gpu.grid(1)] = 1 -- outside
+      end, { name = "bad" }) { grid = 1, block = 32 }, f32(10))
+    end)
+  end)
+  local again = gpu._replay(launches[1])
+  lu.assertEquals(again.problems[1].kind, "missing_guard")
 end
 
 TestReports = {}
