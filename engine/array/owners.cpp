@@ -23,11 +23,13 @@ std::size_t owner_size() {
 using namespace perigee::array;
 
 pg_owners::pg_owners(LuaHeap &heap) : heap_(heap) {
-  void *raw = heap.cells() ? mmap(nullptr, LuaHeap::most_cells * sizeof(pg_block *), PROT_READ | PROT_WRITE,
+  void *raw = heap.cells() ? mmap(nullptr, LuaHeap::most_cells * (sizeof(pg_block *) + 1), PROT_READ | PROT_WRITE,
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
                            : MAP_FAILED;
-  if (raw != MAP_FAILED)
+  if (raw != MAP_FAILED) {
     blocks_ = static_cast<pg_block **>(raw);
+    held_ = reinterpret_cast<uint8_t *>(blocks_ + LuaHeap::most_cells);
+  }
 }
 
 pg_owners::~pg_owners() {
@@ -35,7 +37,7 @@ pg_owners::~pg_owners() {
     freed(cell);
   settle();
   if (blocks_)
-    munmap(blocks_, LuaHeap::most_cells * sizeof(pg_block *));
+    munmap(blocks_, LuaHeap::most_cells * (sizeof(pg_block *) + 1));
 }
 
 std::size_t pg_owners::cell_of(const pg_array *a) const {
@@ -43,24 +45,30 @@ std::size_t pg_owners::cell_of(const pg_array *a) const {
   return blocks_ && offset < LuaHeap::region_size ? offset / LuaHeap::cell_size : LuaHeap::most_cells;
 }
 
+pg_block *pg_owners::give_up(std::size_t cell) {
+  held_[cell] = 0;
+  return std::exchange(blocks_[cell], nullptr);
+}
+
 bool pg_owners::take(const pg_array *a) {
   const std::size_t cell = cell_of(a);
   if (cell == LuaHeap::most_cells)
     return false;
   blocks_[cell] = a->_block;
+  held_[cell] = 1;
   heap_.bare(cell);
   return true;
 }
 
 void pg_owners::forget(const pg_array *a) {
   if (const std::size_t cell = cell_of(a); cell != LuaHeap::most_cells)
-    blocks_[cell] = nullptr;
+    give_up(cell);
 }
 
 void pg_owners::freed(std::size_t cell) noexcept {
   if (!blocks_)
     return;
-  if (pg_block *block = std::exchange(blocks_[cell], nullptr)) {
+  if (pg_block *block = give_up(cell)) {
     try {
       ended_.push_back(block);
     } catch (...) { // no memory for the list: the block stays
@@ -81,16 +89,14 @@ std::size_t pg_owners::release_dead() {
   settle();
   const std::size_t bytes = heap_.find_references(found_);
   // Downwards, so that new arrays take memory upwards again: what is freed last is used first.
-  for (std::size_t cell = found_.size(); cell-- > 0;)
-    if (!found_[cell] && blocks_[cell])
-      release(std::exchange(blocks_[cell], nullptr));
+  perigee::core::each_marked(held_, found_.data(), found_.size(), 1, [&](std::size_t cell) { release(give_up(cell)); });
   return bytes;
 }
 
 std::size_t pg_owners::given_up() const {
   std::size_t count = 0;
   for (std::size_t cell = 0; blocks_ && cell < heap_.used_cells(); ++cell)
-    count += heap_.is_bare(cell) && !blocks_[cell];
+    count += heap_.is_bare(cell) && !held_[cell];
   return count;
 }
 

@@ -42,8 +42,12 @@ struct pg_owners : perigee::core::LuaHeap::Listener {
   // The cell that an array is in, or most_cells.
   std::size_t cell_of(const pg_array *a) const;
 
+  // The block of a cell, which then has none.
+  pg_block *give_up(std::size_t cell);
+
   perigee::core::LuaHeap &heap_;
   pg_block **blocks_ = nullptr; // by cell; NULL: none, or given up already
+  uint8_t *held_ = nullptr;     // 1 where there is one
   std::vector<pg_block *> ended_;
   std::vector<uint8_t> found_;
 };

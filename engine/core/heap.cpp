@@ -58,7 +58,7 @@ LuaHeap::LuaHeap(std::size_t watched) : watched_(watched) {
   region_ = next_cell_ = start + before;
   code_ = code_at_ = region_ + region_size;
   code_end_ = code_ + code_size;
-  kinds_ = reinterpret_cast<Kind *>(code_end_);
+  kinds_ = reinterpret_cast<uint8_t *>(code_end_);
 }
 
 LuaHeap::~LuaHeap() {
@@ -78,7 +78,7 @@ void *LuaHeap::take(std::size_t size) {
   if (size == watched_ && !loading_ && (free_cells_ || next_cell_ + cell_size <= region_ + region_size)) {
     void *cell = free_cells_ ? std::exchange(free_cells_, *static_cast<void **>(free_cells_))
                              : std::exchange(next_cell_, next_cell_ + cell_size);
-    kinds_[cell_of(cell)] = Kind::object;
+    kinds_[cell_of(cell)] = object;
     return cell;
   }
   return size <= largest_small ? take_small(size) : take_large(size);
@@ -132,7 +132,7 @@ void LuaHeap::give(void *pointer, std::size_t size) noexcept {
     const std::size_t cell = cell_of(pointer);
     if (listener_)
       listener_->freed(cell);
-    kinds_[cell] = Kind::free;
+    kinds_[cell] = free_cell;
     *static_cast<void **>(pointer) = std::exchange(free_cells_, pointer);
   } else if (size <= largest_small) {
     void *&free = is_code(pointer) ? free_code_[pieces(size)] : free_[pieces(size)];
@@ -218,9 +218,8 @@ std::size_t LuaHeap::find_references(std::vector<uint8_t> &found) const {
     look(block + 1, block->size / 8 * 8);
   for (const char *chunk : chunks_)
     look(chunk, chunk == chunks_.back() ? static_cast<std::size_t>(chunk_at_ - chunk) : chunk_size);
-  for (std::size_t cell = 0; cell < found.size(); ++cell)
-    if (kinds_[cell] == Kind::object)
-      look(region_ + cell * cell_size, cell_size);
+  each_marked(kinds_, nullptr, found.size(), object,
+              [&](std::size_t cell) { look(region_ + cell * cell_size, cell_size); });
   return bytes;
 }
 

@@ -5,9 +5,32 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace perigee::core {
+
+/// Calls body(i) for each of n bytes, from the last to the first, of which a bit of `bits` is set and, in the n bytes
+/// at `but`, is not. Eight at a time: nearly none are.
+template <class Body>
+void each_marked(const uint8_t *bytes, const uint8_t *but, std::size_t n, uint8_t bits, const Body &body) {
+  const uint64_t mask = bits * (~uint64_t{0} / 255);
+  const auto marked = [&](std::size_t i) { return bytes[i] & bits & ~(but ? but[i] : 0); };
+  while (n % 8 > 0)
+    if (marked(--n))
+      body(n);
+  while (n > 0) {
+    n -= 8;
+    uint64_t eight = 0, without = 0;
+    std::memcpy(&eight, bytes + n, 8);
+    if (but)
+      std::memcpy(&without, but + n, 8);
+    if (eight & ~without & mask)
+      for (std::size_t i = n + 8; i-- > n;)
+        if (marked(i))
+          body(i);
+  }
+}
 
 class LuaHeap {
  public:
@@ -39,8 +62,8 @@ class LuaHeap {
   std::size_t used_cells() const { return static_cast<std::size_t>(next_cell_ - region_) / cell_size; }
 
   /// The object in this cell refers to no other (a struct that the FFI made).
-  void bare(std::size_t cell) { kinds_[cell] = Kind::bare; }
-  bool is_bare(std::size_t cell) const { return kinds_[cell] == Kind::bare; }
+  void bare(std::size_t cell) { kinds_[cell] = bare_cell; }
+  bool is_bare(std::size_t cell) const { return kinds_[cell] == bare_cell; }
 
   /// found[cell] = whether a value anywhere in the heap refers to the object in that cell; free and bare cells and code
   /// are not looked through. Not exact: what merely looks like a reference counts, and so do those from garbage. What
@@ -78,10 +101,10 @@ class LuaHeap {
 
   // Of a cell. A script that made thousands of arrays and now makes few has thousands of free ones; to look through
   // each of them took 0.1 ms a time once.
-  enum class Kind : uint8_t { free, object, bare };
+  enum Kind : uint8_t { free_cell = 0, object = 1, bare_cell = 2 };
 
   std::size_t watched_;
-  Kind *kinds_ = nullptr;
+  uint8_t *kinds_ = nullptr;
   char *region_ = nullptr, *next_cell_ = nullptr;
   void *free_cells_ = nullptr; // a free piece holds the address of the next
   void *free_[largest_small / step + 1] = {};

@@ -1,6 +1,7 @@
 // The matrix product, in BLAS.
 #include "linalg/blas.hpp"
 #include "linalg/linalg.hpp"
+#include "linalg/small_product.hpp"
 
 #include "array/matmul.hpp"
 
@@ -122,6 +123,11 @@ template <class T> void multiply(const array::MatrixProduct &p, const T *a, cons
             to[row * n + column] = to[column * n + row];
         return;
       }
+    }
+    if constexpr (!is_complex_v<T>) {
+      if (!r.transposed && small_product(m, k, n, static_cast<const T *>(l.data), l.transposed ? 1 : l.leading,
+                                         l.transposed ? l.leading : 1, static_cast<const T *>(r.data), r.leading, to))
+        return;
     }
     gemm(l.transposed ? CblasTrans : CblasNoTrans, r.transposed ? CblasTrans : CblasNoTrans, m, n, k,
          static_cast<const T *>(l.data), blas_int(l.leading), static_cast<const T *>(r.data), blas_int(r.leading), to,

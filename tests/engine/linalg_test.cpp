@@ -164,6 +164,19 @@ TEST_CASE("linalg: products of any layout equal a plain loop", "[linalg]") {
         for (const pg_array &right : {*b, reversed(b), transposed(bt)})
           CHECK(distance(read(*made(pg_linalg_matmul, &left, &right)), read(left) * read(right)) < tolerance(dtype, k));
     }
+  // Every shape of tile that small products are cut into (small_product.inc), with rows of b apart.
+  for (const int32_t dtype : {PG_FLOAT32, PG_FLOAT64})
+    for (int64_t n = 1; n <= 140; n = n < 70 ? n + 1 : n + 13)
+      for (int64_t m = 2; m <= 14; m += n % 3 + 1) {
+        const Array left = noise(dtype, {m, 5}, 9), wide = noise(dtype, {5, n + 3}, 10),
+                    tall = noise(dtype, {5, m}, 11);
+        pg_array right = *wide;
+        right._shape[1] = n;
+        right._size = 5 * n;
+        INFO(dtype_name(dtype) << " " << m << " x 5 x " << n);
+        for (const pg_array &l : {*left, transposed(tall)})
+          REQUIRE(distance(read(*made(pg_linalg_matmul, &l, &right)), read(l) * read(right)) < tolerance(dtype, 5));
+      }
   // Of a matrix and its transpose, which comes out symmetric; with a gap between rows; of batches, one side repeated.
   const Array a = noise(PG_FLOAT64, {37, 20}, 5);
   const pg_array t = transposed(a);
