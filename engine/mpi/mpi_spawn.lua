@@ -4,7 +4,9 @@ local mpi = kit.mpi
 local array = core.require "array"
 local kind_of, is_integer = array._kit.kind_of, array._kit.is_integer
 local fail = core.fail
-local type, pcall, error, tostring, io = type, pcall, error, tostring, io
+local type, pcall, error, tostring, io, rawget, getmetatable, ipairs, pairs = type, pcall, error, tostring, io, rawget,
+  getmetatable, ipairs, pairs
+local funck = require("jit.util").funck
 local format, gsub = string.format, string.gsub
 
 local natives -- functions of spawn.cpp
@@ -42,10 +44,54 @@ local function read_text(path)
   return text
 end
 
-local function run(folder, n, ...)
-  local call = folder .. "/call"
-  local ok, reason = natives.write(call, ...)
+-- At the prompt, variables are fields of an environment of the prompt's own. Those that a function names (among its string
+-- constants, and those of the functions inside it) go along with it, and are globals of the ranks.
+local function gather(fn, env, globals, functions)
+  if debug.getfenv(fn) ~= env then
+    return
+  end
+  functions[#functions + 1] = fn
+  local function scan(prototype)
+    for i = 1, math.huge do
+      local constant = funck(prototype, -i)
+      if constant == nil then
+        break
+      elseif type(constant) == "proto" then
+        scan(constant)
+      elseif type(constant) == "string" and globals[constant] == nil then
+        local value = rawget(env, constant)
+        globals[constant] = value
+        if type(value) == "function" then
+          gather(value, env, globals, functions)
+        end
+      end
+    end
+  end
+  scan(fn)
+end
+
+local function write(call, fn, ...)
+  local env, globals, functions = debug.getfenv(fn), {}, {}
+  local meta = env ~= core.env and getmetatable(env)
+  if meta and meta.__index == core.env then
+    gather(fn, env, globals, functions)
+  end
+  for _, f in ipairs(functions) do
+    debug.setfenv(f, core.env)
+  end
+  local ran, ok, reason = pcall(natives.write, call, fn, globals, ...)
+  for _, f in ipairs(functions) do
+    debug.setfenv(f, env)
+  end
+  if not ran then
+    error(ok, 0)
+  end
   checked(ok, reason)
+end
+
+local function run(folder, n, fn, ...)
+  local call = folder .. "/call"
+  write(call, fn, ...)
   local words = { checked(natives.program()), "mpirun", "-n", tostring(n), "--call", "--script-root",
     core.script_root or "." }
   if core.trusted then
@@ -94,8 +140,11 @@ end
 --- On a rank of such a job: calls what the file says, and leaves the result beside it.
 function mpi._called(path)
   load_natives()
-  local function call(ok, fn, ...)
+  local function call(ok, fn, globals, ...)
     checked(ok, fn)
+    for name, value in pairs(globals) do
+      core.set_global(name, value)
+    end
     return (fn(...))
   end
   local result = call(natives.read(path))

@@ -38,12 +38,12 @@ end
 
 --- Runs `perigee mpirun <options> <script>`; returns its exit code, standard output and standard error. Nothing of the job may
 --- be left. `shell`: what else to do, with `timeout` as $job and `child PID`;
---- `settings`: VARIABLE=value; `input`: a command that writes it, and a pipe.
-local function mpirun(options, path, shell, settings, input)
+--- `settings`: VARIABLE=value; `input`: a command that writes it, and a pipe; `most`: seconds that it may take.
+local function mpirun(options, path, shell, settings, input, most)
   local mark = "mark" .. jobs .. "-" .. tostring(os.time())
   local out, err = folder .. "/out", folder .. "/err"
-  local command = ("%s PERIGEE_TEST_MARK=%s timeout -k 5 120 env %s %s mpirun --trusted --oversubscribe %s %s >%s 2>%s"):format(
-    input or "", mark, settings or "", quoted(perigee), options, path, out, err)
+  local command = ("%s PERIGEE_TEST_MARK=%s timeout -k 5 %d env %s %s mpirun --trusted --oversubscribe %s %s >%s 2>%s"):format(
+    input or "", mark, most or 120, settings or "", quoted(perigee), options, path, out, err)
   local code
   if shell then
     code = output_of(command .. " </dev/null & job=$!; child() { cat /proc/$1/task/$1/children | tr -d ' '; }; " .. shell ..
