@@ -68,8 +68,8 @@ end
 -- More elements than MPI counts in an int. What is sent is zeros that were never written: no memory but the receiver's.
 function TestFaults:test_a_message_over_2_gib()
   local available = tonumber(jobs.output_of("sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"))
-  if not available or available < 8 * 2 ^ 20 then
-    return print("skipped: less than 8 GiB of memory are available")
+  if not available or available < 10 * 2 ^ 20 then
+    return print("skipped: less than 10 GiB of memory are available")
   end
   local code, out, err = mpirun("-n 2 --deadlock-after 0", script [[
     local n = 2 ^ 31 + 10
