@@ -339,7 +339,7 @@ void Job::look(int64_t now) {
     still_since_ = now;
     return;
   }
-  if (now - still_since_ < std::max(limit / 2, second))
+  if (now - still_since_ < std::max(limit / 2, 5 * second / 2))
     return;
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%g s", options_.deadlock_after);
