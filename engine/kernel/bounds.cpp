@@ -18,7 +18,7 @@ constexpr std::size_t most_nodes = 20000; // beyond this, a function is left as 
 
 class Hoister {
  public:
-  explicit Hoister(Function &f) : f_(f) {
+  Hoister(Function &f, bool willing) : f_(f), willing_(willing) {
     assignments_.assign(f.variables.size(), 0);
     for (const Argument &p : f.parameters)
       if (!p.is_array)
@@ -599,7 +599,7 @@ class Hoister {
           within(r->high, size);
           if (impossible)
             break;
-          if (conditional) {
+          if (conditional && !willing_) {
             bool proves = true;
             for (const auto &[text, condition] : more)
               proves = proves && guards.contains(text);
@@ -676,6 +676,7 @@ class Hoister {
   }
 
   Function &f_;
+  const bool willing_;
   std::vector<int> assignments_;                   // of each variable, in the whole function
   std::map<std::int32_t, Definition> definitions_; // in the nest
   std::set<std::int32_t> changed_;
@@ -686,9 +687,9 @@ class Hoister {
 
 } // namespace
 
-void hoist_checks(Module &module) {
+void hoist_checks(Module &module, bool willing) {
   for (Function &f : module.functions)
-    Hoister(f).run();
+    Hoister(f, willing).run();
 }
 
 } // namespace perigee::kernel

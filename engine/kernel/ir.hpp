@@ -147,7 +147,7 @@ enum class Step : std::uint8_t {
   repeat, // blocks[0]; until a (which may use the body's variables)
   if_,    // a; blocks[0], blocks[1]
   break_,
-  continue_,
+  continue_, // integer above 0: of the so-manieth loop around it, counted from the outermost, not of the innermost
   return_,
   sync, // Entry::grid alone. integer 0: until all threads of the block are here (gpu.sync), 1: of the warp
         // (gpu.syncwarp); 2: what this thread has written is seen by the others before what it writes next
@@ -214,6 +214,7 @@ enum class Entry : std::int8_t {
 struct Module {
   std::string chunk; // name of the source, for messages
   Entry entry = Entry::call;
+  bool block = false; // runs a block of a GPU's threads (grid.hpp): no index counts from the end
   std::vector<Function> functions;
 };
 

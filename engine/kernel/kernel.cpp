@@ -3,6 +3,7 @@
 #include "core/abi.hpp"
 #include "core/status.hpp"
 #include "kernel/bounds.hpp"
+#include "kernel/grid.hpp"
 #include "kernel/typing.hpp"
 
 #pragma GCC visibility push(default)
@@ -190,6 +191,17 @@ int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *s
   });
 }
 
+int32_t pg_kernel_block(pg_kernel_module **out, const pg_kernel_module *grid, int32_t *launch_dtype) {
+  return guard([&] {
+    auto made = std::make_unique<pg_kernel_module>();
+    made->module = kernel::block_of(grid->module);
+    const kernel::Function &f = made->module.functions[0];
+    const bool takes = f.parameters.size() > grid->module.functions[0].parameters.size() + kernel::block_parameters;
+    *launch_dtype = takes ? f.arrays[std::size_t(f.parameters.back().index)].dtype : -1;
+    *out = made.release();
+  });
+}
+
 const void *pg_kernel_contents(const pg_kernel_module *module) {
   return &module->module;
 }
@@ -272,6 +284,30 @@ int32_t pg_kernel_writes(const pg_kernel_module *module, int32_t i) {
   const kernel::Function &f = module->module.functions[0];
   const kernel::Argument &p = f.parameters[std::size_t(i)];
   return p.is_array && f.arrays[std::size_t(p.index)].written;
+}
+
+namespace {
+
+bool reads(const kernel::Module &module, std::size_t function, int32_t array) {
+  const kernel::Function &f = module.functions[function];
+  for (const kernel::Node &n : f.nodes) {
+    if ((n.op == kernel::Op::load || n.op == kernel::Op::atomic) && n.index == array)
+      return true;
+    if (n.op != kernel::Op::call)
+      continue;
+    const kernel::Function &callee = module.functions[std::size_t(n.index)];
+    for (std::size_t i = 0; i < n.arguments.size(); ++i)
+      if (n.arguments[i] == -1 - array && reads(module, std::size_t(n.index), callee.parameters[i].index))
+        return true;
+  }
+  return false;
+}
+
+} // namespace
+
+int32_t pg_kernel_reads(const pg_kernel_module *module, int32_t i) {
+  const kernel::Argument &p = module->module.functions[0].parameters[std::size_t(i)];
+  return p.is_array && reads(module->module, 0, p.index);
 }
 
 const char *pg_kernel_keep_name(const char *name) {

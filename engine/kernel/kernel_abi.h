@@ -44,6 +44,10 @@ int32_t pg_kernel_parallel_for(pg_kernel_module **out, const pg_kernel_source *s
 /* A kernel of a GPU: what each thread of a grid runs. */
 int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
                        int32_t count);
+/* Of a kernel of a GPU, what runs a block of its threads on a processor (kernel/grid.hpp), for pg_kernel_run_grid.
+   *launch_dtype: of the array in the memory that a launch gives, -1 where it takes none. PG_ERROR_UNSUPPORTED where only the
+   checked simulator can run it. */
+int32_t pg_kernel_block(pg_kernel_module **out, const pg_kernel_module *grid, int32_t *launch_dtype);
 /* What a backend compiles. */
 const void *pg_kernel_contents(const pg_kernel_module *module);
 /* What a cache knows it by: a text of *size bytes, equal for equal code; lives as long as the module. */
@@ -58,6 +62,8 @@ const char *pg_kernel_loops(pg_kernel_module *module);
 const char *pg_kernel_variables(pg_kernel_module *module);
 /* Whether it writes into the array that is its i-th argument, from 0. */
 int32_t pg_kernel_writes(const pg_kernel_module *module, int32_t i);
+/* Whether it reads its elements. */
+int32_t pg_kernel_reads(const pg_kernel_module *module, int32_t i);
 /* How many values it returns; the type of the i-th: 1 boolean, 2 int64, 3 float32, 4 float64, 5 complex128. */
 int32_t pg_kernel_results(const pg_kernel_module *module);
 int32_t pg_kernel_result(const pg_kernel_module *module, int32_t i);
@@ -97,3 +103,9 @@ int32_t pg_kernel_run_boxes(int32_t *failed, pg_kernel_failure *failure, void *e
 int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *entry, int32_t ndim, const int64_t *lengths,
                             const pg_array *const *arrays, const int32_t *core, void *const *scalars, int32_t count,
                             pg_array *const *outputs, const int32_t *types, int32_t results, const char *name);
+/* Runs a compiled pg_kernel_block for all blocks of a grid (x, y, z), on the engine's threads. arguments: as the packed entry
+   takes them. launch_memory: dtype, length and strides of the memory that the launch gives a block, or NULL. *failed as in
+   pg_kernel_run_loop: of the first block, x first. */
+int32_t pg_kernel_run_grid(int32_t *failed, pg_kernel_failure *failure, void *entry, const int64_t *grid,
+                           const int64_t *block, void *const *arguments, int32_t count, const pg_array *launch_memory,
+                           const char *name);

@@ -263,6 +263,7 @@ void add(std::string &out, const std::vector<Instruction> &steps) {
 std::string identity(const Module &module) {
   std::string out;
   add(out, std::int64_t(module.entry));
+  add(out, std::int64_t(module.block));
   for (const Function &f : module.functions) {
     add(out, f.name);
     add(out, f.chunk);

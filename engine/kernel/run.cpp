@@ -4,6 +4,7 @@
 #include "core/abi.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
+#include "kernel/grid.hpp"
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -315,6 +316,55 @@ int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *e
           default:
             std::memcpy(here, &value[0], sizeof(double));
           }
+        }
+      }
+    });
+    if (failures.any()) {
+      *failed = 1;
+      *failure = failures.first();
+    }
+  });
+}
+
+int32_t pg_kernel_run_grid(int32_t *failed, pg_kernel_failure *failure, void *entry, const int64_t *grid,
+                           const int64_t *block, void *const *arguments, int32_t count, const pg_array *launch_memory,
+                           const char *name) {
+  return guard([&] {
+    describe(name, nullptr, 0);
+    const int64_t blocks = grid[0] * grid[1] * grid[2], threads = block[0] * block[1] * block[2];
+    *failed = 0;
+    Failures failures;
+    const auto run = reinterpret_cast<PackedEntry>(entry);
+    const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, threads));
+    core::parallel_ranges(blocks, grain, [&](int64_t at, int64_t end) {
+      int64_t here[kernel::block_parameters];
+      std::vector<void *> given(arguments, arguments + count);
+      for (int64_t &value : here)
+        given.push_back(&value);
+      pg_array memory{};
+      std::vector<std::max_align_t> bytes;
+      if (launch_memory) { // a piece of its own for each thread of this machine
+        memory = *launch_memory;
+        bytes.resize(std::size_t(memory._size) * array::element_size(memory._dtype) / sizeof(std::max_align_t) + 1);
+        memory._data = bytes.data();
+        given.push_back(&memory);
+      }
+      for (; at < end; ++at) {
+        if (failures.before(at))
+          return;
+        int64_t left = at;
+        for (int d = 0; d < 3; ++d) {
+          here[d] = left % grid[d] + 1;
+          left /= grid[d];
+          here[3 + d] = block[d];
+          here[6 + d] = grid[d];
+          here[9 + d] = (here[d] - 1) * block[d];
+        }
+        pg_kernel_failure wrong{};
+        double nothing[2];
+        if (run(&wrong, nothing, given.data()) != 0) {
+          failures.add(at, wrong);
+          return;
         }
       }
     });

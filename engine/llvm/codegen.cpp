@@ -364,7 +364,7 @@ class Generator {
       builder_.CreateBr(loops_.back().end);
       return;
     case Step::continue_:
-      builder_.CreateBr(loops_.back().next);
+      builder_.CreateBr(s.integer > 0 ? loops_[std::size_t(s.integer) - 1].next : loops_.back().next);
       return;
     case Step::return_: {
       std::vector<llvm::Value *> values;
@@ -376,7 +376,10 @@ class Generator {
       return;
     }
     case Step::sync:
-      throw InternalError("this is for kernels of a GPU");
+      if (s.integer != 2)
+        throw InternalError("a barrier of a GPU is left in code for this processor");
+      builder_.CreateFence(llvm::AtomicOrdering::SequentiallyConsistent);
+      return;
     }
   }
 
@@ -479,8 +482,11 @@ class Generator {
   // for.
   llvm::Value *check_index(llvm::Value *i, std::int32_t array, int dimension, Position at) {
     llvm::Value *length = memory_[std::size_t(array)].shape[std::size_t(dimension)];
-    llvm::Value *from_end = builder_.CreateAdd(builder_.CreateAdd(i, length), builder_.getInt64(1));
-    llvm::Value *meant = builder_.CreateSelect(builder_.CreateICmpSLT(i, builder_.getInt64(0)), from_end, i);
+    llvm::Value *meant = i;
+    if (!module_.block) {
+      llvm::Value *from_end = builder_.CreateAdd(builder_.CreateAdd(i, length), builder_.getInt64(1));
+      meant = builder_.CreateSelect(builder_.CreateICmpSLT(i, builder_.getInt64(0)), from_end, i);
+    }
     llvm::Value *from_zero = builder_.CreateSub(meant, builder_.getInt64(1));
     require(builder_.CreateICmpULT(from_zero, length), index_outside, at, f_->arrays[std::size_t(array)].name,
             dimension + 1, i, length, nullptr);
@@ -536,7 +542,7 @@ class Generator {
   // What an access to an element can share memory with, and the parallel loops that it is part of.
   void tag(llvm::Instruction *access, const Array &array) {
     access->setMetadata(llvm::LLVMContext::MD_tbaa, element_tags_[std::size_t(array.dtype)]);
-    if (!array.lengths.empty())
+    if (!array.lengths.empty() && !array.shared)
       return; // the function's own: every round writes the same one
     if (groups_.size() == 1)
       access->setMetadata(llvm::LLVMContext::MD_access_group, groups_[0]);
@@ -566,6 +572,89 @@ class Generator {
     default:
       return is_signed(dtype) ? builder_.CreateSExt(raw, i64_) : builder_.CreateZExt(raw, i64_);
     }
+  }
+
+  // An atomic operation of a GPU: what was there. Threads of a block run one after another, so that shared memory needs
+  // none.
+  llvm::Value *atomic(const Node &n) {
+    using Operation = llvm::AtomicRMWInst;
+    const Array &array = f_->arrays[std::size_t(n.index)];
+    const bool floats = array.dtype == PG_FLOAT32 || array.dtype == PG_FLOAT64;
+    const bool with_sign = is_signed(array.dtype);
+    llvm::Type *type_here = element(array.dtype);
+    auto narrow = [&](Ref r) {
+      llvm::Value *v = value(r);
+      return floats ? v : builder_.CreateTrunc(v, type_here);
+    };
+    llvm::Value *a = narrow(n.a), *b = n.b >= 0 ? narrow(n.b) : nullptr;
+    llvm::Value *at = element_pointer(n.index, n.arguments, n.integer), *before = nullptr;
+    auto less = [&](llvm::Value *x, llvm::Value *y) {
+      return floats      ? builder_.CreateFCmpOLT(x, y)
+             : with_sign ? builder_.CreateICmpSLT(x, y)
+                         : builder_.CreateICmpULT(x, y);
+    };
+    if (array.shared) {
+      before = builder_.CreateLoad(type_here, at);
+      llvm::Value *after = a;
+      switch (n.gpu) {
+      case Gpu::atomic_add:
+        after = floats ? builder_.CreateFAdd(before, a) : builder_.CreateAdd(before, a);
+        break;
+      case Gpu::atomic_subtract:
+        after = floats ? builder_.CreateFSub(before, a) : builder_.CreateSub(before, a);
+        break;
+      case Gpu::atomic_minimum:
+        after = builder_.CreateSelect(less(a, before), a, before);
+        break;
+      case Gpu::atomic_maximum:
+        after = builder_.CreateSelect(less(before, a), a, before);
+        break;
+      case Gpu::atomic_and:
+        after = builder_.CreateAnd(before, a);
+        break;
+      case Gpu::atomic_or:
+        after = builder_.CreateOr(before, a);
+        break;
+      case Gpu::atomic_xor:
+        after = builder_.CreateXor(before, a);
+        break;
+      case Gpu::atomic_compare_and_swap:
+        after = builder_.CreateSelect(builder_.CreateICmpEQ(before, a), b, before);
+        break;
+      default: // exchange
+        break;
+      }
+      builder_.CreateStore(after, at);
+    } else if (n.gpu == Gpu::atomic_compare_and_swap) {
+      before = builder_.CreateExtractValue(
+          builder_.CreateAtomicCmpXchg(at, a, b, {}, llvm::AtomicOrdering::Monotonic, llvm::AtomicOrdering::Monotonic),
+          0u);
+    } else {
+      const auto operation = [&] {
+        switch (n.gpu) {
+        case Gpu::atomic_add:
+          return floats ? Operation::FAdd : Operation::Add;
+        case Gpu::atomic_subtract:
+          return floats ? Operation::FSub : Operation::Sub;
+        case Gpu::atomic_minimum:
+          return floats ? Operation::FMin : with_sign ? Operation::Min : Operation::UMin;
+        case Gpu::atomic_maximum:
+          return floats ? Operation::FMax : with_sign ? Operation::Max : Operation::UMax;
+        case Gpu::atomic_and:
+          return Operation::And;
+        case Gpu::atomic_or:
+          return Operation::Or;
+        case Gpu::atomic_xor:
+          return Operation::Xor;
+        default:
+          return Operation::Xchg;
+        }
+      }();
+      before = builder_.CreateAtomicRMW(operation, at, a, {}, llvm::AtomicOrdering::Monotonic);
+    }
+    if (floats)
+      return before;
+    return with_sign ? builder_.CreateSExt(before, i64_) : builder_.CreateZExt(before, i64_);
   }
 
   // A value as an element of a dtype.
@@ -711,10 +800,14 @@ class Generator {
       return load(n);
     case Op::length:
       return memory_[std::size_t(n.index)].shape[std::size_t(n.integer)];
-    case Op::place:
     case Op::atomic:
+      return atomic(n);
     case Op::warp:
-      throw InternalError("this is for kernels of a GPU");
+      if (n.gpu == Gpu::popcount)
+        return builder_.CreateZExt(unary(llvm::Intrinsic::ctpop, builder_.CreateTrunc(value(n.a), i32_)), i64_);
+      [[fallthrough]];
+    case Op::place:
+      throw InternalError("what only a GPU has is left in code for this processor");
     }
     return nullptr;
   }
