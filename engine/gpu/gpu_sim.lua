@@ -16,7 +16,7 @@ function gpu.mode(what)
       fail('gpu.mode: "checked" or "fast" is expected, got %s', type(what) == "string" and format("%q", what)
         or kit.kind_of(what))
     elseif not shared.launchers[what] then
-      core.unsupported('gpu.mode: "%s" is not there yet', what)
+      shared.part("gpu_" .. what)
     end
     mode = what
   end

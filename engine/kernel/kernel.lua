@@ -277,10 +277,11 @@ local results_i64 = ffi.cast("int64_t *", results)
 local results_i32 = ffi.cast("int32_t *", results)
 
 local messages = {
-  function(f)
+  function(f, on_device)
     local length = tonumber(f.length)
     return format("index %d is out of range for axis %d of '%s', of %d elements there%s", tonumber(f.index), f.dimension,
-      ffi.string(f.name), length, length > 0 and format("; legal are 1 to %d, and -%d to -1 from the end", length, length) or "")
+      ffi.string(f.name), length, length > 0 and format(on_device and "; legal are 1 to %d"
+        or "; legal are 1 to %d, and -%d to -1 from the end", length, length) or "")
   end,
   function(f)
     return format("index %.14g of axis %d of '%s' is not a whole number", f.value, f.dimension, ffi.string(f.name))
@@ -298,8 +299,9 @@ local messages = {
   function() return "'for' step is zero" end,
 }
 
-local function raise_failure()
-  error(format("%s:%d: %s", ffi.string(failure.chunk), failure.line, messages[failure.code](failure)), 0)
+-- on_device: of a kernel of a GPU, whose indices do not count from the end.
+local function raise_failure(on_device)
+  error(format("%s:%d: %s", ffi.string(failure.chunk), failure.line, messages[failure.code](failure, on_device)), 0)
 end
 
 local result_names = { "bool", "int64", "float32", "float64", "complex128" }

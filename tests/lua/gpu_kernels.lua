@@ -17,21 +17,25 @@ end
 
 TestCorrect = {}
 
--- Launches fn and compares each argument after it with what `expected` makes of copies.
+-- Launches fn and compares each argument after it with what `expected` makes of copies, checked and as compiled code.
 local function check(name, launch, arguments, fn, expected, tolerance)
-  TestCorrect["test_" .. name] = function()
-    local ours, theirs = {}, {}
-    for i, a in ipairs(arguments) do
-      local copied = type(a) == "cdata" and array.is(a)
-      ours[i], theirs[i] = copied and a:copy() or a, copied and a:copy() or a
-    end
-    gpu.kernel(fn, { name = name })(launch)(unpack(ours))
-    lu.assertEquals(gpu.problems(), {})
-    expected(unpack(theirs))
-    for i, a in ipairs(arguments) do
-      if type(a) == "cdata" and array.is(a) then
-        lu.assertTrue(array.allclose(ours[i], theirs[i], { rtol = tolerance or 1e-6, atol = tolerance or 1e-6 }),
-          "argument " .. i .. ": " .. tostring(ours[i]) .. " instead of " .. tostring(theirs[i]))
+  for _, mode in ipairs { "checked", "fast" } do
+    TestCorrect["test_" .. name .. "_" .. mode] = function()
+      gpu.mode(mode)
+      local ours, theirs = {}, {}
+      for i, a in ipairs(arguments) do
+        local copied = type(a) == "cdata" and array.is(a)
+        ours[i], theirs[i] = copied and a:copy() or a, copied and a:copy() or a
+      end
+      gpu.kernel(fn, { name = name })(launch)(unpack(ours))
+      gpu.mode("checked")
+      lu.assertEquals(gpu.problems(), {})
+      expected(unpack(theirs))
+      for i, a in ipairs(arguments) do
+        if type(a) == "cdata" and array.is(a) then
+          lu.assertTrue(array.allclose(ours[i], theirs[i], { rtol = tolerance or 1e-6, atol = tolerance or 1e-6 }),
+            "argument " .. i .. ": " .. tostring(ours[i]) .. " instead of " .. tostring(theirs[i]))
+        end
       end
     end
   end
