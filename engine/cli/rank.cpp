@@ -91,7 +91,8 @@ struct Stream {
   }
 };
 
-[[noreturn]] void relay(int rank, int out, int err, int wire_fd) {
+// `life`: the rank holds its other end, and nobody that it starts.
+[[noreturn]] void relay(int rank, int out, int err, int life, int wire_fd) {
   // The rank's end ends this process, and no signal to its group before.
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE})
     std::signal(number, SIG_IGN);
@@ -101,17 +102,22 @@ struct Stream {
   {
     Wire wire(wire_fd, rank);
     Stream streams[] = {{out, record::out, record::out_part}, {err, record::err, record::err_part}};
+    bool alive = true;
     while (streams[0].fd >= 0 || streams[1].fd >= 0) {
-      pollfd ready[] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}};
+      pollfd ready[] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}, {alive ? life : -1, POLLIN, 0}};
       const bool pending = !streams[0].pending.empty() || !streams[1].pending.empty();
-      const int count =
-          poll(ready, 2, pending ? 200 : -1); // what waits for its line's end for so long is shown as it is
+      // What waits for its line's end for so long is shown as it is. After the rank's end what is there is passed on,
+      // and what programs that it has left behind may still print is not waited for.
+      const int count = poll(ready, 3, !alive ? 0 : pending ? 200 : -1);
       if (count == 0)
         for (Stream &stream : streams)
           stream.send_pending(wire);
+      if (count == 0 && !alive)
+        break;
       for (int i = 0; i < 2 && count > 0; ++i)
         if (ready[i].revents && !streams[i].read_some(wire))
           streams[i].fd = -1;
+      alive = alive && !ready[2].revents;
       wire.flush();
     }
     wire.put(record::closed, "");
@@ -125,9 +131,10 @@ RankOutput::RankOutput() {
   prctl(PR_SET_PDEATHSIG, SIGKILL); // mpirun's own end, however it comes, is this process's
   const char *text = std::getenv("OMPI_COMM_WORLD_RANK");
   rank_ = text ? std::atoi(text) : 0;
-  int out[2], err[2], done[2];
+  int out[2], err[2], done[2], life[2];
   wire_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  if (wire_ < 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(done, O_CLOEXEC) != 0) {
+  if (wire_ < 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(done, O_CLOEXEC) != 0 ||
+      pipe2(life, O_CLOEXEC) != 0) {
     std::fprintf(stderr, "perigee: a rank has no descriptors left: %s\n", std::strerror(errno));
     std::exit(3);
   }
@@ -140,15 +147,16 @@ RankOutput::RankOutput() {
   }
   if (child == 0) {
     prctl(PR_SET_PDEATHSIG, 0);
-    for (const int fd : {out[1], err[1], done[0]})
+    for (const int fd : {out[1], err[1], done[0], life[1]})
       close(fd);
-    relay(rank_, out[0], err[0], wire_);
+    relay(rank_, out[0], err[0], life[0], wire_);
   }
   dup2(out[1], STDOUT_FILENO);
   dup2(err[1], STDERR_FILENO);
-  for (const int fd : {out[0], out[1], err[0], err[1], done[1]})
+  for (const int fd : {out[0], out[1], err[0], err[1], done[1], life[0]})
     close(fd);
   done_ = done[0];
+  life_ = life[1];
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ); // others want to see a rank's lines when they are printed
 }
 
@@ -157,9 +165,9 @@ void RankOutput::end(int code, std::string_view error) {
   const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
   dup2(null, STDOUT_FILENO);
   dup2(null, STDERR_FILENO);
-  // The relay ends with the last process that can write to it. One that the script has left behind may stay for ever.
+  close(life_);
   pollfd ended{done_, POLLIN, 0};
-  poll(&ended, 1, 2000);
+  poll(&ended, 1, 5000);
   Wire wire(wire_, rank_);
   while (!error.empty()) {
     const std::size_t at = std::min(error.find('\n'), error.size());

@@ -35,7 +35,9 @@ class RankOutput {
   [[noreturn]] void fail(int code, std::string_view error);
 
  private:
-  int rank_ = 0, wire_ = -1, done_ = -1; // done_ is closed at its other end by the end of the relay
+  int rank_ = 0, wire_ = -1;
+  int life_ = -1; // tells the relay of this process's end
+  int done_ = -1; // tells this process of the relay's
 };
 
 } // namespace perigee::cli
