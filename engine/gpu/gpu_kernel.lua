@@ -39,6 +39,9 @@ for _, name in ipairs { "add", "sub", "min", "max", "band", "bor", "bxor", "exch
   gpu.atomic[name] = only_in_kernels("atomic." .. name, "a, ...")
 end
 known[gpu.atomic] = "gpu.atomic"
+setmetatable(gpu.atomic, { __index = function(_, key)
+  fail("gpu.atomic has no function '%s'%s", tostring(key), core.did_you_mean(key, gpu.atomic))
+end })
 for _, name in ipairs { "threadIdx", "blockIdx", "blockDim", "gridDim" } do
   gpu[name] = setmetatable({}, { __index = function(_, key)
     outside(name .. "." .. tostring(key))
@@ -101,7 +104,14 @@ end
 -- ------------------------------------------------------------------------------------------------ kernels ------------
 local kernel_mt = {}
 local kernel_methods = {}
-kernel_mt.__index = kernel_methods
+kernel_mt.__index = function(self, key)
+  local method = kernel_methods[key]
+  if method == nil and (type(key) ~= "string" or key:sub(1, 1) ~= "_") then
+    fail(type(key) == "string" and "kernels have no method '%s'%s" or "a kernel is launched as k{grid = gpu.grid_for(n, 256), " ..
+      "block = 256}(arguments): round and curly brackets", tostring(key), core.did_you_mean(key, kernel_methods))
+  end
+  return method
+end
 kernel_mt._gpu = true
 shared.kernel_methods = kernel_methods
 
@@ -152,8 +162,7 @@ local function argument_of(self, i, x)
   elseif istype(int64_t, x) then
     return INTEGER, x
   end
-  fail("'%s': argument %d must be a number, a boolean or an array, got %s%s", self._name, i, kind_of(x),
-    t == "table" and "; gpu.array(list) makes an array of a table" or "")
+  fail("'%s': argument %d must be a number, a boolean or an array, got %s", self._name, i, kind_of(x))
 end
 
 -- The kernel typed for arguments of these keys.

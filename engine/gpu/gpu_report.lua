@@ -49,6 +49,13 @@ end
 
 local current = "H200"
 
+local function check_options(name, options, known)
+  if options ~= nil and type(options) ~= "table" then
+    fail('%s: options are a table such as {model = "A100"}, got %s', name, kit.kind_of(options))
+  end
+  kit.check_options(name, options or {}, known)
+end
+
 local function need_model(name, what)
   if not models[what] then
     local names = {}
@@ -88,9 +95,7 @@ end
 
 -- gpu.occupancy
 local function occupancy(block, options)
-  if options ~= nil then
-    kit.check_options("gpu.occupancy", options, { shared = true, model = true })
-  end
+  check_options("gpu.occupancy", options, { shared = true, model = true })
   local threads = type(block) == "table" and (block[1] or 1) * (block[2] or 1) * (block[3] or 1) or block
   if type(threads) ~= "number" or threads % 1 ~= 0 or threads < 1 or threads > 1024 then
     fail("gpu.occupancy: a block has 1 to 1024 threads, got %s", type(threads) == "number" and tostring(threads)
@@ -301,13 +306,9 @@ function report_mt.__tostring(r)
   return concat(out, "\n")
 end
 
-local report_options = { model = true }
-
 -- gpu.report
 local function report(options)
-  if options ~= nil then
-    kit.check_options("gpu.report", options, report_options)
-  end
+  check_options("gpu.report", options, { model = true })
   local r = shared.last_launch()
   if not r then
     fail("gpu.report: no kernel has been launched on the checked simulator yet")

@@ -83,7 +83,9 @@ words[1] = function(p, launch)
   local i, n = tonumber(p.index[0]), p.length
   local text = format("index %d is outside axis %d of '%s', which has %d elements: %s", i, p.dimension, p.array, n,
     thread_text(launch, p.thread))
-  if i == 0 then
+  if n == 0 and p.space == 1 then
+    return text .. ". The launch gives it no memory: k{grid = ..., block = ..., shared = bytes}"
+  elseif i == 0 then
     return text .. ". Indices, threads and blocks count from 1: subtract nothing from gpu.grid(1), and guard a neighbour on "
       .. "the left by: if i > 1 then"
   elseif i < 0 then
@@ -176,7 +178,7 @@ words[16] = function(p, launch)
     thread_text(launch, p.thread), tonumber(p.index[0]) - 1, p.length)
 end
 words[17] = function(p, launch)
-  return format("this loop does not end: %s has gone round 134 million times. Does it wait for another thread? Threads of a "
+  return format("this loop does not end: %s has gone round more than 33 million times. Does it wait for another thread? Threads of a "
     .. "warp go in step, and blocks may run one after another", thread_text(launch, p.thread))
 end
 

@@ -22,7 +22,7 @@ using kernel::Type;
 namespace {
 
 constexpr std::uint64_t turn_jumps = 4096; // rounds of loops before another warp of the block has its turn
-constexpr std::uint64_t most_jumps = std::uint64_t(1) << 27; // of one warp: some seconds; then it never ends
+constexpr std::uint64_t most_jumps = std::uint64_t(1) << 25; // of one warp: some seconds; then it never ends
 constexpr std::size_t level1_sectors = 2048; // 64 KiB: what a block gets of an SM's first-level cache, about
 
 std::uint32_t all_of(int n) {

@@ -1188,11 +1188,12 @@ class Builder {
       double v = 0;
       if (const auto [gpu, dimension] = place_named(binding.text); gpu != Gpu::none)
         return place(gpu, dimension, binding.text, where);
+      if (special(places, binding.text) != Gpu::none)
+        fail(where, "'" + binding.text + "' is no number: take its .x, .y or .z");
+      if (special(grids, binding.text) != Gpu::none)
+        fail(where, "'" + binding.text + "' is no number: call it, as in " + binding.text + "(1)");
       if (binding.text.starts_with("gpu."))
-        fail(where, "'" + binding.text + "' is no number" +
-                        (special(places, binding.text) != Gpu::none  ? ": take its .x, .y or .z"
-                         : special(grids, binding.text) != Gpu::none ? ": call it, as in " + binding.text + "(1)"
-                                                                     : ""));
+        no_special(binding.text, where);
       if (builtin_value(binding.text, &v))
         return constant(v, Kind::number, where);
       fail(where, "'" + binding.text + "' is no value that kernels know");
@@ -1256,7 +1257,15 @@ class Builder {
         fail(e.at, "kernels know size, ndim and shape[k] of an array, and not '" + key.text + "'");
       }
       const Binding binding = constant_binding(e);
-      if (binding.what != Binding::What::refused || !binding.text.empty())
+      if (binding.what == Binding::What::refused && !binding.text.empty()) {
+        const Expression *root = &object;
+        while (root->kind == ExpressionKind::index || root->kind == ExpressionKind::parenthesised)
+          root = root->operands[0].get();
+        if (binding.text == "nil" && special(places, "gpu." + root->text) != Gpu::none)
+          fail(e.at, "'" + root->text + "' is nil: write gpu." + root->text);
+        return binding_value(binding, root->text, e.at);
+      }
+      if (binding.what != Binding::What::refused)
         return binding_value(binding, binding.text.empty() ? key.text : binding.text, e.at);
       const Ref number = value(object);
       if (kind(number) == Kind::unknown)
@@ -1642,7 +1651,17 @@ class Builder {
     if (place_named(name).first != Gpu::none || special(places, name) != Gpu::none)
       fail(e.at, "'" + name + "' is no function: write " + (place_named(name).first != Gpu::none ? name : name + ".x") +
                      " without brackets");
-    fail(e.at, "'" + name + "' is not supported in kernels");
+    no_special(name, e.at);
+  }
+
+  [[noreturn]] void no_special(const std::string &name, Position where) const {
+    if (name == "gpu.syncthreads" || name == "gpu.barrier")
+      fail(where, "'" + name + "' is nothing that kernels know: gpu.sync() is the barrier of a block");
+    fail(where, "'" + name +
+                    "' is nothing that kernels know: of gpu they know threadIdx, blockIdx, blockDim, gridDim (.x, "
+                    ".y, .z), grid, gridsize, stride, laneid, warpsize, shared, sync, syncwarp, threadfence, "
+                    "atomic.add (sub, min, max, band, bor, bxor, exchange, cas), shfl, shfl_up, shfl_down, "
+                    "shfl_xor, ballot, any, all and popc");
   }
 
   Ref atomic(const Expression &e, const std::string &name, Gpu which) {
@@ -1862,8 +1881,11 @@ Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind
   if (binding.what == Binding::What::builtin) {
     if (wanted > 1)
       fail(e.at, "'" + binding.text + "' returns one value");
-    if (wanted == 0 && special(atomics, binding.text) == Gpu::none)
+    if (wanted == 0 && special(atomics, binding.text) == Gpu::none) {
+      if (binding.text.starts_with("gpu."))
+        builtin_call(e, binding.text); // which may know better
       fail(e.at, "the result of '" + binding.text + "' is not used");
+    }
     const Ref r = builtin_call(e, binding.text);
     kinds.push_back(kind(r));
     return r;
@@ -1871,7 +1893,8 @@ Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind
   if (binding.what != Binding::What::function) {
     const Expression &f = *e.operands[0];
     const std::string name = f.kind == ExpressionKind::name ? "'" + f.text + "'" : "this";
-    fail(e.at, name + " is " + (binding.text.empty() ? "no function" : binding.text) + " that kernels can call");
+    fail(e.at, binding.text.empty() ? name + " is no function that kernels can call"
+                                    : name + " is " + binding.text + ", which kernels cannot call");
   }
   Node node;
   node.op = Op::call;

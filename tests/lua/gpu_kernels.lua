@@ -692,11 +692,32 @@ function TestErrors.test_what_kernels_are()
       x[1] = gpu.shared("float32", 4)
     end)(launch)(f32(1))
   end)
-  fails("is not supported in kernels", function()
+  fails("is nothing that kernels know", function()
     gpu.kernel(function(x)
       x[1] = gpu.synk()
     end)(launch)(f32(1))
   end)
+end
+
+function TestErrors.test_names_of_others()
+  local launch = { grid = 1, block = 32 }
+  fails("write gpu.threadIdx", function()
+    gpu.kernel(function(x)
+      x[threadIdx.x] = 1
+    end)(launch)(f32(1))
+  end)
+  fails("gpu.sync() is the barrier", function()
+    gpu.kernel(function(x)
+      gpu.syncthreads()
+      x[1] = 1
+    end)(launch)(f32(1))
+  end)
+  fails("round and curly brackets", function()
+    gpu.kernel(function(x)
+      x[1] = 1
+    end)[{ 1, 32 }](f32(1))
+  end)
+  fails("did you mean 'add'", function() return gpu.atomic.ad end)
 end
 
 function TestErrors.test_launches()
