@@ -135,6 +135,9 @@ void LuaHeap::give(void *pointer, std::size_t size) noexcept {
     kinds_[cell] = free_cell;
     *static_cast<void **>(pointer) = std::exchange(free_cells_, pointer);
   } else if (size <= largest_small) {
+    // What stood in it would go on to count as references, and cells are used again and again: half of a script's dead
+    // arrays seemed alive once.
+    std::memset(pointer, 0, pieces(size) * step);
     void *&free = is_code(pointer) ? free_code_[pieces(size)] : free_[pieces(size)];
     *static_cast<void **>(pointer) = std::exchange(free, pointer);
   } else {
@@ -191,6 +194,20 @@ inline void LuaHeap::note(uint64_t word, std::vector<uint8_t> &found) const {
     found[cell] = 1;
 }
 
+// Whether a large block is a trace: the type is where objects have it, and where a trace has the addresses of its
+// snapshots and their map are addresses within the block. No table, stack or other object has two of those in a row,
+// but where LuaJIT had a trace look different, none would be found to be one. They are a third of the heap of a script
+// with many loops, and hold no values.
+inline bool is_trace(const void *block, std::size_t size) {
+  constexpr std::size_t type = 9, least = 64;
+  constexpr uint8_t trace = 9;
+  if (size < least || static_cast<const uint8_t *>(block)[type] != trace)
+    return false;
+  const auto *words = static_cast<const uint64_t *>(block);
+  const auto start = reinterpret_cast<uint64_t>(block);
+  return words[6] - start < size && words[7] - start < size;
+}
+
 void LuaHeap::scan(const void *begin, const void *end, std::vector<uint8_t> &found) const {
   const auto region = reinterpret_cast<uint64_t>(region_);
   const auto *at = static_cast<const uint64_t *>(begin), *last = static_cast<const uint64_t *>(end);
@@ -215,7 +232,8 @@ std::size_t LuaHeap::find_references(std::vector<uint8_t> &found) const {
     bytes += size;
   };
   for (const Large *block = large_.next; block != &large_; block = block->next)
-    look(block + 1, block->size / 8 * 8);
+    if (!is_trace(block + 1, block->size))
+      look(block + 1, block->size / 8 * 8);
   for (const char *chunk : chunks_)
     look(chunk, chunk == chunks_.back() ? static_cast<std::size_t>(chunk_at_ - chunk) : chunk_size);
   each_marked(kinds_, nullptr, found.size(), object,

@@ -114,6 +114,7 @@ TEST_CASE("heap: references are found wherever they are", "[core]") {
     refer(holder, size / 8 - 1, static_cast<char *>(object) + 16, true); // to the struct behind the header
     CHECK(found(heap, object));
     give(heap, holder, size);
+    CHECK_FALSE(found(heap, object)); // what is free refers to nothing
     give(heap, object, watched);
     give(heap, other, watched);
   }

@@ -197,6 +197,24 @@ function TestLifetimes.test_most_that_is_dead_is_found()
   collectgarbage()
 end
 
+-- Tables that are gone once held arrays; their memory, not yet used again, does not hold those that came after.
+function TestLifetimes.test_freed_tables_hold_nothing()
+  local t = {}
+  for i = 1, 3000 do
+    t[i] = { array.full(2, i), array.full(2, i) }
+  end
+  t = nil -- luacheck: ignore
+  collectgarbage()
+  collectgarbage()
+  local before, c = natives.given_up(), nil
+  for i = 1, 200 do
+    c = array.full(50, i)
+  end
+  natives.release_dead()
+  lu.assertTrue(natives.given_up() - before >= 150)
+  intact(c, 200)
+end
+
 -- What a look costs goes by what it looks at: not by arrays that are gone, nor by code.
 function TestLifetimes.test_little_is_looked_at()
   local function bytes()
@@ -215,6 +233,14 @@ function TestLifetimes.test_little_is_looked_at()
   local code = load(("f(1)\n"):rep(60000))
   lu.assertTrue(bytes() < before + 600000) -- the text, which is kept: 300 KB; its code: 900
   lu.assertEquals(type(code), "function")
+  -- Compiled code: each of these loops has some KB.
+  before = bytes()
+  local loops = {}
+  for i = 1, 200 do
+    loops[i] = load("local a, n = ... for i = 1, 100 do a[i % 3 + 1] = a[i % 2 + 1] + n * i % 7 end")
+    loops[i]({ 1, 2, 3 }, i)
+  end
+  lu.assertTrue(not jit.status() or bytes() < before + 200 * 1000)
 end
 
 -- A row checks that its array is there; that check leaves loops, so an array must not go while one is compiled.
