@@ -405,7 +405,8 @@ std::string cleaned(const std::string &text) {
   for (std::size_t at = 0, end; at < text.size(); at = end + 1) {
     end = std::min(text.find('\n', at), text.size());
     const std::string line = text.substr(at, end - at);
-    if (line.find_first_not_of("- \t") != std::string::npos)
+    // (Open MPI 4.1 sometimes fails to show a message, that of MPI_Abort for one, and says only so.)
+    if (line.find_first_not_of("- \t") != std::string::npos && line.find("show_help.c") == std::string::npos)
       result += (result.empty() ? "" : "\n") + ("  " + line);
   }
   return result;
@@ -438,6 +439,15 @@ int Job::explain(int status) {
         "turns on the cores with --oversubscribe");
     return 2;
   }
+  if (const std::size_t at = text.find("unable to reliably start one or more daemons"); at != std::string::npos) {
+    // What ssh said is above the page of reasons that there may be.
+    const std::string above = cleaned(text.substr(0, text.rfind('\n', at) + 1));
+    say("a host cannot be used; each must let you in by ssh without a password, and have Open MPI and Perigee at the "
+        "same "
+        "paths" +
+        (above.empty() ? "" : ":\n" + above));
+    return 3;
+  }
   if (has(" exited on signal ")) {
     const int rank = number_after(text, "process rank ", -1), number = number_after(text, " exited on signal ", 0);
     say("rank " + std::to_string(rank) + " was killed by signal " + std::to_string(number) + " (" + strsignal(number) +
@@ -467,7 +477,11 @@ int Job::explain(int status) {
     return exit_code >= 1 && exit_code <= 3 ? exit_code : 1;
   }
   const std::string rest = cleaned(text);
-  say("Open MPI failed with exit code " + std::to_string(code) + (rest.empty() ? "" : ":\n" + rest));
+  if (rest.empty()) {
+    say("the ranks were ended by one of them, with code " + std::to_string(code) + " (mpi.abort?)");
+    return code <= 3 ? code : 1;
+  }
+  say("Open MPI failed with exit code " + std::to_string(code) + ":\n" + rest);
   return 3;
 }
 

@@ -37,6 +37,12 @@ function TestFaults:test_a_rank_that_exits_without_leaving_mpi()
   end
 end
 
+function TestFaults:test_a_rank_that_aborts()
+  local code, _, err = mpirun("-n 2", script "if rank == 1 then mpi.abort(2) end world:recv(1)")
+  lu.assertEquals(code, 2)
+  lu.assertStrMatches(err, "perigee mpirun: [^\n]*ended [^\n]*with code 2[^\n]*\n")
+end
+
 function TestFaults:test_a_rank_that_is_killed()
   local code, _, err = mpirun("-n 2", script [[
     local ffi = require "ffi" ffi.cdef "int kill(int, int); int getpid(void);"
