@@ -95,6 +95,10 @@ int usable_cores() {
   return quota > 0 ? std::clamp(static_cast<int>(std::ceil(quota)), 1, all) : all;
 }
 
+bool inside_rank() {
+  return std::getenv("PMIX_RANK") != nullptr;
+}
+
 bool can_copy_between_processes() {
   int ready[2];
   if (pipe(ready) != 0)
@@ -139,7 +143,7 @@ class Options {
   explicit Options(std::vector<std::string> &command) : command_(command) {}
   void add(std::initializer_list<std::string> words) { command_.insert(command_.end(), words); }
   void mca(const char *name, const std::string &value) {
-    if (!std::getenv((std::string("OMPI_MCA_") + name).c_str()))
+    if (inside_rank() || !std::getenv((std::string("OMPI_MCA_") + name).c_str()))
       add({"--mca", name, value});
   }
 
@@ -167,8 +171,8 @@ std::vector<std::string> command_of(const std::string &mpirun, const MpirunOptio
     open_mpi.add({"--oversubscribe", "--bind-to", "none"});
     open_mpi.mca("mpi_yield_when_idle", "1");
   } else if (here) {
-    // Each rank keeps its core and caches; but mpirun binds from the first core on, as the next job's would: few ranks are
-    // left to the system. (Where only some of the cores are ours, it counts and binds within them.)
+    // Each rank keeps its core and caches; but mpirun binds from the first core on, as the next job's would: few ranks
+    // are left to the system. (Where only some of the cores are ours, it counts and binds within them.)
     open_mpi.add({"--oversubscribe", "--bind-to", 2 * ranks > cores ? "core" : "none"});
   }
   if (here) {

@@ -15,6 +15,9 @@ int usable_cores();
 // Whether processes here may copy from each other's memory, as Open MPI does for large messages (CMA).
 bool can_copy_between_processes();
 
+// Whether this process is a rank of a job itself, which starts another.
+bool inside_rank();
+
 // Says something of the job: on standard error; or to mpi.spawn, which makes it its error.
 void tell(const MpirunOptions &options, const std::string &text);
 

@@ -104,7 +104,7 @@ bool Job::start(const std::vector<std::string> &command) {
   for (const std::string &word : command)
     words.push_back(const_cast<char *>(word.c_str()));
   words.push_back(nullptr);
-  const bool inside_rank = std::getenv("PMIX_RANK") != nullptr;
+  const bool in_rank = inside_rank();
   std::fflush(nullptr);
   const pid_t parent = getpid();
   child_ = fork();
@@ -118,7 +118,7 @@ bool Job::start(const std::vector<std::string> &command) {
     dup2(err[1], STDERR_FILENO);
     sigprocmask(SIG_UNBLOCK, &set, nullptr);
     std::signal(SIGPIPE, SIG_DFL);
-    if (inside_rank) { // what the outer job has told this process would be taken for the inner one's
+    if (in_rank) { // what the outer job has told this process would be taken for the inner one's
       std::vector<std::string> outer;
       for (char **entry = environ; *entry; ++entry)
         if (std::strncmp(*entry, "OMPI_", 5) == 0 || std::strncmp(*entry, "PMIX_", 5) == 0 ||
@@ -146,7 +146,10 @@ void Job::write_all(int to, std::string_view text) {
       text.remove_prefix(static_cast<std::size_t>(written));
     else if (errno == EPIPE)
       pipe_closed_ = true;
-    else if (errno != EINTR)
+    else if (errno == EAGAIN) { // whoever shares the terminal has made it non-blocking
+      pollfd ready{to, POLLOUT, 0};
+      poll(&ready, 1, 1000);
+    } else if (errno != EINTR)
       return;
   }
 }
@@ -325,7 +328,9 @@ std::vector<RankView> Job::views() {
 }
 
 void Job::look(int64_t now) {
-  if (options_.deadlock_after <= 0 || code_ >= 0 || first_failed_ >= 0)
+  // (Where hosts are given and no number, mpirun chooses it: then the board may be too small.)
+  const bool known = options_.ranks > 0 || (options_.hosts.empty() && options_.hostfile.empty());
+  if (options_.deadlock_after <= 0 || !known || code_ >= 0 || first_failed_ >= 0)
     return;
   const std::vector<RankView> ranks = views();
   const auto limit = static_cast<int64_t>(options_.deadlock_after * 1e9);

@@ -40,7 +40,7 @@ end
 --- be left. `shell`: what else to do, with `timeout` as $job and `child PID`;
 --- `settings`: VARIABLE=value; `input`: a command that writes it, and a pipe; `most`: seconds that it may take.
 local function mpirun(options, path, shell, settings, input, most)
-  local mark = "mark" .. jobs .. "-" .. tostring(os.time())
+  local mark = folder:match("[^/]*$") .. "-" .. jobs -- no other test program's
   local out, err = folder .. "/out", folder .. "/err"
   local command = ("%s PERIGEE_TEST_MARK=%s timeout -k 5 %d env %s %s mpirun --trusted --oversubscribe %s %s >%s 2>%s"):format(
     input or "", mark, most or 120, settings or "", quoted(perigee), options, path, out, err)
