@@ -198,6 +198,15 @@ function TestAnnotations.test_objects()
     end
   end
   check("perigee.Generator", pg.random._methods)
+  if pg.available("mpi") then -- without a rank: what there is at every one is rank and size
+    local communicator = { rank = true, size = true }
+    for name, method in pairs(pg.mpi._Comm) do
+      communicator[name] = method
+    end
+    check("perigee.Communicator", communicator)
+    check("perigee.Request", pg.mpi._Request)
+    check("perigee.Window", pg.mpi._Window)
+  end
   local kit = pg.parallel._kit
   for class, kind in pairs { Atomic = 1, Mutex = 2, RwLock = 3, Semaphore = 4, Barrier = 5, Condition = 6, Event = 7,
     Latch = 8 } do
