@@ -29,7 +29,7 @@ struct Receive {
   int64_t expected;
 };
 // What has come, or throws: truncated, of another dtype, too short.
-pg_mpi_found received(const Receive &wanted, int code, const MPI_Status &status);
+void received(pg_mpi_found &out, const Receive &wanted, int code, const MPI_Status &status);
 // Throws where a message is there that only differs from what is wanted in what it holds. `code`: wanted.
 void look_for_others(const char *name, const Comm &comm, int32_t peer, int32_t tag, int code);
 
@@ -50,7 +50,7 @@ void match_values();
 bool poll_value(pg_mpi_request &r);
 
 // Starts them, for functions that wait and those that do not.
-Receive wanted_of(const char *name, const Comm &c, const pg_array &a, double source, double tag, int32_t partial);
+void want(Receive &out, const char *name, const Comm &c, const pg_array &a, double source, double tag, int32_t partial);
 MPI_Request start_send(const char *name, const Comm &c, const pg_array &a, int32_t dest, int32_t tag, int32_t mode);
 MPI_Request start_recv(const Comm &c, const pg_array &a, const Receive &wanted);
 // Says what a wait waits for.

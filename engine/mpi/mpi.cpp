@@ -73,6 +73,7 @@ void open_mpi() {
   process.thread = thread_id();
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN);
+  prepare_types();
   process.world = &adopt(MPI_COMM_WORLD, "world");
   process.self = &adopt(MPI_COMM_SELF, "self");
   if (process.board.open(std::getenv(board_variable)))
@@ -163,7 +164,10 @@ std::string describe(const Blocked &wait) {
   if (wait.comm && wait.peer == PG_MPI_ANY)
     text += " from any rank";
   else if (wait.comm && wait.peer >= 0)
-    text += " with " + rank_text(*wait.comm, wait.peer);
+    text += (std::strstr(wait.operation, "ecv")   ? " from "
+             : std::strstr(wait.operation, "end") ? " to "
+                                                  : " with ") +
+            rank_text(*wait.comm, wait.peer);
   if (wait.tag >= 0)
     text += ", tag " + std::to_string(wait.tag);
   if (wait.comm && wait.comm != process.world)
@@ -364,7 +368,7 @@ pg_mpi_comm *pg_mpi_shadow(pg_mpi_comm *comm) {
 }
 
 int32_t pg_mpi_max_tag() {
-  return max_tag();
+  return tags.most;
 }
 
 int32_t pg_mpi_check(int32_t on) {

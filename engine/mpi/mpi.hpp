@@ -45,12 +45,24 @@ std::string rank_text(const Comm &comm, int32_t rank);
 // Messages tell what they hold by the upper bits of their tag on the wire: the dtype, or that they are of the table
 // form. So a receive of another dtype does not match, which MPI would not notice, and costs nothing.
 constexpr int value_code = 15; // of the table form
-int wire_tag(int tag, int code);
-int tag_of(int wire);
-int code_of(int wire);
-int max_tag();
-
-MPI_Datatype basic_type(int32_t dtype);
+// What follows is in every message's path: set once, when MPI begins (prepare_types), and inline.
+extern struct Tags {
+  int bits, most; // of the script's tags
+} tags;
+extern MPI_Datatype basic_types[array::dtype_count];
+void prepare_types();
+inline int wire_tag(int tag, int code) {
+  return tag | code << tags.bits;
+}
+inline int tag_of(int wire) {
+  return wire & tags.most;
+}
+inline int code_of(int wire) {
+  return wire >> tags.bits;
+}
+inline MPI_Datatype basic_type(int32_t dtype) {
+  return basic_types[dtype];
+}
 
 // An array as MPI takes it. The type is a basic one or lives in a cache.
 struct Layout {
@@ -59,7 +71,12 @@ struct Layout {
   MPI_Datatype type;
 };
 // Strided views by derived types. `write`: refuses what cannot be written.
-Layout layout_of(const char *name, const pg_array &a, bool write);
+Layout layout_of_view(const char *name, const pg_array &a, bool write);
+inline Layout layout_of(const char *name, const pg_array &a, bool write) {
+  if (a._ndim == 1 && a._strides[0] == 1 && a._size <= INT32_MAX) [[likely]]
+    return {a._data, static_cast<int>(a._size), basic_type(a._dtype)};
+  return layout_of_view(name, a, write);
+}
 // So many elements of a basic type in one piece, however many.
 Layout layout_of(void *data, int64_t count, MPI_Datatype basic);
 // So many bytes.
@@ -70,9 +87,24 @@ void forget_types();
 MPI_Op operation(const char *name, int32_t op, int32_t dtype);
 const char *operation_name(int32_t op);
 
-void check_array(const char *name, const pg_array &a, bool write);
-int32_t check_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none);
-int32_t check_tag(const char *name, double tag, bool any);
+[[noreturn]] void refuse_array(const char *name, const pg_array &a);
+inline void check_array(const char *name, const pg_array &a, bool write) {
+  if ((!a._data && !a._block) || a._device != 0 || (write && (a._flags & PG_ARRAY_READONLY))) [[unlikely]]
+    refuse_array(name, a);
+}
+// Ranks and tags that are none, or special.
+int32_t check_other_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none);
+int32_t check_other_tag(const char *name, double tag, bool any);
+inline int32_t check_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none) {
+  if (rank >= 0 && rank < comm.size && static_cast<int32_t>(rank) == rank) [[likely]]
+    return static_cast<int32_t>(rank);
+  return check_other_rank(name, comm, rank, what, any, none);
+}
+inline int32_t check_tag(const char *name, double tag, bool any) {
+  if (tag >= 0 && tag <= tags.most && static_cast<int32_t>(tag) == tag) [[likely]]
+    return static_cast<int32_t>(tag);
+  return check_other_tag(name, tag, any);
+}
 
 // --------------------------------------------------------------------------------------------------------- waits -----
 // Something that is waited for in slices. There is one such wait at a time, and it outlives its slices.

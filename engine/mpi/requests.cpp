@@ -132,7 +132,7 @@ bool poll_request(pg_mpi_request &r) {
   const int32_t kind = r._kind, peer = r._peer;
   request_ended(r);
   if (kind == PG_MPI_RECV)
-    r.found = received(wanted, code, status);
+    received(r.found, wanted, code, status);
   else
     require(code, name_of(r), &comm_of(r), kind == PG_MPI_COLLECTIVE ? no_rank : peer);
   return true;
@@ -161,7 +161,8 @@ int32_t pg_mpi_irecv(pg_mpi_request *out, pg_mpi_comm *comm, const pg_array *a, 
                      int32_t partial) {
   return guard_pending([&] {
     const Comm &c = checked(comm);
-    const Receive wanted = wanted_of("Irecv", c, *a, source, tag, partial);
+    Receive wanted;
+    want(wanted, "Irecv", c, *a, source, tag, partial);
     const MPI_Request handle = start_recv(c, *a, wanted);
     begin(*out, comm, PG_MPI_RECV, wanted.peer, wanted.tag);
     out->_dtype = wanted.dtype;

@@ -1,6 +1,7 @@
 // Arrays and operators in MPI's terms, and the checks of arguments that every call needs.
 #include "mpi/mpi.hpp"
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <cmath>
@@ -90,20 +91,6 @@ bool plain(const pg_array &a) {
   return true;
 }
 
-int tag_bits() {
-  static const int bits = [] {
-    int there = 0;
-    void *value = nullptr;
-    MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &there);
-    const int64_t most = there ? *static_cast<int *>(value) : 32767;
-    int wide = 0;
-    while ((int64_t(1) << (wide + 1)) - 1 <= most)
-      ++wide;
-    return wide - 4;
-  }();
-  return bits;
-}
-
 std::string number_text(double x) {
   char text[40];
   std::snprintf(text, sizeof text, "%.14g", x);
@@ -112,24 +99,23 @@ std::string number_text(double x) {
 
 } // namespace
 
-int max_tag() {
-  return (1 << tag_bits()) - 1;
-}
-int wire_tag(int tag, int code) {
-  return tag | code << tag_bits();
-}
-int tag_of(int wire) {
-  return wire & max_tag();
-}
-int code_of(int wire) {
-  return wire >> tag_bits();
-}
+Tags tags{0, 0};
+MPI_Datatype basic_types[array::dtype_count];
 
-MPI_Datatype basic_type(int32_t dtype) {
-  static const MPI_Datatype all[] = {MPI_C_BOOL,   MPI_UINT8_T,         MPI_INT32_T,         MPI_INT64_T,  MPI_FLOAT,
-                                     MPI_DOUBLE,   MPI_INT8_T,          MPI_INT16_T,         MPI_UINT16_T, MPI_UINT32_T,
-                                     MPI_UINT64_T, MPI_C_FLOAT_COMPLEX, MPI_C_DOUBLE_COMPLEX};
-  return all[dtype];
+void prepare_types() {
+  const MPI_Datatype all[] = {MPI_C_BOOL,   MPI_UINT8_T,         MPI_INT32_T,         MPI_INT64_T,  MPI_FLOAT,
+                              MPI_DOUBLE,   MPI_INT8_T,          MPI_INT16_T,         MPI_UINT16_T, MPI_UINT32_T,
+                              MPI_UINT64_T, MPI_C_FLOAT_COMPLEX, MPI_C_DOUBLE_COMPLEX};
+  std::copy(std::begin(all), std::end(all), basic_types);
+  int there = 0;
+  void *value = nullptr;
+  MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &value, &there);
+  const int64_t most = there ? *static_cast<int *>(value) : 32767;
+  int wide = 0;
+  while ((int64_t(1) << (wide + 1)) - 1 <= most)
+    ++wide;
+  tags.bits = wide - 4;
+  tags.most = (1 << tags.bits) - 1;
 }
 
 Layout layout_of(void *data, int64_t count, MPI_Datatype basic) {
@@ -143,7 +129,7 @@ Layout layout_of(void *data, int64_t count, MPI_Datatype basic) {
   return {data, 1, cached(key, [&] { return row_type(count, basic); })};
 }
 
-Layout layout_of(const char *name, const pg_array &a, bool write) {
+Layout layout_of_view(const char *name, const pg_array &a, bool write) {
   if (plain(a)) [[likely]]
     return layout_of(a._data, a._size, basic_type(a._dtype));
   if (a._size == 0)
@@ -205,18 +191,15 @@ MPI_Op operation(const char *name, int32_t op, int32_t dtype) {
 }
 
 // ------------------------------------------------------------------------------------------------------ arguments ----
-void check_array(const char *name, const pg_array &a, bool write) {
-  if (!a._data && !a._block) [[unlikely]]
+void refuse_array(const char *name, const pg_array &a) {
+  if (!a._data && !a._block)
     throw ArgumentError(std::string(name) + ": this array was released");
-  if (a._device != 0) [[unlikely]]
+  if (a._device != 0)
     throw UnsupportedError(std::string(name) + ": the array is in a device's memory; copy it to the host first");
-  if (write && (a._flags & PG_ARRAY_READONLY)) [[unlikely]]
-    throw ArgumentError(std::string(name) + ": this array is read-only, so nothing can be received into it");
+  throw ArgumentError(std::string(name) + ": this array is read-only, so nothing can be received into it");
 }
 
-int32_t check_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none) {
-  if (rank >= 0 && rank < comm.size && static_cast<int32_t>(rank) == rank) [[likely]]
-    return static_cast<int32_t>(rank);
+int32_t check_other_rank(const char *name, const Comm &comm, double rank, const char *what, bool any, bool none) {
   if (any && rank == double(PG_MPI_ANY))
     return MPI_ANY_SOURCE;
   if (none && rank == double(PG_MPI_PROC_NULL))
@@ -226,12 +209,10 @@ int32_t check_rank(const char *name, const Comm &comm, double rank, const char *
                       (comm.size == 1 ? "only rank 0" : "ranks 0 to " + std::to_string(comm.size - 1)));
 }
 
-int32_t check_tag(const char *name, double tag, bool any) {
-  if (tag >= 0 && tag <= max_tag() && static_cast<int32_t>(tag) == tag) [[likely]]
-    return static_cast<int32_t>(tag);
+int32_t check_other_tag(const char *name, double tag, bool any) {
   if (any && tag == double(PG_MPI_ANY))
     return MPI_ANY_TAG;
-  throw ArgumentError(std::string(name) + ": a tag is an integer from 0 to " + std::to_string(max_tag()) +
+  throw ArgumentError(std::string(name) + ": a tag is an integer from 0 to " + std::to_string(tags.most) +
                       (any ? " (or mpi.ANY_TAG)" : "") + ", got " + number_text(tag));
 }
 
