@@ -16,6 +16,7 @@ end
 local perigee = output_of("readlink /proc/$PPID/exe"):gsub("\n", "")
 local folder = debug.getinfo(1, "S").short_src:match("^(.*)/[^/]*$") or "."
 
+-- Plain mpirun, which scripts must run under, too.
 local function start(n)
   return "timeout -k 5 100 mpirun --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n " .. n ..
     " " .. quoted(perigee) .. " run --trusted "
@@ -36,7 +37,8 @@ TestMpi = {}
 
 for n = 1, 5 do
   TestMpi["test_all_operations_on_" .. n] = function()
-    local text = output_of(start(n) .. quoted(folder .. "/mpi/ranks.lua") .. " 2>&1; echo $?")
+    local text = output_of(("timeout -k 5 200 %s mpirun -n %d --oversubscribe --trusted %s 2>&1; echo $?"):format(quoted(perigee), n,
+      quoted(folder .. "/mpi/ranks.lua")))
     lu.assertStrContains(text, "tests passed on " .. n .. " ranks\n0\n")
   end
 end
@@ -67,6 +69,16 @@ end
 function TestMpi:test_what_the_module_says_of_itself()
   local text = job(1, head .. 'print(mpi.is_initialized(), mpi.wtime() > 0, #mpi.host_name() > 0, mpi.max_tag() >= 32767)')
   lu.assertStrContains(text, "true\ttrue\ttrue\ttrue")
+end
+
+function TestMpi:test_ctrl_c_ends_a_rank_that_waits()
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(head .. "world:recv(0)")
+  file:close()
+  -- 124: SIGINT was enough; 137: it was not.
+  lu.assertEquals(output_of("timeout -s INT -k 60 2 " .. quoted(perigee) .. " run " .. name .. " 2>&1; echo $?"), "124\n")
+  os.remove(name)
 end
 
 function TestMpi:test_workers_of_a_pool_are_refused()

@@ -274,6 +274,58 @@ test("Bcast, Scatter, Gather, Allgather, Alltoall", function()
   same(whole, array.concatenate(all_of(4)), "Allgather in place")
 end)
 
+test("parts of unequal length", function()
+  -- Rank r has r % 3 rows of 2.
+  local function rows(of)
+    return data(of, 2 * (of % 3), "int32"):reshape { of % 3, 2 }
+  end
+  local all, counts = {}, {}
+  for r = 0, size - 1 do
+    all[r + 1], counts[r + 1] = rows(r), r % 3
+  end
+  local whole = array.concatenate(all)
+  for root = 0, size - 1 do
+    same(world:Gatherv(rows(rank), nil, nil, root), rank == root and whole or nil, "Gatherv")
+    same(world:Igatherv(rows(rank), nil, rank == root and counts or nil, root):wait(), rank == root and whole or nil,
+      "Igatherv")
+    local part = array.zeros({ rank % 3, 2 }, { dtype = "int32" })
+    world:Scatterv(rank == root and whole or nil, part, nil, root)
+    same(part, rows(rank), "Scatterv")
+  end
+  same(world:Allgatherv(rows(rank)), whole, "Allgatherv")
+  local wrong = {}
+  for r = 1, size do
+    wrong[r] = counts[r] + (r == size and 1 or 0)
+  end
+  raises("counts say " .. wrong[size] .. " for rank " .. size - 1 .. ", which sends " .. counts[size], world.Allgatherv, world,
+    rows(rank), nil, wrong)
+  -- Rank r gives (r + to) % 3 numbers to rank `to`.
+  local give, come = {}, {}
+  for r = 0, size - 1 do
+    give[r + 1], come[r + 1] = (rank + r) % 3, (r + rank) % 3
+  end
+  local function given(from, to)
+    return data(from * size + to, (from + to) % 3)
+  end
+  local out, expected = {}, {}
+  for r = 0, size - 1 do
+    out[r + 1], expected[r + 1] = given(rank, r), given(r, rank)
+  end
+  same(world:Alltoallv(array.concatenate(out), give), array.concatenate(expected), "Alltoallv")
+  local uneven = {}
+  for r = 1, size do
+    uneven[r] = r
+  end
+  local n = size * (size + 1) / 2
+  local total = all_of(n)[1]:copy()
+  for r = 2, size do
+    total:add_(all_of(n)[r])
+  end
+  local first = rank * (rank + 1) / 2
+  same(world:Reduce_scatter(data(rank, n), nil, "sum", uneven), total[{ { first + 1, first + rank + 1 } }]:copy(),
+    "Reduce_scatter with counts")
+end)
+
 local function fold(list, f)
   local result = list[1]
   for i = 2, #list do
@@ -396,6 +448,48 @@ test("calls that begin", function()
     "Ireduce")
 end)
 
+test("arrays under way stay", function()
+  -- Nothing but the request refers to them; garbage is collected meanwhile.
+  local requests = {}
+  for i = 1, 20 do
+    requests[#requests + 1] = world:Irecv(array.zeros(5000), left, i)
+    requests[#requests + 1] = world:Isend(data(rank, 5000, nil, i), right, i)
+    collectgarbage()
+  end
+  mpi.waitall(requests)
+  -- Rows of a matrix, as a halo exchange sends them; many, so that the loop is compiled.
+  local u = array.full({ 6, 40 }, rank)
+  for _ = 1, 300 do
+    world:Sendrecv(u[5], right, u[1], left)
+    world:Sendrecv(u[2], left, u[6], right)
+  end
+  assert(u[1][7] == left and u[6][7] == right and u[2][7] == rank)
+end)
+
+test("compiled loops", function()
+  local a, sum = array.zeros(1), 0
+  for i = 1, 2000 do
+    a[1] = i + rank
+    local request = world:Isend(a, right, i % 5)
+    local got = array.zeros(1)
+    world:Recv(got, left, i % 5)
+    request:wait()
+    sum = sum + got[1]
+    if i % 100 == 0 then
+      assert(world:allreduce(i) == i * size)
+    end
+  end
+  assert(sum == 2000 * 2001 / 2 + 2000 * left)
+  local text = 0
+  for i = 1, 2000 do
+    local sent = world:isend({ i, rank }, right)
+    local got = world:recv(left)
+    sent:wait()
+    assert(got[1] == i and got[2] == left)
+    text = text + got[1]
+  end
+end)
+
 test("what ranks do differently", function()
   if size == 1 then
     return
@@ -483,7 +577,17 @@ test("grids", function()
   same(got, data(from, 3), "shift")
   local row = grid:sub { false, true }
   assert(row.size == dims[2] and row.rank == c[2])
+  local ring = world:create_cart({ size }, { periods = true })
+  local around = ring:Neighbor_allgather(data(ring.rank, 3))
+  same(around[1]:copy(), data((ring.rank - 1 + size) % size, 3), "Neighbor_allgather")
+  same(around[2]:copy(), data((ring.rank + 1) % size, 3), "Neighbor_allgather")
+  if size > 2 then -- (else both neighbours are one rank)
+    local both = ring:Ineighbor_alltoall(data(ring.rank, 4)):wait()
+    same(both[{ { 1, 2 } }]:copy(), data((ring.rank - 1 + size) % size, 4)[{ { 3, 4 } }]:copy(), "Neighbor_alltoall")
+    same(both[{ { 3, 4 } }]:copy(), data((ring.rank + 1) % size, 4)[{ { 1, 2 } }]:copy(), "Neighbor_alltoall")
+  end
   raises("no grid", world.shift, world, 1)
+  raises("no neighbours", world.Neighbor_allgather, world, array.zeros(1), array.zeros(2))
   raises("dimension from 1 to 2", grid.shift, grid, 0)
 end)
 
