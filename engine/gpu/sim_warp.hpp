@@ -85,7 +85,10 @@ class Worker {
   void release_barrier();
 
   Register &at(const Warp &warp, Operand operand) {
-    return (operand & 1 ? uniforms_.data() : warp.registers)[operand >> 1];
+    const std::size_t index = std::size_t(operand) / 2;
+    if (operand % 2 != 0)
+      return uniforms_[index];
+    return warp.registers[index];
   }
   std::int64_t thread(const Warp &warp, int lane) const { return first_thread_ + warp.number * lanes + lane; }
   std::uint16_t now(const Warp &warp) const { return std::uint16_t((epoch_ & 0x3ff) << 6 | (warp.epoch & 0x3f)); }
