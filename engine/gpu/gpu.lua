@@ -288,6 +288,31 @@ local function options_of(name, options, known)
 end
 shared.options_of = options_of
 
+-- Copies between host and device, and the bytes that they have moved.
+local moved = { to_device = 0, to_host = 0 }
+shared.moved = moved
+
+local element_bytes = { [0] = 1, 1, 4, 8, 4, 8, 1, 2, 2, 4, 8, 8, 16 } -- in the order of pg_dtype
+
+local function bytes_of(a)
+  return tonumber(a._size) * element_bytes[a._dtype]
+end
+shared.bytes_of = bytes_of
+
+local function write(d, host, stream)
+  moved.to_device = moved.to_device + bytes_of(host)
+  check(library.pg_gpu_write(d, host, stream, stream == nil and 1 or 0))
+end
+local function read(host, d, stream)
+  moved.to_host = moved.to_host + bytes_of(host)
+  check(library.pg_gpu_read(host, d, stream, stream == nil and 1 or 0))
+end
+
+--- gpu.transfers(): bytes that copies between host and device have moved since the start: {to_device, to_host}.
+function gpu.transfers()
+  return { to_device = moved.to_device, to_host = moved.to_host }
+end
+
 local array_options = { dtype = true, stream = true }
 
 --- gpu.array(a [, options]): a copy of a host array, or of a list, on the device in use. dtype: converted to it first;
@@ -306,7 +331,7 @@ function gpu.array(a, options)
   host = array.ascontiguousarray(host)
   local stream = stream_of("gpu.array", options)
   local d = create(device(), host._dtype, copy_lengths(host), false, stream)
-  check(library.pg_gpu_write(d, host, stream, stream == nil and 1 or 0))
+  write(d, host, stream)
   if stream ~= nil then
     shared.keep_until_done(options.stream, host)
   end
@@ -393,7 +418,7 @@ function methods.to_host(d, options)
     local ndim = copy_lengths(d._a)
     target = kit.create(ndim, d._a._dtype, 0)
   end
-  check(library.pg_gpu_read(target, from, stream, stream == nil and 1 or 0))
+  read(target, from, stream)
   if stream ~= nil then
     shared.keep_until_done(options.stream, target, from)
   elseif out and target ~= out then
@@ -443,7 +468,7 @@ function methods.copy_from(d, a, options)
   end
   a = array.ascontiguousarray(a)
   if contiguous(d._a) then
-    check(library.pg_gpu_write(d, a, stream, stream == nil and 1 or 0))
+    write(d, a, stream)
     if stream ~= nil then
       shared.keep_until_done(options.stream, a)
     end
@@ -524,7 +549,7 @@ function getters.strides(d) return layout_of(d).strides end
 function getters.ndim(d) return d._a._ndim end
 function getters.size(d) return tonumber(d._a._size) end
 function getters.dtype(d) return kit.dtype_names[d._a._dtype] end
-function getters.nbytes(d) return tonumber(d._a._size * core.C.pg_array_element_size(d._a._dtype)) end
+function getters.nbytes(d) return bytes_of(d._a) end
 function getters.device(d) return d._a._device end
 function getters.backend(d) return backend_of(d) end
 function getters.T(d) return methods.transpose(d) end

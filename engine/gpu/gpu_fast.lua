@@ -48,8 +48,6 @@ shared.launchers.fast = function(k, s, launch, values, host, originals)
   if failed[0] ~= 0 then
     front.raise_failure(true)
   end
-  if shared.count_transfers then
-    shared.count_transfers(s, values, host)
-  end
+  shared.count_transfers(s, values, host)
 end
 

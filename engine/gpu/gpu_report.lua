@@ -16,17 +16,17 @@ local capabilities = {
   ["8.9"] = { float32 = 128, float64 = 2, integer = 64, special = 6, shared_sm = 100, shared_block = 99, threads_sm = 1536, blocks_sm = 24 },
   ["9.0"] = { float32 = 128, float64 = 64, integer = 64, special = 6, shared_sm = 228, shared_block = 227, threads_sm = 2048, blocks_sm = 32 },
 }
--- SMs, boost clock in GHz, memory in GB/s and second-level cache in MB: NVIDIA's data sheets.
+-- SMs, boost clock in GHz, memory in GB/s, second-level cache in MB: NVIDIA's data sheets; GB/s to the host, what PCIe carries.
 local models = {
-  H200 = { "9.0", 132, 1.98, 4800, 50 },
-  H100 = { "9.0", 132, 1.98, 3350, 50 },
-  A100 = { "8.0", 108, 1.41, 2039, 40 },
-  V100 = { "7.0", 80, 1.53, 900, 6 },
-  T4 = { "7.5", 40, 1.59, 320, 4 },
-  L4 = { "8.9", 58, 2.04, 300, 48 },
-  L40S = { "8.9", 142, 2.52, 864, 96 },
-  ["RTX 3060"] = { "8.6", 28, 1.78, 360, 3 },
-  ["RTX 4090"] = { "8.9", 128, 2.52, 1008, 72 },
+  H200 = { "9.0", 132, 1.98, 4800, 50, 55 },
+  H100 = { "9.0", 132, 1.98, 3350, 50, 55 },
+  A100 = { "8.0", 108, 1.41, 2039, 40, 25 },
+  V100 = { "7.0", 80, 1.53, 900, 6, 12.5 },
+  T4 = { "7.5", 40, 1.59, 320, 4, 12.5 },
+  L4 = { "8.9", 58, 2.04, 300, 48, 25 },
+  L40S = { "8.9", 142, 2.52, 864, 96, 25 },
+  ["RTX 3060"] = { "8.6", 28, 1.78, 360, 3, 25 },
+  ["RTX 4090"] = { "8.9", 128, 2.52, 1008, 72, 25 },
 }
 
 -- What is assumed of all of them.
@@ -41,7 +41,7 @@ local function figures(name)
   local m = models[name]
   local c = capabilities[m[1]]
   return { name = name, compute_capability = m[1], multiprocessors = m[2], clock = m[3] * 1e9, memory_bandwidth = m[4] * 1e9,
-    l2_cache = m[5] * 2 ^ 20, max_threads_per_multiprocessor = c.threads_sm, max_blocks_per_multiprocessor = c.blocks_sm,
+    l2_cache = m[5] * 2 ^ 20, link_bandwidth = m[6] * 1e9, max_threads_per_multiprocessor = c.threads_sm, max_blocks_per_multiprocessor = c.blocks_sm,
     shared_memory_per_multiprocessor = c.shared_sm * 1024, shared_memory_per_block = c.shared_block * 1024,
     float32 = c.float32 * m[2] * m[3] * 1e9, float64 = c.float64 * m[2] * m[3] * 1e9, integer = c.integer * m[2] * m[3] * 1e9,
     special = c.special * m[2] * m[3] * 1e9 }
@@ -144,7 +144,8 @@ local function estimate(m, r)
   if longest < launch_time then
     bound = "the launch itself"
   end
-  return { time = launch_time + longest, launch = launch_time, bound = bound, parts = times, occupancy = o, model = m.name }
+  return { time = launch_time + longest, launch = launch_time, bound = bound, parts = times, occupancy = o, model = m.name,
+    link = m.link_bandwidth }
 end
 shared.estimate = estimate
 
@@ -254,6 +255,11 @@ local function advice(r, e)
     try(1, "it moves nothing in vain, so it goes as fast as memory does: do more with each element while it is there (fuse this "
       .. "kernel with the next)")
   end
+  local moved = (r.transfers.to_device + r.transfers.to_host) / e.link
+  if moved > 10 * e.time and moved > 1e-4 then
+    try(8, "copies between host and device have taken some %s so far, this launch %s: keep arrays on the device (gpu.array once, "
+      .. "d:to_host() at the end)", seconds(moved), seconds(e.time))
+  end
   sort(list, function(a, b) return a[1] > b[1] or a[1] == b[1] and a[2] < b[2] end)
   local texts = {}
   for i, entry in ipairs(list) do
@@ -291,8 +297,9 @@ function report_mt.__tostring(r)
   if c.branches > 0 then
     line("branches of warps: %s, of which %s went both ways", number(c.branches), number(c.divergent))
   end
-  if r.transfers and r.transfers > 0 then
-    line("between host and device: %s bytes", number(r.transfers))
+  if r.transfers.to_device + r.transfers.to_host > 0 then
+    line("between host and device up to here: %s bytes there, %s back, about %s", number(r.transfers.to_device),
+      number(r.transfers.to_host), seconds((r.transfers.to_device + r.transfers.to_host) / e.link))
   end
   local o = e.occupancy
   line("occupancy: %d blocks of %d threads on an SM at once, %.0f%% of what it holds (limited by %s; registers not counted)",

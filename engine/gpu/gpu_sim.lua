@@ -304,10 +304,24 @@ local function run(k, s, launch, values)
   local file, line = core.caller()
   last = { kernel = k, name = k._name, grid = launch.grid, block = launch.block, threads = launch.threads,
     shared = s.shared_bytes + launch.shared, counts = counts, problems = problems, result = result, keys = s.keys,
-    file = file, line = line, launch = launch, lines = lines_of(result) }
+    file = file, line = line, launch = launch, lines = lines_of(result), transfers = gpu.transfers() }
   return last
 end
 shared.run_checked = run
+
+-- Arrays of the host's that are given to a kernel: a GPU would have them copied there, and back if they are written to.
+function shared.count_transfers(s, values, host)
+  for i, x in ipairs(values) do
+    if host[i] then
+      local bytes = shared.bytes_of(x)
+      shared.moved.to_device = shared.moved.to_device + bytes
+      if core.C.pg_kernel_writes(s.module, i - 1) ~= 0 then
+        shared.moved.to_host = shared.moved.to_host + bytes
+      end
+    end
+  end
+end
+
 function shared.last_launch()
   return last
 end
@@ -318,10 +332,8 @@ local function warn(problem, record)
 end
 
 shared.launchers.checked = function(k, s, launch, values, host)
+  shared.count_transfers(s, values, host)
   local record = run(k, s, launch, values)
-  if shared.count_transfers then
-    shared.count_transfers(s, values, host)
-  end
   local first
   local texts = {}
   for _, problem in ipairs(record.problems) do

@@ -260,6 +260,23 @@ function TestReports.test_advice()
   lu.assertStrContains(tostring(r), "multiple of 32")
 end
 
+function TestReports.test_transfers()
+  local before = gpu.transfers()
+  local d = gpu.array(f32(1000))
+  d:to_host()
+  local after = gpu.transfers()
+  lu.assertEquals({ after.to_device - before.to_device, after.to_host - before.to_host, d.nbytes }, { 4000, 4000, 4000 })
+  local function copy(x, y)
+    local i = gpu.grid(1)
+    y[i] = x[i]
+  end
+  local r = report(copy, { grid = 10, block = 100 }, f32(1000), d) -- one of the host's, which is only read
+  lu.assertEquals({ r.transfers.to_device - after.to_device, r.transfers.to_host - after.to_host }, { 4000, 0 })
+  r = report(copy, { grid = 10, block = 100 }, d, f32(1000)) -- one that is written to
+  lu.assertEquals({ r.transfers.to_device - after.to_device, r.transfers.to_host - after.to_host }, { 8000, 4000 })
+  lu.assertStrContains(tostring(r), "between host and device up to here")
+end
+
 function TestReports.test_maps()
   gpu.kernel(function(a)
     local i, j = gpu.grid(2)
