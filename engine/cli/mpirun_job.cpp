@@ -444,6 +444,10 @@ int Job::explain(int status) {
         "turns on the cores with --oversubscribe");
     return 2;
   }
+  if (has("unable to find network interfaces")) {
+    say("this machine has no network interface that is up, and Open MPI needs one, if only lo (ip link set lo up)");
+    return 3;
+  }
   if (const std::size_t at = text.find("unable to reliably start one or more daemons"); at != std::string::npos) {
     // What ssh said is above the page of reasons that there may be.
     const std::string above = cleaned(text.substr(0, text.rfind('\n', at) + 1));

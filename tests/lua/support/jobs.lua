@@ -46,8 +46,8 @@ local function mpirun(options, path, shell, settings, input, most)
     input or "", mark, most or 120, settings or "", quoted(perigee), options, path, out, err)
   local code
   if shell then
-    code = output_of(command .. " </dev/null & job=$!; child() { cat /proc/$1/task/$1/children | tr -d ' '; }; " .. shell ..
-      "; wait $job; echo $?")
+    code = output_of(command .. " </dev/null & job=$!; child() { cat /proc/[0-9]*/stat 2>/dev/null | " ..
+      "awk -v p=$1 '$4 == p { print $1; exit }'; }; " .. shell .. "; wait $job; echo $?")
   else
     code = output_of(command .. "; echo $?")
   end
@@ -58,7 +58,7 @@ local function mpirun(options, path, shell, settings, input, most)
     return text
   end
   local left = left_behind(mark)
-  for _ = 1, 50 do -- what is killed is not gone at once
+  for _ = 1, 150 do -- what is killed is not gone at once
     if left == "" then
       break
     end
