@@ -11,12 +11,19 @@ std::string plural(int64_t count, int32_t dtype) {
   return std::to_string(count) + " " + array::dtype_name(dtype);
 }
 
-int64_t count_of(const MPI_Status &status, MPI_Datatype type) {
-  MPI_Count count = 0;
-  if (MPI_Get_elements_x(&status, type, &count) != MPI_SUCCESS || count == MPI_UNDEFINED)
-    return -1;
-  return count;
+int64_t bytes_of(const MPI_Status &status) {
+  MPI_Count bytes = 0;
+  MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
+  return bytes;
 }
+
+} // namespace
+
+int64_t count_of(const MPI_Status &status, int code) {
+  return bytes_of(status) / (code == value_code ? 1 : static_cast<int64_t>(array::element_size(code)));
+}
+
+namespace {
 
 // "rank 0 sent 10 float32 with tag 3"
 std::string sent_text(const Comm &comm, const MPI_Status &status) {
@@ -25,8 +32,7 @@ std::string sent_text(const Comm &comm, const MPI_Status &status) {
   if (code == value_code) {
     text += "a value of the table form (send)";
   } else {
-    const int64_t bytes = count_of(status, MPI_BYTE);
-    text += plural(bytes / static_cast<int64_t>(array::element_size(code)), code);
+    text += plural(count_of(status, code), code);
   }
   return text + " with tag " + std::to_string(tag_of(status.MPI_TAG));
 }
@@ -169,7 +175,7 @@ void received(pg_mpi_found &out, const Receive &wanted, int code, const MPI_Stat
       small != MPI_UNDEFINED) [[likely]]
     count = small;
   else
-    count = count_of(status, basic_type(wanted.dtype));
+    count = count_of(status, wanted.dtype);
   if (count != wanted.expected && !wanted.partial) [[unlikely]]
     throw ArgumentError(std::string(wanted.name) + ": " + rank_text(c, status.MPI_SOURCE) + " sent " +
                         plural(count, wanted.dtype) + " with tag " + std::to_string(tag_of(status.MPI_TAG)) +
@@ -223,7 +229,7 @@ bool match(pg_mpi_request &r) {
   require(MPI_Improbe(source, tag, c.comm, &flag, &message, &status), "recv", &c, source);
   if (!flag)
     return false;
-  value.size = count_of(status, MPI_BYTE);
+  value.size = count_of(status, value_code);
   value.bytes = std::make_unique_for_overwrite<char[]>(static_cast<std::size_t>(std::max<int64_t>(value.size, 1)));
   value.found = {status.MPI_SOURCE, tag_of(status.MPI_TAG), -1, 1, value.size};
   value.matched = true;

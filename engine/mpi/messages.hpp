@@ -30,6 +30,8 @@ struct Receive {
 };
 // What has come, or throws: truncated, of another dtype, too short.
 void received(pg_mpi_found &out, const Receive &wanted, int code, const MPI_Status &status);
+// Elements of a dtype, or bytes of the table form, that a message has.
+int64_t count_of(const MPI_Status &status, int code);
 // Throws where a message is there that only differs from what is wanted in what it holds. `code`: wanted.
 void look_for_others(const char *name, const Comm &comm, int32_t peer, int32_t tag, int code);
 

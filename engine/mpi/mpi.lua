@@ -112,8 +112,9 @@ end
 local function need_array(name, what, a)
   local x = as_array(a)
   if not x then
-    fail("%s: %s must be an array (the table form, %s, takes any value), got %s", name, what,
-      name:sub(1, 1):lower() .. name:sub(2), kind_of(a))
+    local plain = name:lower()
+    fail("%s: %s must be an array%s, got %s", name, what, name ~= plain and rawget(Comm, plain) and
+      format(" (the table form, %s, takes any value)", plain) or "", kind_of(a))
   end
   return x
 end
@@ -590,14 +591,37 @@ part("mpi_topology")
 part("mpi_windows")
 part("mpi_spawn")
 
+-- What other languages call things; without "MPI_" and "Comm_" before.
+local elsewhere = { rank = "mpi.world.rank", size = "mpi.world.size", get_rank = "mpi.world.rank",
+  get_size = "mpi.world.size", comm_world = "mpi.world", comm_self = "mpi.self", comm = "mpi.world",
+  init = "MPI begins when mpi.world is first used", finalize = "MPI ends with the script",
+  get_processor_name = "mpi.host_name()", any = "mpi.ANY_SOURCE", null = "mpi.PROC_NULL", cart_create = "world:create_cart",
+  cart_shift = "grid:shift", cart_coords = "grid:coords_of(rank)", neighbors = "grid:neighbours()", win = "world:window(array)",
+  win_create = "world:window(array)", waitsome = "mpi.waitany", sendrecv_replace = "Sendrecv with a second array",
+  create = "world:split(color)", wait = "request:wait()", test = "request:test()", split_type = "world:split_shared()" }
+
+local function hint(key, ...)
+  local plain = key:lower():gsub("^mpi_", "")
+  local meant = elsewhere[plain] or elsewhere[(plain:gsub("^comm_", ""))]
+  for _, name in ipairs { plain, (plain:gsub("^comm_", "")) } do
+    meant = meant or rawget(mpi, name) and "mpi." .. name or rawget(Comm, name) and "world:" .. name
+  end
+  return meant and "; here it is: " .. meant or core.did_you_mean(key, ...)
+end
+
 -- Names that objects do not have are errors at once; `optional` may be nil.
 local function finish_class(name, class, optional)
   class.__index = class
   setmetatable(class, { __index = function(_, key)
     if type(key) == "string" and key:sub(1, 1) ~= "_" and not optional[key] then
-      fail("%s has no '%s'%s", name, key, core.did_you_mean(key, class, optional))
+      fail("%s has no '%s'%s", name, key, class == Comm and hint(key, class, optional) or
+        core.did_you_mean(key, class, optional))
     end
   end })
+end
+
+function mpi._missing(key)
+  return hint(key, mpi, { world = true, self = true })
 end
 finish_class("a communicator", Comm, { rank = true, size = true, dims = true, periods = true, coords = true })
 finish_class("a request", Request, {})

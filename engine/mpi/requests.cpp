@@ -95,9 +95,7 @@ bool probe_once(pg_mpi_found &out, const Comm &c, int32_t source, int32_t tag) {
     require(MPI_Iprobe(source, one ? MPI_ANY_TAG : wire_tag(tag, code), c.comm, &flag, &status), "probe", &c, source);
     if (flag) {
       const int sent = code_of(status.MPI_TAG);
-      MPI_Count count = 0;
-      MPI_Get_elements_x(&status, sent == value_code ? MPI_BYTE : basic_type(sent), &count);
-      out = {status.MPI_SOURCE, tag_of(status.MPI_TAG), sent == value_code ? -1 : sent, 1, count};
+      out = {status.MPI_SOURCE, tag_of(status.MPI_TAG), sent == value_code ? -1 : sent, 1, count_of(status, sent)};
       return true;
     }
     if (one)

@@ -16,16 +16,27 @@ struct Key {
   std::array<int64_t, 18> words{};
   bool operator<(const Key &other) const { return words < other.words; }
 };
-std::map<Key, MPI_Datatype> types;
+// Those made last, and those before: one call needs several at once.
+std::map<Key, MPI_Datatype> types, older_types;
 constexpr std::size_t most_types = 64;
+
+void forget(std::map<Key, MPI_Datatype> &all) {
+  for (auto &[key, type] : all)
+    MPI_Type_free(&type);
+  all.clear();
+}
 
 // The type of a key, made once. MPI keeps those that are in use when they are freed.
 template <class Make> MPI_Datatype cached(const Key &key, Make &&make) {
-  const auto found = types.find(key);
-  if (found != types.end())
-    return found->second;
-  if (types.size() >= most_types)
-    forget_types();
+  for (const auto *all : {&types, &older_types}) {
+    const auto found = all->find(key);
+    if (found != all->end())
+      return found->second;
+  }
+  if (types.size() >= most_types) {
+    forget(older_types);
+    std::swap(types, older_types);
+  }
   MPI_Datatype type = make();
   require(MPI_Type_commit(&type), "MPI_Type_commit");
   types.emplace(key, type);
@@ -149,9 +160,8 @@ Layout layout_of_view(const char *name, const pg_array &a, bool write) {
 }
 
 void forget_types() {
-  for (auto &[key, type] : types)
-    MPI_Type_free(&type);
-  types.clear();
+  forget(types);
+  forget(older_types);
 }
 
 // ------------------------------------------------------------------------------------------------------ operators ----

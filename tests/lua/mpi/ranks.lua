@@ -91,6 +91,18 @@ test("Send and Recv of views", function()
   end
 end)
 
+test("many layouts", function()
+  for i = 1, 150 do -- more than are kept
+    local a = array.zeros { i + 1, 3 }
+    a[{ {}, { 2, 2 } }] = rank + i
+    local got = array.zeros { i + 1, 4 }
+    local request = world:Isend(a[{ {}, { 2, 2 } }], right)
+    world:Recv(got[{ {}, { 3, 3 } }], left)
+    request:wait()
+    assert(got[i + 1][3] == left + i and got[i + 1][2] == 0)
+  end
+end)
+
 test("any source, any tag, probe", function()
   if rank == 0 then
     local seen = {}
@@ -107,6 +119,11 @@ test("any source, any tag, probe", function()
       assert(seen[r])
     end
     assert(world:iprobe() == nil)
+    local request = world:Isend(data(0, 7, "complex128"), 0)
+    local message = world:probe(0, 0)
+    assert(message.dtype == "complex128" and message.count == 7)
+    world:Recv(array.zeros(7, { dtype = "complex128" }), 0)
+    request:wait()
   else
     world:Send(data(rank, rank + 1), 0, 10 + rank)
   end
