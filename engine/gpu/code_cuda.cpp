@@ -141,7 +141,8 @@ int32_t pg_gpu_launch(pg_gpu_device *device, void *function, const uint32_t *gri
   });
 }
 
-// ------------------------------------------------------------------------------------------------- matrix products ----
+// ------------------------------------------------------------------------------------------------- matrix products
+// ----
 namespace {
 
 void check_blas(cublasStatus_t status, const char *function) {
@@ -197,10 +198,10 @@ int32_t pg_gpu_gemm(pg_gpu_device *device, int32_t dtype, const int64_t *sizes, 
                               : dtype == PG_COMPLEX64 ? complex_32
                                                       : complex_64;
     check_blas(blas().cublasGemmStridedBatchedEx(
-                   h.handle, of_b, of_a, n, m, k, single ? static_cast<const void *>(one_single) : one, b, type, leading_b,
-                   b_strides[0], a, type, leading_a, a_strides[0],
-                   single ? static_cast<const void *>(zero_single) : zero, c, type, int(c_strides[1]), c_strides[0], batch,
-                   single ? compute_32 : compute_64, algorithm_default),
+                   h.handle, of_b, of_a, n, m, k, single ? static_cast<const void *>(one_single) : one, b, type,
+                   leading_b, b_strides[0], a, type, leading_a, a_strides[0],
+                   single ? static_cast<const void *>(zero_single) : zero, c, type, int(c_strides[1]), c_strides[0],
+                   batch, single ? compute_32 : compute_64, algorithm_default),
                "cublasGemmStridedBatchedEx");
   });
 }

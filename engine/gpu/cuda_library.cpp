@@ -106,8 +106,9 @@ Nvrtc load_nvrtc() {
   Nvrtc n{};
   void *library = open({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}, n.path);
   if (!library)
-    throw UnsupportedError("no CUDA compiler (libnvrtc.so) on this machine: it is part of the CUDA Toolkit, and is looked "
-                           "for by the loader, in CUDA_HOME and in /usr/local/cuda");
+    throw UnsupportedError(
+        "no CUDA compiler (libnvrtc.so) on this machine: it is part of the CUDA Toolkit, and is looked "
+        "for by the loader, in CUDA_HOME and in /usr/local/cuda");
 #define CUDA_DRIVER(name, arguments)
 #define CUDA_NVRTC(name, arguments)                                                                                    \
   n.name = reinterpret_cast<nvrtcResult(*) arguments>(symbol(library, #name, "the CUDA compiler (libnvrtc.so)"));
@@ -124,8 +125,9 @@ Blas load_blas() {
   std::string path;
   void *library = open({"libcublas.so.13", "libcublas.so.12", "libcublas.so"}, path);
   if (!library)
-    throw UnsupportedError("no cuBLAS (libcublas.so) on this machine: it is part of the CUDA Toolkit, and is looked for by "
-                           "the loader, in CUDA_HOME and in /usr/local/cuda");
+    throw UnsupportedError(
+        "no cuBLAS (libcublas.so) on this machine: it is part of the CUDA Toolkit, and is looked for by "
+        "the loader, in CUDA_HOME and in /usr/local/cuda");
   Blas b{};
 #define CUDA_DRIVER(name, arguments)
 #define CUDA_NVRTC(name, arguments)
@@ -181,8 +183,8 @@ void check(CUresult result, const char *function) {
   case error_illegal_address:
   case error_misaligned_address:
   case error_launch_failed: // the context is lost: every later call of this process gives the same
-    throw ArgumentError("a kernel that was launched before this line read or wrote memory that is not its own (" + text +
-                        "). The GPU is of no more use to this process; gpu.use(\"sim\") finds the line");
+    throw ArgumentError("a kernel that was launched before this line read or wrote memory that is not its own (" +
+                        text + "). The GPU is of no more use to this process; gpu.use(\"sim\") finds the line");
   case error_launch_out_of_resources:
     throw ArgumentError("the kernel needs more registers or memory than a block of this size can have (" + text +
                         "): launch it with fewer threads a block");

@@ -1,5 +1,5 @@
-// CUDA's driver, NVRTC and cuBLAS: libraries that are looked for at run time, at first use. Their types and entry points
-// are declared here, so that the engine is built the same where there is no CUDA; a test compares them with the
+// CUDA's driver, NVRTC and cuBLAS: libraries that are looked for at run time, at first use. Their types and entry
+// points are declared here, so that the engine is built the same where there is no CUDA; a test compares them with the
 // toolkit's headers.
 #pragma once
 
@@ -8,7 +8,8 @@
 
 namespace perigee::gpu::cuda {
 
-// ---------------------------------------------------------------------------------------------------------- types -----
+// ---------------------------------------------------------------------------------------------------------- types
+// -----
 using CUresult = int;
 using CUdevice = int;
 using CUdeviceptr = unsigned long long;
@@ -64,10 +65,10 @@ enum CUfunction_attribute : int {
   function_max_dynamic_shared_size_bytes = 8,
 };
 
-constexpr unsigned stream_default = 0;         // CU_STREAM_DEFAULT: waits for the default stream, and it for this one
-constexpr unsigned event_default = 0;          // CU_EVENT_DEFAULT
-constexpr unsigned event_disable_timing = 2;   // CU_EVENT_DISABLE_TIMING
-constexpr unsigned memory_host_portable = 1;   // CU_MEMHOSTALLOC_PORTABLE: page-locked for all devices
+constexpr unsigned stream_default = 0;       // CU_STREAM_DEFAULT: waits for the default stream, and it for this one
+constexpr unsigned event_default = 0;        // CU_EVENT_DEFAULT
+constexpr unsigned event_disable_timing = 2; // CU_EVENT_DISABLE_TIMING
+constexpr unsigned memory_host_portable = 1; // CU_MEMHOSTALLOC_PORTABLE: page-locked for all devices
 
 using nvrtcResult = int;
 using nvrtcProgram = struct _nvrtcProgram *;
@@ -81,7 +82,8 @@ enum cudaDataType : int { real_32 = 0, real_64 = 1, complex_32 = 4, complex_64 =
 enum cublasComputeType_t : int { compute_32 = 68, compute_64 = 70 };
 enum cublasGemmAlgo_t : int { algorithm_default = -1 };
 
-// ------------------------------------------------------------------------------------------------------- libraries ----
+// ------------------------------------------------------------------------------------------------------- libraries
+// ----
 struct Driver {
 #define CUDA_DRIVER(name, arguments) CUresult(*name) arguments;
 #define CUDA_NVRTC(name, arguments)
@@ -119,8 +121,8 @@ const Driver &driver(); // initialised, and with at least one device
 const Nvrtc &nvrtc();
 const Blas &blas();
 
-// The toolkit's folders on this machine ("/usr/local/cuda"), as CUDA_HOME and CUDA_PATH name them and where they usually
-// lie; the first that is there, or "".
+// The toolkit's folders on this machine ("/usr/local/cuda"), as CUDA_HOME and CUDA_PATH name them and where they
+// usually lie; the first that is there, or "".
 std::string toolkit();
 
 // Throws what a failed call of the driver means.

@@ -62,7 +62,8 @@ int32_t pg_gpu_synchronize(pg_gpu_device *device) {
   return guard([&] { device->synchronize(); });
 }
 
-// ----------------------------------------------------------------------------------------------------------- arrays ---
+// ----------------------------------------------------------------------------------------------------------- arrays
+// ---
 int32_t pg_gpu_create(pg_gpu_array *out, int32_t *collect, pg_gpu_device *device, int32_t dtype, int32_t ndim,
                       const int64_t *shape, int32_t zero, pg_gpu_stream *stream) {
   return guard([&] {
@@ -171,7 +172,8 @@ int32_t pg_gpu_pinned(pg_array *out, int32_t *collect, pg_gpu_device *device, in
   return guard([&] { *out = device->pinned(collect, dtype, ndim, shape, zero != 0); });
 }
 
-// ----------------------------------------------------------------------------------------------- streams and events ---
+// ----------------------------------------------------------------------------------------------- streams and events
+// ---
 int32_t pg_gpu_stream_create(pg_gpu_stream **out, pg_gpu_device *device) {
   return guard([&] { *out = new pg_gpu_stream{device, device->create_stream()}; });
 }

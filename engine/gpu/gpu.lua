@@ -659,6 +659,7 @@ part("gpu_streams")
 part("gpu_ops")
 part("gpu_launch")
 part("gpu_kernel")
+part("gpu_cuda_kernel")
 
 local cuda
 -- CUDA C++: its compiler and what the driver runs (gpu_cuda.lua).

@@ -5,6 +5,7 @@
 #include "kernel/syntax.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,7 @@ enum class Op : std::uint8_t {
   atomic, // on the element of array `index` at the arguments (`integer` as in load): atomic_add to atomic_cas with a
           // (of the element's kind; compare_and_swap: a is what is expected and b what is put there). Gives what was
           // there
-  warp, // shuffle to popcount, of a and b; lanes take part that reach it, which all of the warp must that still run
+  warp,   // shuffle to popcount, of a and b; lanes take part that reach it, which all of the warp must that still run
 };
 
 // What only a GPU has. Indices count from 1, as do lanes; dimensions (x, y, z) are sizes.
@@ -67,8 +68,8 @@ enum class Gpu : std::uint8_t {
   shuffle_up,   // a of the lane b lower; its own where there is none
   shuffle_down, // a of the lane b higher
   shuffle_xor,  // a of the lane whose number from 0 is this one's xor b. All four: within groups of `integer` lanes (2
-               // to 32, a power of two)
-  ballot, // of boolean a: int64 from 0 to 2^32 - 1, bit 0 is lane 1
+                // to 32, a power of two)
+  ballot,       // of boolean a: int64 from 0 to 2^32 - 1, bit 0 is lane 1
   any,
   all,
   popcount, // bits that are set in the low 32 of int64 a: of this thread alone
@@ -191,7 +192,8 @@ struct Argument {
 };
 
 struct Function {
-  std::string name, chunk; // chunk: the text it stands in, for messages
+  std::string name, chunk;                 // chunk: the text it stands in, for messages
+  std::shared_ptr<const std::string> text; // of the chunk, for backends that quote it; may be null
   Position at;
   std::vector<Node> nodes;
   std::vector<Variable> variables;
@@ -207,7 +209,7 @@ enum class Entry : std::int8_t {
   loop,   // one-dimensional arrays by data and strides: of whole-array operations
   packed, // pointers to arguments: of parallel loops
   grid,   // run by every thread of a grid: a kernel of a GPU. Its checks of indices stay where they are (no
-        // hoist_checks); indices below 1 are outside: they do not count from the end
+          // hoist_checks); indices below 1 are outside: they do not count from the end
 };
 
 // functions[0] is the one compiled; the others are those it calls, before or after their callers.

@@ -3,6 +3,7 @@
 #include "core/abi.hpp"
 #include "core/status.hpp"
 #include "kernel/bounds.hpp"
+#include "kernel/cuda.hpp"
 #include "kernel/grid.hpp"
 #include "kernel/typing.hpp"
 
@@ -27,7 +28,9 @@ struct pg_kernel_source {
 
 struct pg_kernel_module {
   kernel::Module module;
+  kernel::Module plain; // before checks of indices left its loops, where they did: for backends that do not check
   std::optional<std::string> text, loops, variables, identity;
+  kernel::CudaText cuda;
 };
 
 namespace {
@@ -53,6 +56,7 @@ int32_t pg_kernel_parse(pg_kernel_source **out, const char *text, int64_t size, 
     kernel::Source &source = *made->source;
     source.chunk = chunk;
     source.name = name;
+    source.text = std::make_shared<const std::string>(text, std::size_t(size));
     try {
       source.tree = std::make_shared<kernel::Chunk>(kernel::parse({text, std::size_t(size)}));
     } catch (const kernel::SourceError &e) {
@@ -119,8 +123,10 @@ template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
     try {
       auto made = std::make_unique<pg_kernel_module>();
       made->module = make();
-      if (made->module.entry != kernel::Entry::grid)
+      if (made->module.entry != kernel::Entry::grid) {
+        made->plain = made->module;
         kernel::hoist_checks(made->module);
+      }
       *out = made.release();
     } catch (const kernel::CompileError &e) {
       raise(e.chunk, e.at, e.message);
@@ -315,6 +321,17 @@ const char *pg_kernel_keep_name(const char *name) {
   static std::set<std::string> names; // nodes of a set stay where they are
   const std::lock_guard lock(mutex);
   return names.insert(name).first->c_str();
+}
+
+int32_t pg_kernel_cuda(const char **text, const char **entry, const char **parameters, pg_kernel_module *module,
+                       int32_t wide, int32_t spread) {
+  return guard([&] {
+    const kernel::Module &of = module->module.entry == kernel::Entry::grid ? module->module : module->plain;
+    module->cuda = kernel::cuda_text(of, {wide != 0, spread});
+    *text = module->cuda.text.c_str();
+    *entry = module->cuda.entry.c_str();
+    *parameters = module->cuda.parameters.c_str();
+  });
 }
 
 int32_t pg_kernel_results(const pg_kernel_module *module) {

@@ -64,6 +64,10 @@ const char *pg_kernel_variables(pg_kernel_module *module);
 int32_t pg_kernel_writes(const pg_kernel_module *module, int32_t i);
 /* Whether it reads its elements. */
 int32_t pg_kernel_reads(const pg_kernel_module *module, int32_t i);
+/* CUDA C++ of it (engine/kernel/cuda.hpp says more): the text, the kernel's name in it and codes of its parameters. wide: of
+   offsets from 2^30 on. spread: of loops, how many nested ones the grid runs. The texts live until the next such call. */
+int32_t pg_kernel_cuda(const char **text, const char **entry, const char **parameters, pg_kernel_module *module,
+                       int32_t wide, int32_t spread);
 /* How many values it returns; the type of the i-th: 1 boolean, 2 int64, 3 float32, 4 float64, 5 complex128. */
 int32_t pg_kernel_results(const pg_kernel_module *module);
 int32_t pg_kernel_result(const pg_kernel_module *module, int32_t i);

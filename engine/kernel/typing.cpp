@@ -205,6 +205,7 @@ class Builder {
     out_ = Function();
     out_.name = source_.name;
     out_.chunk = source_.chunk;
+    out_.text = source_.text;
     out_.at = source_.body->at;
     kinds_.clear();
     scopes_.clear();
@@ -2015,6 +2016,7 @@ Module elementwise(const Source &source, const std::vector<Operand> &operands, s
   Function loop;
   loop.name = source.name;
   loop.chunk = source.chunk;
+  loop.text = source.text;
   loop.at = at;
   auto add_node = [&](Node node) {
     node.at = at;

@@ -27,8 +27,9 @@ struct Binding {
 };
 
 struct Source {
-  std::string chunk;                 // name of the text, for messages
-  std::shared_ptr<const Chunk> tree; // keeps `body`
+  std::string chunk;                       // name of the text, for messages
+  std::shared_ptr<const Chunk> tree;       // keeps `body`
+  std::shared_ptr<const std::string> text; // of the chunk, where it is known
   const FunctionBody *body = nullptr;
   std::string name = "kernel";
   std::map<std::string, Binding> bindings;

@@ -1,4 +1,5 @@
-// What engine/gpu/cuda_library.hpp and cuda_functions.inc declare, against the CUDA Toolkit's headers: compiling is the test.
+// What engine/gpu/cuda_library.hpp and cuda_functions.inc declare, against the CUDA Toolkit's headers: compiling is the
+// test.
 #include "gpu/cuda_library.hpp"
 
 #include <cublas_v2.h>
@@ -10,8 +11,7 @@
 // With the headers' own types the entry points must be exactly these.
 #define CUDA_DRIVER(name, arguments) static_assert(std::is_same_v<decltype(&name), CUresult(CUDAAPI *) arguments>);
 #define CUDA_NVRTC(name, arguments) static_assert(std::is_same_v<decltype(&name), nvrtcResult(*) arguments>);
-#define CUDA_BLAS(name, arguments)                                                                                     \
-  constexpr cublasStatus_t(CUBLASWINAPI *check_##name) arguments = &name;
+#define CUDA_BLAS(name, arguments) constexpr cublasStatus_t(CUBLASWINAPI *check_##name) arguments = &name;
 #include "gpu/cuda_functions.inc"
 
 namespace ours = perigee::gpu::cuda;

@@ -18,6 +18,13 @@ local function same(d, a)
   lu.assertTrue(array.equal(h, a, { equal_nan = true }), tostring(h) .. " / " .. tostring(a))
 end
 
+-- Functions of the mathematics library may differ in the last bits.
+local function near(d, a)
+  local h = d:to_host()
+  lu.assertEquals(h.dtype, a.dtype)
+  lu.assertTrue(array.allclose(h, a, { rtol = 1e-14, atol = 1e-14, equal_nan = true }), tostring(h) .. " / " .. tostring(a))
+end
+
 TestDevices = {}
 
 function TestDevices.test_available_says_why_not()
@@ -183,14 +190,14 @@ function TestOperations.test_elementwise()
   local d, e = gpu.array(a), gpu.array(b)
   for _, name in ipairs { "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "lt",
     "ge", "hypot", "atan2" } do
-    same(d[name](d, e), a[name](a, b))
-    same(gpu[name](d, 2), array[name](a, 2))
+    near(d[name](d, e), a[name](a, b))
+    near(gpu[name](d, 2), array[name](a, 2))
   end
   for _, name in ipairs { "negative", "abs", "square", "floor", "exp", "sin", "isnan", "sign" } do
-    same(d[name](d), a[name](a))
+    near(d[name](d), a[name](a))
   end
-  same(-d * 2 + 1 / e, -a * 2 + 1 / b)
-  same(d % 3 - e ^ 2, a % 3 - b ^ 2)
+  near(-d * 2 + 1 / e, -a * 2 + 1 / b)
+  near(d % 3 - e ^ 2, a % 3 - b ^ 2)
   local out = gpu.zeros(2, 3)
   lu.assertTrue(rawequal(gpu.add(d, e, { out = out }), out))
   same(out, a + b)
@@ -205,8 +212,9 @@ function TestOperations.test_reductions()
   local a = array.range(1, 24):reshape(2, 3, 4)
   local d = gpu.array(a)
   for _, name in ipairs { "sum", "mean", "min", "max", "prod", "var", "std", "any", "all", "argmin", "argmax" } do
-    lu.assertEquals(d[name](d), a[name](a))
-    same(d[name](d, 2), a[name](a, 2))
+    local whole = d[name](d)
+    lu.assertTrue(whole == a[name](a) or math.abs(whole - a[name](a)) < 1e-9 * math.abs(whole), name)
+    near(d[name](d, 2), a[name](a, 2))
   end
   same(d:sum { axis = { 1, 3 }, keepdims = true }, a:sum { axis = { 1, 3 }, keepdims = true })
   raises("axis", d.sum, d, 4)

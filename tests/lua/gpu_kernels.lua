@@ -2,7 +2,8 @@
 local lu = require "luaunit"
 local pg = require "perigee"
 local gpu, array, kernel, random = pg.gpu, pg.array, pg.kernel, pg.random
-gpu.use("sim")
+local on_gpu = os.getenv("PERIGEE_GPU") == "cuda" -- tests/gpu/run, and CTest on a stand-in for the driver
+gpu.use(on_gpu and "cuda" or "sim")
 
 local function f32(...) return array.zeros(..., "float32") end
 local function f64(...) return array.zeros(...) end
@@ -17,19 +18,55 @@ end
 
 TestCorrect = {}
 
--- Launches fn and compares each argument after it with what `expected` makes of copies, checked and as compiled code.
+-- Assembles PTX by the toolkit's ptxas, where it is.
+local ptxas
+for _, path in ipairs { "ptxas", (os.getenv("CUDA_HOME") or "/usr/local/cuda") .. "/bin/ptxas" } do
+  ptxas = ptxas or os.execute(("'%s' --version > /dev/null 2>&1"):format(path)) == 0 and path or nil
+end
+local compiler, no_compiler = gpu.compiler()
+if not compiler or not ptxas then
+  print("CUDA C++ is not compiled and assembled here: " .. (no_compiler or "no ptxas"))
+end
+local architectures, next_architecture = { "75", "80", "90" }, 0
+
+local function assemble(name, k)
+  next_architecture = next_architecture % #architectures + 1
+  local architecture = architectures[next_architecture]
+  local ptx = gpu.cuda_source(k:inspect("cuda"), { architecture = "compute_" .. architecture }):inspect("ptx",
+    "compute_" .. architecture)
+  lu.assertStrContains(ptx, ".target sm_" .. architecture)
+  local path = os.tmpname()
+  local file = io.open(path, "w")
+  file:write(ptx)
+  file:close()
+  local status = os.execute(("'%s' -arch=sm_%s '%s' -o '%s.cubin'"):format(ptxas, architecture, path, path))
+  os.remove(path)
+  os.remove(path .. ".cubin")
+  lu.assertEquals(status, 0, name .. " does not assemble")
+end
+
+-- Launches fn and compares each argument after it with what `expected` makes of copies: checked, as compiled code and on a
+-- GPU. Its CUDA C++ is compiled and assembled.
 local function check(name, launch, arguments, fn, expected, tolerance)
-  for _, mode in ipairs { "checked", "fast" } do
+  for _, mode in ipairs(on_gpu and { "cuda" } or { "checked", "fast" }) do
     TestCorrect["test_" .. name .. "_" .. mode] = function()
-      gpu.mode(mode)
+      if not on_gpu then
+        gpu.mode(mode)
+      end
       local ours, theirs = {}, {}
       for i, a in ipairs(arguments) do
         local copied = type(a) == "cdata" and array.is(a)
         ours[i], theirs[i] = copied and a:copy() or a, copied and a:copy() or a
       end
-      gpu.kernel(fn, { name = name })(launch)(unpack(ours))
-      gpu.mode("checked")
-      lu.assertEquals(gpu.problems(), {})
+      local k = gpu.kernel(fn, { name = name })
+      k(launch)(unpack(ours))
+      if not on_gpu then
+        gpu.mode("checked")
+        lu.assertEquals(gpu.problems(), {})
+        if mode == "checked" and compiler and ptxas then
+          assemble(name, k)
+        end
+      end
       expected(unpack(theirs))
       for i, a in ipairs(arguments) do
         if type(a) == "cdata" and array.is(a) then
@@ -755,6 +792,10 @@ function TestErrors.test_sizes()
   lu.assertEquals(gpu.grid_stride(100, 64), 2)
   lu.assertEquals(gpu.grid_stride(1e9, 256), 132 * 8)
   fails("n counts from 1, got -1", function() gpu.grid_for(-1, 256) end)
+end
+
+if on_gpu then
+  TestErrors = nil -- of the simulator
 end
 
 os.exit(lu.LuaUnit.run())

@@ -1,0 +1,140 @@
+-- Kernels written in Lua on a GPU: their CUDA C++ (engine/kernel/cuda.hpp), its parameters, and their launch.
+local core, shared = ...
+local C, ffi = core.C, core.ffi
+local check, fail = core.check, core.fail
+local gpu, library, kit = shared.gpu, shared.library, shared.kit
+local type, tonumber, ipairs, pairs, format, gmatch, match, max, abs = type, tonumber, ipairs, pairs, string.format,
+  string.gmatch, string.match, math.max, math.abs
+
+local text_c, entry_c, codes_c = ffi.new("const char *[1]"), ffi.new("const char *[1]"), ffi.new("const char *[1]")
+
+-- The text of a module, its kernel's name and codes of its parameters.
+local function generate(module, wide, spread)
+  check(C.pg_kernel_cuda(text_c, entry_c, codes_c, module, wide and 1 or 0, spread or 0))
+  local codes = {}
+  for code in gmatch(ffi.string(codes_c[0]), "%S+") do
+    codes[#codes + 1] = code
+  end
+  return ffi.string(text_c[0]), ffi.string(entry_c[0]), codes
+end
+shared.generate_cuda = generate
+
+function shared.texts.cuda(s)
+  return (generate(s.module, false))
+end
+
+local c_types = { d = "double[1]", f = "float[1]", l = "int64_t[1]", b = "bool[1]", z = "double[2]", p = "void *[1]" }
+for code, text in pairs(c_types) do
+  c_types[code] = ffi.typeof(text)
+end
+
+-- What holds a parameter of a code, and what puts an argument there.
+local function holder(code, wide)
+  local kind = code:sub(1, 1)
+  if kind ~= "A" and kind ~= "S" then
+    local cell = c_types[kind]()
+    if kind == "b" then
+      return cell, function(x) cell[0] = x end
+    elseif kind == "z" then
+      return cell, function(x)
+        if type(x) == "number" then
+          cell[0], cell[1] = x, 0
+        else
+          cell[0], cell[1] = x.re, x.im
+        end
+      end
+    end
+    return cell, function(x) cell[0] = x end
+  end
+  local ndim = tonumber(match(code, ",(%d+)$"))
+  local strided = kind == "S"
+  local cell = ffi.new(format("struct { void *data; %s n[%d]; }", wide and "int64_t" or "int32_t",
+    max(ndim, 1) * (strided and 2 or 1)))
+  return cell, function(a) -- a pg_array's fields
+    cell.data = a._data
+    for d = 0, ndim - 1 do
+      cell.n[d] = a._shape[d]
+      if strided then
+        cell.n[ndim + d] = a._strides[d]
+      end
+    end
+  end
+end
+
+-- Whether some array reaches so far that offsets in it need 64 bits.
+local far = 2 ^ 30
+local function is_far(a)
+  local reach = 1
+  for d = 0, a._ndim - 1 do
+    reach = reach + abs(tonumber(a._strides[d])) * max(tonumber(a._shape[d]) - 1, 0)
+  end
+  return reach >= far or tonumber(a._size) >= far
+end
+
+local launch_flags = { "--fmad=true" }
+
+-- A module compiled for a device, with room for its parameters.
+local function compiled(module, d, wide, spread, name, options)
+  local cuda = shared.cuda()
+  local text, entry, codes = generate(module, wide, spread)
+  local image, log = cuda.compile(text, entry .. ".cu", cuda.architecture(d), options or launch_flags)
+  if not image then
+    core.internal("the CUDA C++ of '%s' does not compile:\n%s\n%s", name, log, text)
+  end
+  local f = cuda.load(d, image, entry)
+  f.pointers, f.cells, f.put = ffi.new("void *[?]", #codes + 1), {}, {}
+  for i, code in ipairs(codes) do
+    f.cells[i], f.put[i] = holder(code, wide)
+    f.pointers[i - 1] = f.cells[i]
+  end
+  return f
+end
+shared.compiled_cuda, shared.is_far = compiled, is_far
+
+local function grid_is_far(launch)
+  for i = 1, 3 do
+    if launch.grid[i] > 2 ^ 20 or launch.grid[i] * launch.block[i] >= far then
+      return true
+    end
+  end
+  return false
+end
+
+-- k: the kernel, s: its specialisation; values: numbers and pg_arrays; host: which of these are the host's.
+function shared.launchers.cuda(k, s, launch, values, host, originals)
+  local d = shared.device()
+  local wide = grid_is_far(launch)
+  local copies, stream = nil, launch.stream
+  for i = 1, #values do
+    local x = originals[i]
+    if host[i] then -- there and back
+      copies = copies or {}
+      copies[i] = gpu.array(values[i])
+      wide = wide or is_far(copies[i]._a)
+    elseif shared.is_device_array(x) then
+      if x._a._block ~= nil or x._a._device ~= d.number then
+        fail("'%s': argument %d is not on the GPU that the kernel is launched on", k._name, i)
+      end
+      wide = wide or is_far(x._a)
+      if stream ~= nil then
+        check(library.pg_gpu_use(x, stream.handle))
+      end
+    end
+  end
+  s.cuda = s.cuda or {}
+  local key = (wide and -1 or 1) * d.number
+  local f = s.cuda[key]
+  if not f then
+    f = compiled(s.module, d, wide, 0, k._name)
+    s.cuda[key] = f
+  end
+  for i = 1, #values do
+    f.put[i](copies and copies[i] and copies[i]._a or values[i])
+  end
+  shared.cuda().launch(k._name, f, launch, f.pointers)
+  for i, copy in pairs(copies or {}) do
+    if bit.band(values[i]._flags, 1) == 0 then
+      copy:to_host { out = values[i] }
+    end
+  end
+end

@@ -1,0 +1,112 @@
+// A stand-in for libnvrtc.so in tests: compiles CUDA C++ for the host by the C++ compiler that built this. What it
+// gives as "cubin" is a shared library, which the fake driver (fake_cuda.cpp) runs.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <regex>
+#include <string>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct _nvrtcProgram {
+  std::string source, name, log, image;
+};
+
+namespace {
+
+std::string read(const std::string &path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+void replace(std::string &text, const std::string &what, const std::string &by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size())
+    text.replace(at, what.size(), by);
+}
+
+} // namespace
+
+extern "C" {
+
+int nvrtcVersion(int *major, int *minor) {
+  *major = 13;
+  *minor = 99;
+  return 0;
+}
+
+int nvrtcCreateProgram(_nvrtcProgram **program, const char *source, const char *name, int, const char *const *,
+                       const char *const *) {
+  *program = new _nvrtcProgram{source, name ? name : "default", "", ""};
+  return 0;
+}
+
+int nvrtcDestroyProgram(_nvrtcProgram **program) {
+  delete *program;
+  return 0;
+}
+
+int nvrtcCompileProgram(_nvrtcProgram *program, int, const char *const *) {
+  char folder[] = "/tmp/perigee-fake-nvrtc-XXXXXX";
+  if (!mkdtemp(folder))
+    return 1;
+  const std::string base = folder, source = base + "/" + program->name, library = base + "/out.so", log = base + "/log";
+  std::string text = program->source;
+  replace(text, "asm(\"mov.u32 %0, %%dynamic_smem_size;\" : \"=r\"(bytes));", "bytes = fake_runtime->dynamic_bytes;");
+  replace(text, "extern __shared__ __align__(16) unsigned char dynamic_shared[];",
+          "#define dynamic_shared (fake_runtime->dynamic_shared)");
+  std::string entries;
+  const std::regex kernel("__global__\\s+void\\s+([A-Za-z_][A-Za-z_0-9]*)");
+  for (std::sregex_iterator it(text.begin(), text.end(), kernel), end; it != end; ++it) {
+    const std::string name = (*it)[1];
+    entries += "\nextern \"C\" __attribute__((visibility(\"default\"))) FakeKernel fake_kernel_" + name +
+               ";\nFakeKernel fake_kernel_" + name + " = {FakeEntry<&" + name + ">::copy, FakeEntry<&" + name +
+               ">::run, FakeEntry<&" + name + ">::drop};";
+  }
+  {
+    std::ofstream file(source);
+    file << "#include \"fake_device.h\"\n#line 1 \"" << program->name << "\"\n" << text << "\n" << entries << "\n";
+    if (text.find("__sync") != std::string::npos || text.find("__shfl") != std::string::npos ||
+        text.find("_sync(") != std::string::npos)
+      file << "extern \"C\" __attribute__((visibility(\"default\"))) int fake_needs_fibers; int fake_needs_fibers = "
+              "1;\n";
+  }
+  const std::string command = std::string(FAKE_CXX) +
+                              " -x c++ -std=c++17 -O1 -w -fPIC -shared -ffp-contract=off -fwrapv -I" FAKE_INCLUDE
+                              " -o '" +
+                              library + "' '" + source + "' 2> '" + log + "'";
+  const int status = std::system(command.c_str());
+  // "name:3:5: error: what" as "name(3): error: what".
+  program->log = std::regex_replace(read(log), std::regex("(^|\n)([^\n:]+):(\\d+):\\d+: "), "$1$2($3): ");
+  program->image = read(library);
+  for (const std::string &file : {source, library, log})
+    unlink(file.c_str());
+  rmdir(folder);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 6;
+}
+
+int nvrtcGetPTXSize(_nvrtcProgram *, size_t *size) {
+  *size = std::strlen("// fake PTX") + 1;
+  return 0;
+}
+int nvrtcGetPTX(_nvrtcProgram *, char *ptx) {
+  std::strcpy(ptx, "// fake PTX");
+  return 0;
+}
+int nvrtcGetCUBINSize(_nvrtcProgram *program, size_t *size) {
+  *size = program->image.size();
+  return 0;
+}
+int nvrtcGetCUBIN(_nvrtcProgram *program, char *image) {
+  std::memcpy(image, program->image.data(), program->image.size());
+  return 0;
+}
+int nvrtcGetProgramLogSize(_nvrtcProgram *program, size_t *size) {
+  *size = program->log.size() + 1;
+  return 0;
+}
+int nvrtcGetProgramLog(_nvrtcProgram *program, char *log) {
+  std::strcpy(log, program->log.c_str());
+  return 0;
+}
+}
