@@ -19,7 +19,7 @@ const char *const names[] = {
 const char *const others[] = {"barrier",        "bcast",  "scatter",      "gather",      "allgather",
                               "alltoall",       "reduce", "allreduce",    "scan",        "exscan",
                               "reduce_scatter", "dup",    "split",        "create_cart", "free",
-                              "window",         "fence",  "shared_array", "sub",         "counts"};
+                              "window",         "fence",  "shared_array", "sub"};
 constexpr int32_t first_other = 100;
 
 const char *name_of_kind(int32_t kind) {
@@ -448,7 +448,6 @@ int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t ki
     request->_peer = no_rank;
     request->_extra = sides.release();
     set_handle(*request, handle);
-    request_started();
     return static_cast<int32_t>(PG_OK);
   });
 }

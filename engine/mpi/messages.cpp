@@ -160,11 +160,10 @@ void received(pg_mpi_found &out, const Receive &wanted, int code, const MPI_Stat
   if (code != MPI_SUCCESS)
     MPI_Error_class(code, &kind);
   if (kind == MPI_ERR_TRUNCATE) {
-    const int sent = code_of(status.MPI_TAG);
-    throw ArgumentError(std::string(wanted.name) + ": " + rank_text(c, status.MPI_SOURCE) + " sent more (" +
-                        (sent < array::dtype_count ? array::dtype_name(sent) : "a value of the table form") +
-                        ", with tag " + std::to_string(tag_of(status.MPI_TAG)) + ") than this array holds, which is " +
-                        plural(wanted.expected, wanted.dtype) + "; probe says how much a message has");
+    // (Open MPI tells how long the message is, though no standard says so.)
+    throw ArgumentError(std::string(wanted.name) + ": " + sent_text(c, status) +
+                        ", more than this array holds, which is " + plural(wanted.expected, wanted.dtype) +
+                        "; probe says how much a message has");
   }
   require(code, wanted.name, &c, other_rank(wanted.peer));
   if (code_of(status.MPI_TAG) != wanted.dtype) [[unlikely]]

@@ -25,8 +25,7 @@ struct Process {
   std::vector<std::unique_ptr<Comm>> comms;
   Comm *world = nullptr, *self = nullptr;
   bool check = true;
-  int64_t started = 0; // requests that are owned and not over
-  int64_t noted = 0;   // seconds of waiting that stderr has been told of
+  int64_t noted = 0; // seconds of waiting that stderr has been told of
 } process;
 
 pid_t thread_id() {
@@ -248,12 +247,7 @@ void abandon_pending() noexcept {
   }
 }
 
-void request_started() {
-  ++process.started;
-}
-
 void request_ended(pg_mpi_request &r) {
-  --process.started;
   delete extra_of(r);
   r._extra = nullptr;
   r.done = 1;
@@ -282,7 +276,7 @@ int32_t pg_mpi_state() {
   return static_cast<int32_t>(process.state);
 }
 
-void pg_mpi_close(int32_t failed) {
+void pg_mpi_close(int32_t failed, int32_t requests) {
   if (process.state != State::open || process.thread != thread_id())
     return;
   abandon_pending();
@@ -293,10 +287,9 @@ void pg_mpi_close(int32_t failed) {
     process.state = State::closed;
     return;
   }
-  if (process.started > 0)
-    std::fprintf(stderr,
-                 "perigee: rank %u ends with %lld %s never waited for (what isend, irecv and the like return)\n", rank,
-                 static_cast<long long>(process.started), process.started == 1 ? "request" : "requests");
+  if (requests > 0)
+    std::fprintf(stderr, "perigee: rank %u ends with %d %s never waited for (what isend, irecv and the like return)\n",
+                 rank, requests, requests == 1 ? "request" : "requests");
   Wait last;
   last.since = now();
   last.peer = no_peer;

@@ -174,8 +174,7 @@ struct Extra {
 inline Extra *extra_of(const pg_mpi_request &r) {
   return static_cast<Extra *>(r._extra);
 }
-// A request that somebody owns has begun, or is over.
-void request_started();
+// It is over.
 void request_ended(pg_mpi_request &r);
 
 // ---------------------------------------------------------------------------------------------------- agreements -----

@@ -34,7 +34,8 @@ mpi.IN_PLACE = setmetatable({}, { __tostring = function() return "mpi.IN_PLACE" 
 -- ---------------------------------------------------------------------------------------------------------- state ----
 local natives       -- functions of mpi_lua.cpp, with the first value that is sent
 local world, self_comm
-local ended = false
+-- Operations under way keep their arrays, and are kept themselves: MPI writes to both.
+local live = {}
 
 local function interrupted()
   local parallel = core.loaded.parallel
@@ -83,8 +84,14 @@ local function open()
   -- MPI ends with the state: userdata are finalised after all cdata.
   local owner = newproxy(true)
   getmetatable(owner).__gc = function()
-    ended = true
-    library.pg_mpi_close(core.failed and 1 or 0)
+    local left = 0
+    for request in pairs(live) do
+      left = left + 1
+      if request._r._kind == RECV or request._r._kind == RECV_VALUE then -- into memory that goes now
+        library.pg_mpi_cancel(request._r)
+      end
+    end
+    library.pg_mpi_close(core.failed and 1 or 0, left)
   end
   mpi._owner = owner
 end
@@ -291,8 +298,6 @@ function Comm.sendrecv(comm, value, dest, source, options)
 end
 
 -- ------------------------------------------------------------------------------------------------------- requests ----
--- Operations under way keep their arrays, and are kept themselves: MPI writes to both.
-local live = {}
 local request_t = ffi.typeof("pg_mpi_request")
 local requests_t = ffi.typeof("pg_mpi_request *[?]")
 local index_out = ffi.new("int32_t[1]")

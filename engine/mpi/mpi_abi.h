@@ -45,9 +45,9 @@ enum pg_mpi_mode { PG_MPI_STANDARD = 0, PG_MPI_SYNCHRONOUS = 1 };
 int32_t pg_mpi_open(pg_mpi_comm **world, pg_mpi_comm **self);
 /* How much of MPI there is: 0 not started, 1 started, 2 ended. */
 int32_t pg_mpi_state(void);
-/* Ends MPI; what requests are left is said on stderr. Where the script has failed, only the board is told: whoever
+/* Ends MPI; that there are requests left is said on stderr. Where the script has failed, only the board is told: whoever
    started the ranks sees the exit code and ends the others. */
-void pg_mpi_close(int32_t failed);
+void pg_mpi_close(int32_t failed, int32_t requests);
 /* Ends all ranks. */
 void pg_mpi_abort(int32_t code);
 /* Waits on; `place`: "file:line" of the script, for messages; "" for none. */

@@ -545,8 +545,8 @@ local function length_of(a)
 end
 
 -- The `own` of each rank.
-local function all_counts(comm, own)
-  agree(comm, 119)
+local function all_counts(comm, kind, root, own)
+  agree(comm, kind, root)
   local list = int64s(comm.size)
   check(library.pg_mpi_counts(list, comm._c, own))
   return list
@@ -584,7 +584,7 @@ define("Gatherv", function(name, comm, begin, send, recv, counts, root)
   root = check_root(name, comm, root)
   send = need_array(name, "the array to send", send)
   local given = comm.rank == root and need_counts(name, comm, counts) or nil
-  local all = compare_counts(name, comm, given, all_counts(comm, length_of(send)), "sends")
+  local all = compare_counts(name, comm, given, all_counts(comm, GATHERV, root, length_of(send)), "sends")
   if comm.rank ~= root then
     return collective(comm, begin, GATHERV, -1, root, send, nil)
   end
@@ -597,7 +597,7 @@ end)
 define("Allgatherv", function(name, comm, begin, send, recv, counts)
   send = need_array(name, "the array to send", send)
   local given = need_counts(name, comm, counts)
-  local all = compare_counts(name, comm, given, all_counts(comm, length_of(send)), "sends")
+  local all = compare_counts(name, comm, given, all_counts(comm, ALLGATHERV, nil, length_of(send)), "sends")
   recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum_of(all, comm.size))
   local row, back = row_major(recv, true)
   return collective(comm, begin, ALLGATHERV, -1, nil, send, row, back, recv, { recv = all })
@@ -608,7 +608,7 @@ define("Scatterv", function(name, comm, begin, send, recv, counts, root)
   root = check_root(name, comm, root)
   recv = need_array(name, "the array to receive into", recv)
   local given = comm.rank == root and need_counts(name, comm, counts) or nil
-  local all = compare_counts(name, comm, given, all_counts(comm, length_of(recv)), "receives")
+  local all = compare_counts(name, comm, given, all_counts(comm, SCATTERV, root, length_of(recv)), "receives")
   if comm.rank ~= root then
     return collective(comm, begin, SCATTERV, -1, root, nil, recv, nil, recv)
   end

@@ -111,7 +111,6 @@ int isend(lua_State *L) {
     r._tag = tag;
     r._extra = copy.release();
     set_handle(r, handle);
-    request_started();
     return PG_OK;
   });
   return status_of(L, status);

@@ -150,7 +150,6 @@ int32_t pg_mpi_isend(pg_mpi_request *out, pg_mpi_comm *comm, const pg_array *a, 
     const MPI_Request handle = start_send(name, c, *a, to, t, mode);
     begin(*out, comm, PG_MPI_SEND, to, t);
     set_handle(*out, handle);
-    request_started();
     return PG_OK;
   });
 }
@@ -167,7 +166,6 @@ int32_t pg_mpi_irecv(pg_mpi_request *out, pg_mpi_comm *comm, const pg_array *a, 
     out->_expected = wanted.expected;
     out->_partial = partial;
     set_handle(*out, handle);
-    request_started();
     return PG_OK;
   });
 }
@@ -178,7 +176,6 @@ int32_t pg_mpi_irecv_value(pg_mpi_request *out, pg_mpi_comm *comm, double source
     const int32_t from = check_rank("irecv", c, source, "the source", true, false), t = check_tag("irecv", tag, true);
     begin(*out, comm, PG_MPI_RECV_VALUE, from, t);
     expect_value(*out);
-    request_started();
     return PG_OK;
   });
 }
