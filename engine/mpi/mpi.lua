@@ -119,6 +119,9 @@ end
 local function need_array(name, what, a)
   local x = as_array(a)
   if not x then
+    if a == mpi.IN_PLACE then
+      fail("%s: %s cannot be mpi.IN_PLACE here", name, what)
+    end
     local plain = name:lower()
     fail("%s: %s must be an array%s, got %s", name, what, name ~= plain and rawget(Comm, plain) and
       format(" (the table form, %s, takes any value)", plain) or "", kind_of(a))

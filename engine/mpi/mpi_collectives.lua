@@ -579,12 +579,25 @@ local function with_length(like, n)
   return array.empty(shape, { dtype = like.dtype })
 end
 
+-- The array to send (nil in place) and its length.
+local function to_send_v(name, comm, send, recv, given)
+  if send ~= IN_PLACE then
+    send = need_array(name, "the array to send (or mpi.IN_PLACE)", send)
+    return send, length_of(send)
+  elseif not given or recv == nil then
+    fail("%s: in place, the array to receive into and counts must be given%s", name, name:find("Allg") and "" or
+      ", and only the root's part can be")
+  end
+  return nil, tonumber(given[comm.rank])
+end
+
 -- comm:Gatherv(send [, recv [, counts [, root]]]): parts of any length; counts are entries along the first axis.
 define("Gatherv", function(name, comm, begin, send, recv, counts, root)
   root = check_root(name, comm, root)
-  send = need_array(name, "the array to send", send)
   local given = comm.rank == root and need_counts(name, comm, counts) or nil
-  local all = compare_counts(name, comm, given, all_counts(comm, GATHERV, root, length_of(send)), "sends")
+  local own
+  send, own = to_send_v(name, comm, send, comm.rank == root and recv or nil, given)
+  local all = compare_counts(name, comm, given, all_counts(comm, GATHERV, root, own), "sends")
   if comm.rank ~= root then
     return collective(comm, begin, GATHERV, -1, root, send, nil)
   end
@@ -595,9 +608,9 @@ end)
 
 -- comm:Allgatherv(send [, recv [, counts]])
 define("Allgatherv", function(name, comm, begin, send, recv, counts)
-  send = need_array(name, "the array to send", send)
-  local given = need_counts(name, comm, counts)
-  local all = compare_counts(name, comm, given, all_counts(comm, ALLGATHERV, nil, length_of(send)), "sends")
+  local given, own = need_counts(name, comm, counts), nil
+  send, own = to_send_v(name, comm, send, recv, given)
+  local all = compare_counts(name, comm, given, all_counts(comm, ALLGATHERV, nil, own), "sends")
   recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum_of(all, comm.size))
   local row, back = row_major(recv, true)
   return collective(comm, begin, ALLGATHERV, -1, nil, send, row, back, recv, { recv = all })
@@ -606,9 +619,14 @@ end)
 -- comm:Scatterv(send, recv [, counts [, root]]): recv has the length that this rank gets.
 define("Scatterv", function(name, comm, begin, send, recv, counts, root)
   root = check_root(name, comm, root)
-  recv = need_array(name, "the array to receive into", recv)
-  local given = comm.rank == root and need_counts(name, comm, counts) or nil
-  local all = compare_counts(name, comm, given, all_counts(comm, SCATTERV, root, length_of(recv)), "receives")
+  local given, own = comm.rank == root and need_counts(name, comm, counts) or nil, nil
+  if recv == IN_PLACE and given then -- the root's part stays where it is
+    recv, own = nil, tonumber(given[root])
+  else
+    recv = need_array(name, "the array to receive into", recv)
+    own = length_of(recv)
+  end
+  local all = compare_counts(name, comm, given, all_counts(comm, SCATTERV, root, own), "receives")
   if comm.rank ~= root then
     return collective(comm, begin, SCATTERV, -1, root, nil, recv, nil, recv)
   end
@@ -639,16 +657,23 @@ end)
 -- comm:Reduce_scatter(send [, recv [, op [, counts]]]): of the reduction this rank's part: counts[rank + 1] elements, by
 -- default equal parts.
 define("Reduce_scatter", function(name, comm, begin, send, recv, op, counts)
-  send, op = need_array(name, "the array to send", send), need_op(name, op)
+  send, op = to_send(name, send), need_op(name, op)
   if type(op) ~= "number" then
     core.unsupported("%s: operators of MPI's only; Allreduce takes functions", name)
   end
   local given = need_counts(name, comm, counts)
-  if not given and send.size % comm.size ~= 0 then
-    fail("%s: %d elements cannot be cut into %d equal parts; give counts", name, send.size, comm.size)
+  local all = send or to_receive(name, recv)
+  if not given and all.size % comm.size ~= 0 then
+    fail("%s: %d elements cannot be cut into %d equal parts; give counts", name, all.size, comm.size)
   end
-  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or
-    array.empty(given and tonumber(given[comm.rank]) or send.size / comm.size, { dtype = send.dtype })
+  local own = given and tonumber(given[comm.rank]) or all.size / comm.size
+  if not send then -- in place: the result is the first part
+    if all.ndim ~= 1 or not all:is_contiguous() then
+      fail("%s: in place, the array must have one dimension and its elements in a row", name)
+    end
+    return collective(comm, begin, REDUCE_SCATTER, op, nil, nil, all, nil, all[{ { 1, own } }], { recv = given })
+  end
+  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or array.empty(own, { dtype = send.dtype })
   local row, back = row_major(recv, true)
   return collective(comm, begin, REDUCE_SCATTER, op, nil, (row_major(send)), row, back, recv, { recv = given })
 end)

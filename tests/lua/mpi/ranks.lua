@@ -289,6 +289,22 @@ test("Bcast, Scatter, Gather, Allgather, Alltoall", function()
   whole[{ { 4 * rank + 1, 4 * rank + 4 } }] = data(rank, 4)
   world:Allgather(mpi.IN_PLACE, whole)
   same(whole, array.concatenate(all_of(4)), "Allgather in place")
+  for root = 0, size - 1 do
+    local mine = { 4 * rank + 1, 4 * rank + 4 }
+    whole = array.zeros(4 * size)
+    whole[{ mine }] = data(rank, 4)
+    world:Gather(rank == root and mpi.IN_PLACE or data(rank, 4), rank == root and whole or nil, root)
+    if rank == root then
+      same(whole, array.concatenate(all_of(4)), "Gather in place")
+    end
+    whole = array.concatenate(all_of(4))
+    local part = array.zeros(4)
+    world:Scatter(rank == root and whole or nil, rank == root and mpi.IN_PLACE or part, root)
+    same(rank == root and whole[{ mine }]:copy() or part, data(rank, 4), "Scatter in place")
+  end
+  local exchanged = data(rank, 3 * size)
+  world:Alltoall(mpi.IN_PLACE, exchanged)
+  same(exchanged, array.concatenate(expected), "Alltoall in place")
 end)
 
 test("parts of unequal length", function()
@@ -310,6 +326,27 @@ test("parts of unequal length", function()
     same(part, rows(rank), "Scatterv")
   end
   same(world:Allgatherv(rows(rank)), whole, "Allgatherv")
+  local function with_own_rows()
+    local a, at = array.zeros({ #whole, 2 }, { dtype = "int32" }), 0
+    for r = 0, rank - 1 do
+      at = at + counts[r + 1]
+    end
+    if counts[rank + 1] > 0 then
+      a[{ { at + 1, at + counts[rank + 1] } }] = rows(rank)
+    end
+    return a
+  end
+  same(world:Allgatherv(mpi.IN_PLACE, with_own_rows(), counts), whole, "Allgatherv in place")
+  local root = size - 1
+  if rank == root then
+    same(world:Gatherv(mpi.IN_PLACE, with_own_rows(), counts, root), whole, "Gatherv in place")
+    world:Scatterv(whole, mpi.IN_PLACE, counts, root)
+  else
+    world:Gatherv(rows(rank), nil, nil, root)
+    local part = array.zeros({ rank % 3, 2 }, { dtype = "int32" })
+    world:Scatterv(nil, part, nil, root)
+    same(part, rows(rank), "Scatterv in place")
+  end
   local wrong = {}
   for r = 1, size do
     wrong[r] = counts[r] + (r == size and 1 or 0)
@@ -384,6 +421,21 @@ test("reductions", function()
   local a = data(rank, 5)
   world:Allreduce(mpi.IN_PLACE, a)
   same(a, fold(all_of(5), array.add), "in place")
+  for root = 0, size - 1 do
+    a = data(rank, 5)
+    world:Reduce(rank == root and mpi.IN_PLACE or a, rank == root and a or nil, "sum", root)
+    same(a, rank == root and fold(all_of(5), array.add) or data(rank, 5), "Reduce in place")
+  end
+  a = data(rank, 5)
+  world:Scan(mpi.IN_PLACE, a, "max")
+  local upto = {}
+  for r = 0, rank do
+    upto[r + 1] = data(r, 5)
+  end
+  same(a, fold(upto, array.maximum), "Scan in place")
+  a = data(rank, 2 * size)
+  same(world:Reduce_scatter(mpi.IN_PLACE, a):copy(), fold(all_of(2 * size), array.add)[{ { 2 * rank + 1, 2 * rank + 2 } }]
+    :copy(), "Reduce_scatter in place")
   local column = array.zeros { 5, 3 }
   world:Allreduce(data(rank, 5), column[{ {}, { 2, 2 } }]:reshape { 5 })
   local out = array.zeros(2)
