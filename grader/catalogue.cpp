@@ -1,5 +1,7 @@
 #include "catalogue.hpp"
 
+#include "ranks.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -370,7 +372,9 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
 
   Reader needs = root.table("needs", false);
   e.needs.cores = needs.whole("cores", 1, 1024, 1);
-  e.needs.ranks = needs.whole("ranks", 1, 1024, 1);
+  e.needs.ranks = needs.whole("ranks", 1, most_ranks, 1);
+  if (e.uses_mpi() && e.needs.cores > 1)
+    needs.fail("cores", "ranks have a core each; threads beside them are not measured");
   e.needs.gpu = needs.flag("gpu", false);
   e.needs.sleep = needs.flag("sleep", false);
   needs.finish();
@@ -398,6 +402,8 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
       reader.fail("name", "\"" + one.name + "\" is the name of another case already");
     one.size_json = reader.json("size");
     one.trials = reader.whole("trials", 1, 10000, 1);
+    if (e.uses_mpi())
+      one.ranks = reader.whole("ranks", 1, e.needs.ranks, e.needs.ranks);
     reader.finish();
     e.cases.push_back(std::move(one));
   }
@@ -415,8 +421,9 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
     tier.points = reader.number("points", 0, 1000, false, std::nullopt);
     tier.name = reader.text("name", default_tier_name(tier));
     tier.cores = reader.whole("cores", 2, 1024, 1);
-    if (tier.cores > e.needs.cores)
-      reader.fail("cores", "must be at most needs.cores, which is " + std::to_string(e.needs.cores));
+    if (tier.cores > std::max(e.needs.cores, e.needs.ranks))
+      reader.fail("cores", e.uses_mpi() ? "must be at most needs.ranks, which is " + std::to_string(e.needs.ranks)
+                                        : "must be at most needs.cores, which is " + std::to_string(e.needs.cores));
     tier.case_name = reader.text("case", e.cases.back().name);
     if (!names.count(tier.case_name))
       reader.fail("case", "there is no case \"" + tier.case_name + "\"");
@@ -454,6 +461,27 @@ int usable_cores() {
 }
 
 Exercise scaled_to(Exercise e, int cores) {
+  if (e.uses_mpi()) {
+    // Timed with a core for each rank: ranks that share one wait for each other's turns, which says nothing of the
+    // program. Two is the least that has messages.
+    const int most = std::max(2, cores);
+    for (Case &c : e.cases)
+      if (c.ranks > most &&
+          std::any_of(e.tiers.begin(), e.tiers.end(), [&](auto &t) { return t.case_name == c.name; })) {
+        e.notes.push_back("case '" + c.name + "' is for " + std::to_string(c.ranks) + " ranks, and ran with " +
+                          std::to_string(most) + ": this machine has " + std::to_string(cores) +
+                          (cores == 1 ? " core" : " cores"));
+        c.ranks = most;
+      }
+    // What one core cannot show is not asked for there, rather than missed.
+    std::erase_if(e.tiers, [&](const Tier &tier) {
+      if (cores > 1 || tier.cores == 1)
+        return false;
+      e.notes.push_back("not measurable here: '" + tier.name + "' needs " + std::to_string(tier.cores) +
+                        " cores (2 at least), and this machine has one; its points are not counted");
+      return true;
+    });
+  }
   for (Tier &tier : e.tiers)
     if (cores < tier.cores) {
       const double here = tier.ratio * cores / tier.cores;

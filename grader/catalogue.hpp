@@ -45,7 +45,8 @@ Exercise load_exercise(const std::filesystem::path &folder, const std::filesyste
 int usable_cores();
 
 // The exercise as it is graded on so many cores: ratios of tiers that are for more ask for the same efficiency, so 3x
-// on 4 cores is 1.5x on 2. Their names say so.
+// on 4 cores is 1.5x on 2. Their names say so. Timed cases of MPI get a rank a core at most; on one core, tiers that
+// are for more are left out (`notes` says so).
 Exercise scaled_to(Exercise exercise, int cores);
 
 struct Catalogue {

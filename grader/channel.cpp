@@ -1,5 +1,7 @@
 #include "channel.hpp"
 
+#include "ranks.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <fcntl.h>
@@ -11,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 
 namespace perigee::grader {
 namespace {
@@ -56,6 +59,7 @@ std::filesystem::path worker_program() {
 }
 
 constexpr double start_seconds = 30.0;
+constexpr std::size_t page_bytes = 4096;
 constexpr int64_t poll_nanoseconds = 10'000'000;
 constexpr int64_t spin_nanoseconds = 50'000;
 
@@ -69,39 +73,58 @@ int64_t raw_nanoseconds() {
 
 Channel::Channel(const ChannelOptions &options, const nlohmann::json &settings, const std::string &script)
     : cpus_(options.cpus), interrupted_(options.interrupted) {
-  Descriptor control(sealed_memory("perigee-control", 4096, nullptr));
+  std::vector<std::unique_ptr<Descriptor>> control;
   std::string text = settings.dump();
   Descriptor settings_fd(sealed_memory("perigee-settings", text.size(), text.data()));
   Descriptor script_fd(sealed_memory("perigee-script", script.size(), script.data()));
-  void *memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, control, 0);
-  if (memory == MAP_FAILED)
-    broken("mapping the control page");
   try {
     SandboxOptions sandbox;
+    for (int rank = 0; rank < std::max(1, options.ranks); ++rank) {
+      const int page = sealed_memory("perigee-control", page_bytes, nullptr);
+      control.push_back(std::make_unique<Descriptor>(page));
+      void *memory = mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
+      if (memory == MAP_FAILED)
+        broken("mapping the control page");
+      pages_.push_back(static_cast<ControlPage *>(memory));
+      sandbox.inherit_fds.push_back(page);
+    }
     sandbox.program = worker_program();
     sandbox.arguments = {options.role};
-    sandbox.inherit_fds = {control, settings_fd, script_fd};
+    sandbox.inherit_fds.insert(sandbox.inherit_fds.end(), {settings_fd, script_fd});
     sandbox.memory_bytes = options.memory_bytes;
     sandbox.max_tasks = options.max_tasks;
     sandbox.cpus = options.cpus;
     sandbox.require_full = options.require_full;
+    if (options.ranks > 0) {
+      sandbox.arguments = {"ranks", std::to_string(options.ranks)};
+      prepare_ranks(sandbox, options.ranks, static_cast<int>(options.cpus.size()));
+    }
     try {
-      start(memory, sandbox);
+      start(sandbox);
     } catch (const InfrastructureError &) { // a crowded machine may be late once
-      start(memory, sandbox);
+      start(sandbox);
     }
   } catch (...) {
     sandbox_.reset();
-    munmap(memory, 4096);
+    unmap();
     throw;
   }
 }
 
-void Channel::start(void *memory, SandboxOptions &options) {
+void Channel::unmap() {
+  for (ControlPage *page : pages_)
+    munmap(page, page_bytes);
+  pages_.clear();
+}
+
+void Channel::start(SandboxOptions &options) {
   sandbox_.reset(); // the one before is gone before the page is new
-  page_ = new (memory) ControlPage{};
-  page_->go = sequence_;
-  options.denied_word = &page_->denied;
+  for (std::size_t rank = 0; rank < pages_.size(); ++rank) {
+    pages_[rank] = new (pages_[rank]) ControlPage{};
+    pages_[rank]->go = sequence_;
+    pages_[rank]->rank = static_cast<int32_t>(rank);
+  }
+  options.denied_word = &pages_[0]->denied;
   sandbox_.emplace(Sandbox::start(options));
   Wait result = wait(start_seconds, start_seconds);
   if (result == Wait::late)
@@ -111,18 +134,46 @@ void Channel::start(void *memory, SandboxOptions &options) {
     throw InfrastructureError("a sandboxed process ended while it started (" + (info ? info->describe() : "?") +
                               "): " + clean_text(sandbox_->take_output(), 1000));
   }
+  if (options.processes) {
+    std::vector<SettledProcess> ranks;
+    for (ControlPage *page : pages_)
+      ranks.push_back({page->pid, &page->denied});
+    sandbox_->settle(ranks);
+  }
 }
 
 Channel::~Channel() {
   sandbox_.reset();
-  munmap(page_, 4096);
+  unmap();
 }
 
 void Channel::post(Command command) {
-  page_->command = command;
-  page_->progress = 0;
-  page_->go = ++sequence_;
-  futex_wake(page_->go);
+  ++sequence_;
+  for (ControlPage *page : pages_) {
+    page->command = command;
+    page->progress = 0;
+    page->go = sequence_;
+    futex_wake(page->go);
+  }
+}
+
+std::size_t Channel::failed() const {
+  return static_cast<std::size_t>(
+      std::find_if(pages_.begin(), pages_.end(),
+                   [this](ControlPage *page) { return page->done == sequence_ && page->status != Status::ok; }) -
+      pages_.begin());
+}
+
+bool Channel::done() const {
+  return std::all_of(pages_.begin(), pages_.end(), [this](ControlPage *page) { return page->done == sequence_; }) ||
+         failed() < pages_.size();
+}
+
+uint32_t Channel::progress() const {
+  uint32_t sum = 0;
+  for (const ControlPage *page : pages_)
+    sum += page->progress;
+  return sum;
 }
 
 Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
@@ -131,14 +182,18 @@ Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
   // Most commands are short: being woken on another core costs 15 us, which spinning saves. Not on the worker's own
   // core.
   if (std::find(cpus_.begin(), cpus_.end(), sched_getcpu()) == cpus_.end())
-    while (page_->done != sequence_ && raw_nanoseconds() - start < spin_nanoseconds)
+    while (!done() && raw_nanoseconds() - start < spin_nanoseconds)
       ;
   for (;;) {
-    uint32_t done = page_->done;
-    if (done == sequence_)
+    if (done())
       return Wait::done;
-    futex_wait(page_->done, done, poll_nanoseconds);
-    if (page_->done == sequence_)
+    // Sleeps on the first that is not done; another may fail meanwhile, which is seen a moment later.
+    for (ControlPage *page : pages_)
+      if (const uint32_t word = page->done; word != sequence_) {
+        futex_wait(page->done, word, poll_nanoseconds);
+        break;
+      }
+    if (done())
       return Wait::done;
     if (interrupted_ && *interrupted_) {
       sandbox_->kill();
@@ -147,8 +202,8 @@ Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
     if (!sandbox_->poll())
       return Wait::gone;
     int64_t now = raw_nanoseconds();
-    if (uint32_t current = page_->progress; current != progress) {
-      progress = current;
+    if (const uint32_t now_at = this->progress(); now_at != progress) {
+      progress = now_at;
       call_start = now;
     }
     if (double(now - call_start) * 1e-9 > call_seconds || double(now - start) * 1e-9 > total_seconds)
@@ -164,11 +219,12 @@ bool Channel::read(const Span &span, uint64_t most, Bytes &bytes) {
   return size == 0 || sandbox_->read_memory(address, bytes.data(), size);
 }
 
-std::string Channel::text() {
+std::string Channel::text(std::size_t rank) {
   Bytes bytes;
-  uint64_t address = page_->text.address, size = std::min<uint64_t>(page_->text.bytes, 64 << 10);
+  const Span &text = pages_[rank]->text;
+  uint64_t address = text.address, size = std::min<uint64_t>(text.bytes, 64 << 10);
   bytes.resize(size);
-  if (size == 0 || !sandbox_->read_memory(address, bytes.data(), size))
+  if (size == 0 || !sandbox_->read_memory(address, bytes.data(), size, rank))
     return "";
   return clean_text({reinterpret_cast<const char *>(bytes.data()), size});
 }

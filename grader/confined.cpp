@@ -78,6 +78,18 @@ void Role::push_core(lua_State *L, const char *field) {
   lua_remove(L, -2);
 }
 
+void Role::start_mpi() {
+  const bool ok = with_lua([](lua_State *L) {
+    push_core(L, "require");
+    lua_pushliteral(L, "mpi");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "world");
+    lua_getfield(L, -1, "rank");
+  });
+  if (!ok)
+    throw std::runtime_error("MPI does not start: " + vm_error());
+}
+
 void Role::report(Span &span, const void *data, std::size_t size) {
   span.address = reinterpret_cast<uintptr_t>(data);
   span.bytes = size;

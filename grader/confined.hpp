@@ -45,6 +45,9 @@ class Role {
   Role(ControlPage &page, nlohmann::json settings, std::string script);
   virtual ~Role() = default;
 
+  // Loads Open MPI and starts it, in a process that mpirun has started. Throws what a person can read.
+  void start_mpi();
+
   // Takes commands until the process is killed.
   [[noreturn]] void serve();
 

@@ -43,6 +43,7 @@ struct ControlPage {
   std::atomic<uint32_t> count;        // calls in this batch
   std::atomic<uint64_t> capacity;     // bytes of input buffer wanted
   std::atomic<uint64_t> output_bytes; // most bytes of one result
+  int32_t rank;                       // of MPI: those above 0 are called without inputs, and give no results
 
   // Process to supervisor. `done` is set to the number of the command that has been carried out.
   alignas(64) std::atomic<uint32_t> done;
@@ -50,6 +51,7 @@ struct ControlPage {
   std::atomic<uint32_t> failed;
   std::atomic<uint32_t> progress; // calls finished in this batch
   uint32_t denied;                // number of the system call that seccomp refused (lockdown.hpp), 0 for none
+  std::atomic<int32_t> pid;       // its own, as it knows it; before it is first done
   Span input;                     // the input buffer
   Span output;                    // results: uint64_t offsets[count + 1] relative to the address, then the blobs
   Span text;                      // an error message

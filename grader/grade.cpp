@@ -27,6 +27,8 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+constexpr double least_mpi_slice =
+    0.5; // seconds: ranks take turns with all else on the machine, not only with each other
 constexpr std::size_t most_script_bytes = 1 << 20;
 constexpr std::size_t most_batch_bytes = 64 << 20; // inputs and results of one slice
 
@@ -108,6 +110,17 @@ class Candidate : public Contestant {
       next_ = session_.starter->start([this] { return Worker(exercise_, text_, name_, options_); });
   }
 
+  // The number of ranks that run it from the next renew() on; true if it is another than now.
+  bool run_on(int ranks) {
+    if (ranks == options_.ranks)
+      return false;
+    if (next_.valid())
+      next_.get();
+    keep_ = false;
+    options_.ranks = ranks;
+    return true;
+  }
+
   void renew() override {
     if (std::exchange(keep_, false))
       return;
@@ -161,7 +174,7 @@ class Candidate : public Contestant {
 
   const Exercise &exercise_;
   const std::string name_, text_;
-  const WorkerOptions options_;
+  WorkerOptions options_;
   Session::State &session_;
   std::optional<Worker> worker_;
   std::future<Worker> next_;
@@ -239,6 +252,7 @@ class Grading {
     WorkerOptions options = session_.worker_options(exercise_);
     options.output_bytes = exercise_.limits.output_bytes.value_or(INT64_C(1) << 32);
     reference_.emplace(exercise_, "reference.lua", solution("reference.lua"), options, session_);
+    reference_->run_on(exercise_.cases.front().ranks);
     reference_->prefetch();
     const auto start = Clock::now();
     judge_.emplace(exercise_, JudgeOptions{.require_full = session_.options.require_full_sandbox});
@@ -297,7 +311,8 @@ class Grading {
         trials.push_back({&c, i + 1, {0, judge_->inputs(std::span(&key, 1), c)}, {}});
         Trial &trial = trials.back();
         try {
-          if (std::exchange(first, false) || exercise_.fresh_state)
+          const bool other_ranks = reference_->run_on(c.ranks);
+          if (std::exchange(first, false) || exercise_.fresh_state || other_ranks)
             reference_->renew();
           trial.expected = reference_->run(trial.batch.inputs).results;
         } catch (const CallFailed &failure) {
@@ -322,7 +337,8 @@ class Grading {
       const std::string where =
           "case '" + trial.of->name + "'" + (trial.of->trials > 1 ? ", trial " + std::to_string(trial.number) : "");
       try {
-        if (i == 0 || exercise_.fresh_state)
+        const bool other_ranks = yours_->run_on(trial.of->ranks);
+        if (i == 0 || exercise_.fresh_state || other_ranks)
           yours_->renew();
         const Slice slice = yours_->run(trial.batch.inputs);
         const Check check =
@@ -356,7 +372,10 @@ class Grading {
     MeasureOptions options;
     options.fresh_state = exercise_.fresh_state;
     // Stopping is confirmed thread by thread.
-    options.freeze_seconds = exercise_.uses_cpu_clock() ? freeze.cpu : freeze.wall * exercise_.needs.cores;
+    options.freeze_seconds =
+        exercise_.uses_cpu_clock() ? freeze.cpu : freeze.wall * std::max(exercise_.needs.cores, exercise_.needs.ranks);
+    if (exercise_.uses_mpi())
+      options.least_slice_seconds = least_mpi_slice;
     options.budget_seconds = exercise_.limits.budget_seconds;
     const Key order = session_.key(number_, exercise_.id, "order", session_.naive.size());
     options.order_seed = static_cast<uint64_t>(order[0]) << 32 | order[1];
@@ -373,6 +392,8 @@ class Grading {
     options.output_bytes = INT64_C(1) << 32;
     Candidate reference(exercise_, "reference.lua", solution("reference.lua"), options, session_);
     Candidate naive(exercise_, "naive.lua", solution("naive.lua"), options, session_);
+    reference.run_on(c.ranks);
+    naive.run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, naive, reference);
     MeasureOptions measuring = measure_options();
     // Carried into every submission's tiers, so it is measured to less than half of what "at the threshold" allows.
@@ -412,6 +433,8 @@ class Grading {
       goals.push_back(goal_of(tier));
     }
 
+    yours_->run_on(c.ranks);
+    reference_->run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
     MeasureOptions options = measure_options();
     if (session_.options.quick)
@@ -511,6 +534,8 @@ Result grade_submission(const Exercise &as_written, const Submission &submission
   }
   if (state.options.quick)
     result.notes.push_back("quick: indicative only, not a grade");
+  for (const std::string &note : exercise.notes)
+    result.notes.push_back(note);
   if (state.shared_core)
     result.notes.push_back("one core only: grader and submission take turns on it");
   try {

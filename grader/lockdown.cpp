@@ -4,9 +4,9 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/time.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,15 +57,15 @@ void allow_beneath(int ruleset, const char *path, uint64_t rights) {
   close(fd);
 }
 
-void restrict_files(bool scratch) {
+void restrict_files(bool scratch, bool network) {
   const int version = landlock_version();
   if (version == 0) {
     return; // the supervisor names it (Sandbox::unprotected) where nothing else hides files
   }
   RulesetAttributes attributes{};
   attributes.handled_access_fs = all_file_rights(version);
-  attributes.handled_access_net = version >= 4 ? 3 : 0; // TCP bind, connect
-  attributes.scoped = version >= 6 ? 3 : 0;             // abstract sockets, signals to outside
+  attributes.handled_access_net = version >= 4 && !network ? 3 : 0; // TCP bind, connect
+  attributes.scoped = version >= 6 && !network ? 3 : 0;             // abstract sockets, signals to outside
   const size_t size = version >= 6 ? sizeof attributes : version >= 4 ? 16 : 8;
   const int ruleset = static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0));
   if (ruleset < 0) {
@@ -81,8 +81,12 @@ void restrict_files(bool scratch) {
   for (const char *file : {"/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom"}) {
     allow_beneath(ruleset, file, fs_read_file);
   }
+  if (network) { // a rank's, always in namespaces of its own: there is nothing here but what Open MPI reads
+    allow_beneath(ruleset, "/", read_only);
+  }
   if (const char *folder = scratch ? std::getenv("PERIGEE_SANDBOX_SCRATCH") : nullptr) {
     allow_beneath(ruleset, folder, all_file_rights(version) & ~fs_execute);
+    allow_beneath(ruleset, "/dev/shm", all_file_rights(version) & ~fs_execute); // there in a sandbox that has its own
   }
   if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) {
     fail("Landlock", errno);
@@ -150,7 +154,8 @@ class Filter {
   scmp_filter_ctx context_;
 };
 
-// What LuaJIT, malloc, threads, OpenBLAS, oneTBB and libuv need. Executable mappings are allowed: LuaJIT makes machine code.
+// What LuaJIT, malloc, threads, OpenBLAS, oneTBB and libuv need. Executable mappings are allowed: LuaJIT makes machine
+// code.
 // clang-format off
 constexpr const char *allowed[] = {
     "read", "write", "readv", "writev", "pread64", "close", "lseek", "fstat", "newfstatat", "stat", "lstat", "statx",
@@ -167,7 +172,7 @@ constexpr const char *allowed[] = {
 // For scripts that may use /tmp.
 constexpr const char *allowed_with_scratch[] = {"pwrite64", "ftruncate", "unlink", "unlinkat", "rename", "renameat",
                                                 "renameat2", "mkdir", "mkdirat", "rmdir", "fsync", "fdatasync",
-                                                "fallocate"};
+                                                "fallocate", "statfs", "fstatfs"};
 
 // What no honest script does. Each would undo freezing, outlive a kill, look at or signal other processes, or reach for
 // more of the kernel than a computation needs.
@@ -273,7 +278,9 @@ std::string system_call_name(uint32_t number) {
   return result;
 }
 
-void lockdown(const LockdownOptions &options) {
+namespace {
+
+void lock_files(const LockdownOptions &options, bool network) {
   // Landlock binds the calling thread and those it starts, no others. unshare(CLONE_VM) does nothing in a process of
   // one thread and fails in one of several.
   if (unshare(CLONE_VM) != 0) {
@@ -287,8 +294,16 @@ void lockdown(const LockdownOptions &options) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     fail("no_new_privs", errno);
   }
-  restrict_files(options.scratch);
+  restrict_files(options.scratch, network);
+}
 
+} // namespace
+
+void lock_files(const LockdownOptions &options) {
+  lock_files(options, true);
+}
+
+void lock_calls(const LockdownOptions &options) {
   denied_word = options.denied_word;
   struct sigaction action {};
   action.sa_sigaction = on_denied;
@@ -298,6 +313,11 @@ void lockdown(const LockdownOptions &options) {
   action.sa_handler = on_abort;
   sigaction(SIGABRT, &action, nullptr);
   install_filter(options);
+}
+
+void lockdown(const LockdownOptions &options) {
+  lock_files(options, false);
+  lock_calls(options);
 }
 
 } // namespace perigee::grader

@@ -23,6 +23,12 @@ void lockdown(const LockdownOptions &options);
 // denied_word holds this when the process aborted (as first process of its pid namespace it cannot die by SIGABRT).
 inline constexpr uint32_t denied_word_abort = 0xFFFF0006u;
 
+// The two halves of lockdown(), for a program that starts threads of its own in between (a rank of MPI). The first
+// limits files and resources of those threads too, and must be called from the only thread; it leaves the network
+// alone. The second refuses system calls of all threads that there are.
+void lock_files(const LockdownOptions &options);
+void lock_calls(const LockdownOptions &options);
+
 // Name of a system call number of this machine, "system call 999" if unknown.
 std::string system_call_name(uint32_t number);
 

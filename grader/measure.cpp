@@ -9,9 +9,8 @@
 namespace perigee::grader {
 namespace {
 
-constexpr double least_slice = 5e-3;      // seconds
 constexpr double freezes_per_slice = 50;  // a slice is at least this many times the cost of freezing
-constexpr double slow_slice = 0.3;        // seconds: what the slower candidate's slice may grow to
+constexpr double slow_slice = 0.3;        // seconds: what the slower candidate's slice may grow to, or twice the least
 constexpr double shortest_slice = 0.5e-3; // seconds: what the faster candidate's slice may shrink to for that
 constexpr std::size_t most_calls = 10000; // a slice; all their inputs are drawn and all their outputs checked
 
@@ -86,7 +85,8 @@ class Meter {
     double slowest() const { return std::max(yours.wall, other.wall); }
   };
 
-  double target() const { return std::max(least_slice, freezes_per_slice * options_.freeze_seconds); }
+  double target() const { return std::max(options_.least_slice_seconds, freezes_per_slice * options_.freeze_seconds); }
+  double slow_target() const { return std::max(slow_slice, 2 * options_.least_slice_seconds); }
 
   // Both start at once, in the background where they can.
   void renew() {
@@ -173,7 +173,7 @@ class Meter {
     if (fits_ < calls_) // the workers hold no more
       calls_ = most_ = fits_;
     const double target = this->target();
-    result_.short_slices = measured.fastest() < 0.8 * target && measured.slowest() < 0.5 * slow_slice;
+    result_.short_slices = measured.fastest() < 0.8 * target && measured.slowest() < 0.5 * slow_target();
     if (measured.fastest() >= target)
       return false;
     const auto calls = static_cast<double>(calls_);
@@ -181,7 +181,7 @@ class Meter {
     // The slower one's slice is kept short as long as the faster one's stays measurable: at such a ratio (60 and more)
     // an error of a few percent does not matter, but 12 rounds of seconds do.
     const double shortest = std::max(shortest_slice, 0.2 * freezes_per_slice * options_.freeze_seconds);
-    const double wanted = std::min(1.2 * target / fast, std::max(shortest / fast, slow_slice / slow));
+    const double wanted = std::min(1.2 * target / fast, std::max(shortest / fast, slow_target() / slow));
     // The first calls are slow ones (compiling), so the estimate is trusted for eightfold growth only.
     const double next = std::min({std::ceil(wanted), 8.0 * calls, static_cast<double>(most_)});
     if (next <= 1.1 * calls)

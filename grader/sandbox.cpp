@@ -359,6 +359,95 @@ bool readable(int fd, int timeout_ms = 0) {
   return ::poll(&entry, 1, timeout_ms) > 0;
 }
 
+// One process of a sandbox, seen from outside.
+struct Process {
+  pid_t pid = -1; // in our pid namespace
+  Descriptor pidfd, stat, wait_channel, tasks;
+  clockid_t clock = 0;
+  size_t number = 0;                     // among the settled ones
+  const uint32_t *denied_word = nullptr; // SandboxOptions::denied_word
+  bool idle = false;                     // stopped for good
+
+  // Why it cannot be seen, "" if it can.
+  std::string open_all(pid_t process) {
+    pid = process;
+    const std::string proc = "/proc/" + std::to_string(pid);
+    pidfd = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    stat = Descriptor(open((proc + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
+    wait_channel = Descriptor(open((proc + "/wchan").c_str(), O_RDONLY | O_CLOEXEC));
+    tasks = Descriptor(open((proc + "/task").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!pidfd) {
+      return "pidfd_open: " + error_text();
+    }
+    return clock_getcpuclockid(pid, &clock) == 0 ? "" : "the program has no CPU clock";
+  }
+
+  bool dead() const { return readable(pidfd.get()); }
+  void send(int signal) const { syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0); }
+  int64_t cpu() const;
+  bool all_stopped() const;
+  bool all_off_cpu() const;
+  template <class Check> bool every_task(const char *file, Check &&check) const;
+};
+
+int64_t Process::cpu() const {
+  timespec t;
+  if (clock_gettime(clock, &t) != 0) {
+    throw WorkerGone("the confined program is gone");
+  }
+  return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+}
+
+// Whether check(descriptor of /proc/<pid>/task/<tid>/<file>) holds for every task; one that has just ended passes.
+template <class Check> bool Process::every_task(const char *file, Check &&check) const {
+  DIR *folder = fdopendir(openat(tasks.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder == nullptr) {
+    throw WorkerGone("the confined program is gone");
+  }
+  bool all = true;
+  while (const dirent *entry = readdir(folder)) {
+    if (!all) {
+      break;
+    }
+    if (entry->d_name[0] != '.') {
+      const std::string path = std::string(entry->d_name) + "/" + file;
+      const Descriptor open_file(openat(dirfd(folder), path.c_str(), O_RDONLY | O_CLOEXEC));
+      all = !open_file || check(open_file.get());
+    }
+  }
+  closedir(folder);
+  return all;
+}
+
+// Whether every task is stopped. Throws WorkerGone if there is none left.
+bool Process::all_stopped() const {
+  const TaskState leader = read_stat(stat.get());
+  if (leader.state == 0 || (leader.threads <= 1 && (leader.state == 'Z' || leader.state == 'X'))) {
+    throw WorkerGone("the confined program is gone");
+  }
+  if (leader.threads == 1) {
+    return leader.state == 'T';
+  }
+  // New threads join the stop, so one pass that finds all stopped is enough; a leader that has left by pthread_exit
+  // stays behind as a zombie.
+  return every_task("stat", [](int fd) {
+    const char state = read_stat(fd).state;
+    return state == 'T' || state == 'Z' || state == 'X' || state == 0;
+  });
+}
+
+// A task is marked as stopped shortly before it leaves the CPU, and may be preempted in between; whenever it gets the
+// CPU back, its clock moves (by 230 us once, with what interrupts and a hypervisor add). It has a wait channel only
+// once it has left. Kernels without wait channels always say 0.
+bool Process::all_off_cpu() const {
+  const auto left = [](int fd) {
+    char text[64];
+    const ssize_t size = pread(fd, text, sizeof text, 0);
+    return size <= 0 || text[0] != '0';
+  };
+  return read_stat(stat.get()).threads <= 1 ? left(wait_channel.get()) : every_task("wchan", left);
+}
+
 // ---- starting ----
 
 // All that the child needs between fork and exec, prepared beforehand: there only system calls are safe.
@@ -601,12 +690,14 @@ std::string full_refused() {
 struct Sandbox::State {
   SandboxOptions options;
   pid_t launcher = -1; // our child: bubblewrap, or the program itself when degraded
-  pid_t pid = -1;      // the program
   bool direct = false;
   bool held = false; // bubblewrap is stopped, so that it cannot reap the program
   bool reaped = false;
-  Descriptor pidfd, stat, wait_channel, tasks, output, scratch;
-  clockid_t clock = 0;
+  // First the program, which is the first process of its pid namespace; then those it has started, once settled.
+  std::vector<Process> processes = std::vector<Process>(1);
+  std::vector<size_t> settled; // where in `processes` those with names are, by their number
+  Descriptor output;
+  std::vector<Descriptor> scratch; // its file systems in memory
   std::optional<Cgroup> cgroup;
   bool cgroup_freezes = false;
   bool is_frozen = false;
@@ -621,24 +712,43 @@ struct Sandbox::State {
 
   ~State() { end(); }
 
-  bool dead() const { return readable(pidfd.get()); }
-  int64_t cpu() const {
-    timespec t;
-    if (clock_gettime(clock, &t) != 0) {
-      throw WorkerGone("the confined program is gone");
-    }
-    return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+  Process &program() { return processes.front(); }
+  const Process &worker(size_t number) const {
+    return settled.empty() ? processes.front() : processes.at(settled.at(number));
   }
-  void send(int signal) const { syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0); }
+  // The first that is dead; nullptr while all live.
+  const Process *corpse() const {
+    const auto found = std::find_if(processes.begin(), processes.end(), [](const Process &p) { return p.dead(); });
+    return found == processes.end() ? nullptr : &*found;
+  }
+  bool dead() const { return corpse() != nullptr; }
+  int64_t cpu() const {
+    int64_t sum = 0;
+    for (const Process &process : processes) {
+      sum += process.cpu();
+    }
+    return sum;
+  }
+  // To all that work. What is idle stays stopped.
+  void send(int signal) const {
+    for (const Process &process : processes) {
+      if (!process.idle) {
+        process.send(signal);
+      }
+    }
+  }
+  // The death of the first process of a pid namespace is the death of all in it.
+  void strike() { program().send(SIGKILL); }
+  bool all(bool (Process::*check)() const) const {
+    return std::all_of(processes.begin(), processes.end(),
+                       [&](const Process &process) { return process.idle || (process.*check)(); });
+  }
 
   void drain();
   void sample(bool force);
   void end_because(ExitReason reason);
   void collect();
   void end();
-  bool all_stopped() const;
-  bool all_off_cpu() const;
-  template <class Check> bool every_task(const char *file, Check &&check) const;
   bool reap(bool block);
   int launcher_status = 0;
 };
@@ -666,30 +776,39 @@ void Sandbox::State::sample(bool force) {
     return;
   }
   last_sample = time;
-  if (read_stat(stat.get()).state == 'Z') {
-    // The first thread has left the others behind: then /proc shows no memory any more. No honest program does it.
-    end_because(ExitReason::exited);
-    return;
+  for (const Process &process : processes) {
+    if (read_stat(process.stat.get()).state == 'Z') {
+      // The first thread has left the others behind: then /proc shows no memory any more. No honest program does it.
+      end_because(ExitReason::exited);
+      return;
+    }
   }
   if (cgroup && cgroup->has_memory()) {
     now = cgroup->memory_now();
     peak = std::max(peak, cgroup->memory_peak());
     return;
   }
-  const std::string folder = "/proc/" + std::to_string(pid);
-  long long size = 0, resident = 0;
-  std::istringstream(read_text(folder + "/statm")) >> size >> resident;
-  int64_t used = resident * sysconf(_SC_PAGESIZE), scratch_used = 0;
-  struct statfs info;
-  if (scratch && fstatfs(scratch.get(), &info) == 0) {
-    scratch_used = static_cast<int64_t>(info.f_blocks - info.f_bfree) * info.f_bsize;
+  int64_t used = 0, scratch_used = 0;
+  for (const Process &process : processes) {
+    long long size = 0, resident = 0;
+    std::istringstream(read_text("/proc/" + std::to_string(process.pid) + "/statm")) >> size >> resident;
+    used += resident * sysconf(_SC_PAGESIZE);
+  }
+  for (const Descriptor &folder : scratch) {
+    struct statfs info;
+    if (fstatfs(folder.get(), &info) == 0) {
+      scratch_used += static_cast<int64_t>(info.f_blocks - info.f_bfree) * info.f_bsize;
+    }
   }
   if (used + scratch_used > options.memory_bytes) {
     // Resident size counts shared libraries in full; the proportional size is fair but takes long to read.
-    std::istringstream in(read_text(folder + "/smaps_rollup"));
-    for (std::string line; std::getline(in, line);) {
-      if (line.rfind("Pss:", 0) == 0) {
-        used = std::strtoll(line.c_str() + 4, nullptr, 10) * 1024;
+    used = 0;
+    for (const Process &process : processes) {
+      std::istringstream in(read_text("/proc/" + std::to_string(process.pid) + "/smaps_rollup"));
+      for (std::string line; std::getline(in, line);) {
+        if (line.rfind("Pss:", 0) == 0) {
+          used += std::strtoll(line.c_str() + 4, nullptr, 10) * 1024;
+        }
       }
     }
   }
@@ -703,7 +822,7 @@ void Sandbox::State::sample(bool force) {
 void Sandbox::State::end_because(ExitReason reason) {
   if (!ended_by_us && !exit && !dead()) {
     ended_by_us = reason;
-    send(SIGKILL);
+    strike();
   }
 }
 
@@ -725,7 +844,11 @@ void Sandbox::State::collect() {
   }
   drain();
   int status = 0;
-  const TaskState last = held || direct ? read_stat(stat.get()) : TaskState{};
+  const Process *process = corpse();
+  if (process == nullptr) {
+    process = &program();
+  }
+  const TaskState last = held || direct ? read_stat(process->stat.get()) : TaskState{};
   if (last.state == 'Z' || last.state == 'X') {
     status = last.exit_code;
   } else {
@@ -738,6 +861,7 @@ void Sandbox::State::collect() {
   }
   ExitInfo info;
   info.memory_limit = options.memory_bytes;
+  info.process = process->number;
   if (WIFSIGNALED(status)) {
     info.reason = ExitReason::signalled;
     info.signal = WTERMSIG(status);
@@ -750,7 +874,8 @@ void Sandbox::State::collect() {
     info.reason = *ended_by_us;
   } else if (info.signal == SIGSYS) {
     info.reason = ExitReason::denied;
-    const uint32_t word = options.denied_word ? *static_cast<const volatile uint32_t *>(options.denied_word) : 0;
+    const volatile uint32_t *place = process->denied_word;
+    const uint32_t word = place ? *place : 0;
     if (word == denied_word_abort) {
       info.reason = ExitReason::signalled;
       info.signal = SIGABRT;
@@ -768,17 +893,22 @@ void Sandbox::State::end() {
   if (launcher <= 0) {
     return;
   }
-  end_because(ExitReason::killed);
-  if (pidfd) {
-    for (const int64_t start = now_ns(); !readable(pidfd.get(), 100) && now_ns() - start < 2'000'000'000;) {
-      send(SIGKILL);
+  const bool started = static_cast<bool>(program().pidfd);
+  if (started) {
+    if (dead()) {
+      collect();
+    }
+    end_because(ExitReason::killed);
+    strike(); // the others, where one has died by itself
+    for (const int64_t start = now_ns(); !readable(program().pidfd.get(), 100) && now_ns() - start < 2'000'000'000;) {
+      strike();
     }
     collect();
   }
   if (!direct) {
     // Let bubblewrap reap the program; killed, it would leave the zombie to an init that a container may not have.
     ::kill(launcher, SIGCONT);
-    for (int attempt = 0; pidfd && attempt < 1000 && !reap(false); ++attempt) {
+    for (int attempt = 0; started && attempt < 1000 && !reap(false); ++attempt) {
       sleep_ns(100'000);
     }
   }
@@ -788,56 +918,6 @@ void Sandbox::State::end() {
   }
   launcher = -1;
   cgroup.reset();
-}
-
-// Whether every task is stopped. Throws WorkerGone if there is none left.
-bool Sandbox::State::all_stopped() const {
-  const TaskState leader = read_stat(stat.get());
-  if (leader.state == 0 || (leader.threads <= 1 && (leader.state == 'Z' || leader.state == 'X'))) {
-    throw WorkerGone("the confined program is gone");
-  }
-  if (leader.threads == 1) {
-    return leader.state == 'T';
-  }
-  // New threads join the stop, so one pass that finds all stopped is enough; a leader that has left by pthread_exit
-  // stays behind as a zombie.
-  return every_task("stat", [](int fd) {
-    const char state = read_stat(fd).state;
-    return state == 'T' || state == 'Z' || state == 'X' || state == 0;
-  });
-}
-
-// Whether check(descriptor of /proc/<pid>/task/<tid>/<file>) holds for every task; one that has just ended passes.
-template <class Check> bool Sandbox::State::every_task(const char *file, Check &&check) const {
-  DIR *folder = fdopendir(openat(tasks.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder == nullptr) {
-    throw WorkerGone("the confined program is gone");
-  }
-  bool all = true;
-  while (const dirent *entry = readdir(folder)) {
-    if (!all) {
-      break;
-    }
-    if (entry->d_name[0] != '.') {
-      const std::string path = std::string(entry->d_name) + "/" + file;
-      const Descriptor open_file(openat(dirfd(folder), path.c_str(), O_RDONLY | O_CLOEXEC));
-      all = !open_file || check(open_file.get());
-    }
-  }
-  closedir(folder);
-  return all;
-}
-
-// A task is marked as stopped shortly before it leaves the CPU, and may be preempted in between; whenever it gets the
-// CPU back, its clock moves (by 230 us once, with what interrupts and a hypervisor add). It has a wait channel only
-// once it has left. Kernels without wait channels always say 0.
-bool Sandbox::State::all_off_cpu() const {
-  const auto left = [](int fd) {
-    char text[64];
-    const ssize_t size = pread(fd, text, sizeof text, 0);
-    return size <= 0 || text[0] != '0';
-  };
-  return read_stat(stat.get()).threads <= 1 ? left(wait_channel.get()) : every_task("wchan", left);
 }
 
 Sandbox::Sandbox(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -856,6 +936,12 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
   if (state->direct) {
     if (options.require_full) {
       throw InfrastructureError("the full sandbox is required, but this machine gives only a degraded one: " + refused);
+    }
+    if (options.processes) {
+      throw InfrastructureError(
+          "several processes in one sandbox (MPI) need namespaces of their own, which this machine "
+          "does not give: " +
+          refused);
     }
     state->missing.push_back("own process, file and network namespaces (" + refused + ")");
     if (landlock_version() == 0) {
@@ -899,6 +985,7 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
   if (!state->direct) { // without a mount namespace, /tmp is everybody's
     launch.environment.push_back("PERIGEE_SANDBOX_SCRATCH=/tmp");
   }
+  launch.environment.insert(launch.environment.end(), options.environment.begin(), options.environment.end());
   if (sanitized) {
     launch.environment.push_back("ASAN_OPTIONS=detect_leaks=0"); // leak checking needs ptrace
   }
@@ -910,7 +997,7 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
   fcntl(output_read.get(), F_SETPIPE_SZ, 1 << 20); // fewer stalls of a program that prints much; may be refused
   launch.output = output_write.get();
   launch.fds = options.inherit_fds;
-  launch.file_size = options.scratch_bytes;
+  launch.file_size = std::max(options.scratch_bytes, options.shared_memory_bytes);
   launch.address_space = sanitized ? 0 : options.memory_bytes + address_space_slack;
   if (!options.cpus.empty()) {
     CPU_ZERO(&launch.cpus);
@@ -952,6 +1039,12 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
       add({"--dev-bind", device, device});
     }
     add({"--size", std::to_string(options.scratch_bytes), "--tmpfs", "/tmp"});
+    if (options.shared_memory_bytes > 0) {
+      add({"--size", std::to_string(options.shared_memory_bytes), "--tmpfs", "/dev/shm"});
+    }
+    for (const fs::path &path : options.also_visible) {
+      add({"--ro-bind", path.string(), path.string()});
+    }
     for (const std::string &library : files.libraries) {
       add({"--ro-bind", fs::canonical(files.library_folder / library).string(), "/perigee/lib/" + library});
     }
@@ -989,8 +1082,9 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
 
   // Who is the program? Our own child when degraded; else bubblewrap's child, named by bubblewrap before it runs
   // anything of ours: nothing that is confined has a say.
+  pid_t pid = 0;
   if (state->direct) {
-    state->pid = child;
+    pid = child;
   } else {
     std::string info;
     while (info.find('}') == std::string::npos) {
@@ -1010,24 +1104,18 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
       info.append(buffer, size);
     }
     const size_t at = info.find("\"child-pid\":");
-    state->pid = at == std::string::npos ? 0 : std::atoi(info.c_str() + at + 12);
-    if (state->pid <= 0) {
+    pid = at == std::string::npos ? 0 : std::atoi(info.c_str() + at + 12);
+    if (pid <= 0) {
       refuse("bubblewrap did not name its child");
     }
   }
-  const std::string proc = "/proc/" + std::to_string(state->pid);
-  state->pidfd = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, state->pid, 0)));
-  state->stat = Descriptor(open((proc + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
-  state->wait_channel = Descriptor(open((proc + "/wchan").c_str(), O_RDONLY | O_CLOEXEC));
-  state->tasks = Descriptor(open((proc + "/task").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!state->pidfd) {
-    refuse("pidfd_open: " + error_text());
+  const std::string proc = "/proc/" + std::to_string(pid);
+  if (const std::string reason = state->program().open_all(pid); !reason.empty()) {
+    refuse(reason);
   }
-  if (clock_getcpuclockid(state->pid, &state->clock) != 0) {
-    refuse("the program has no CPU clock");
-  }
+  state->program().denied_word = options.denied_word;
   // Entering the groups waits for the kernel; meanwhile bubblewrap mounts. The program runs only once it is inside.
-  if (state->cgroup && !state->cgroup->add(state->pid)) {
+  if (state->cgroup && !state->cgroup->add(pid)) {
     state->cgroup.reset();
   }
   state->cgroup_freezes = state->cgroup && state->cgroup->has_freezer();
@@ -1061,7 +1149,7 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
       break;
     }
     if (stat((proc + "/exe").c_str(), &exe) == 0 ? !same_file(exe, launcher_exe)
-                                                 : read_stat(state->stat.get()).state == 'Z') {
+                                                 : read_stat(state->program().stat.get()).state == 'Z') {
       break; // exec'ed; its first thread may even have ended already
     }
     if (now_ns() > deadline) {
@@ -1071,13 +1159,107 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
   }
   user_namespaces_work = user_namespaces_work || !state->direct;
   if (!state->direct) {
-    state->scratch = Descriptor(open((proc + "/root/tmp").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    for (const char *folder : {"/root/tmp", "/root/dev/shm"}) {
+      if (Descriptor opened(open((proc + folder).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)); opened) {
+        state->scratch.push_back(std::move(opened));
+      }
+    }
   }
   return Sandbox(std::move(state));
 }
 
+namespace {
+
+// The processes that descend from `ancestor`, itself left out.
+std::vector<pid_t> descendants(pid_t ancestor) {
+  std::vector<std::pair<pid_t, pid_t>> parents; // process, its parent
+  if (DIR *proc = opendir("/proc")) {
+    while (const dirent *entry = readdir(proc)) {
+      if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9') {
+        const std::string text = read_text(std::string("/proc/") + entry->d_name + "/stat");
+        const size_t end = text.rfind(')');
+        int parent = 0;
+        if (end != std::string::npos && std::sscanf(text.c_str() + end + 1, " %*c %d", &parent) == 1) {
+          parents.emplace_back(std::atoi(entry->d_name), parent);
+        }
+      }
+    }
+    closedir(proc);
+  }
+  std::vector<pid_t> family{ancestor};
+  for (size_t i = 0; i < family.size(); ++i) {
+    for (const auto &[process, parent] : parents) {
+      if (parent == family[i]) {
+        family.push_back(process);
+      }
+    }
+  }
+  family.erase(family.begin());
+  return family;
+}
+
+// The number by which a process in a pid namespace of its own knows itself.
+pid_t number_inside(pid_t process) {
+  std::istringstream in(read_text("/proc/" + std::to_string(process) + "/status"));
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind("NSpid:", 0) == 0) {
+      return std::atoi(line.c_str() + line.find_last_of(" \t") + 1);
+    }
+  }
+  return 0;
+}
+
+} // namespace
+
+void Sandbox::settle(const std::vector<SettledProcess> &given) {
+  State &s = *state_;
+  s.settled.assign(given.size(), 0);
+  s.program().idle = true;
+  for (const pid_t pid : descendants(s.program().pid)) {
+    Process process;
+    if (const std::string reason = process.open_all(pid); !reason.empty()) {
+      throw InfrastructureError("a process of the sandbox cannot be watched: " + reason);
+    }
+    const pid_t inside = number_inside(pid);
+    const auto named =
+        std::find_if(given.begin(), given.end(), [&](const SettledProcess &one) { return one.pid == inside; });
+    process.idle = named == given.end();
+    if (!process.idle) {
+      process.number = static_cast<size_t>(named - given.begin());
+      process.denied_word = named->denied_word;
+      s.settled[process.number] = s.processes.size();
+    }
+    s.processes.push_back(std::move(process));
+  }
+  if (std::count(s.settled.begin(), s.settled.end(), 0U) > 0) {
+    throw InfrastructureError("a process of the sandbox is not to be found");
+  }
+  // The parents before the children, so that none is started behind our back.
+  for (const Process &process : s.processes) {
+    if (process.idle) {
+      process.send(SIGSTOP);
+    }
+  }
+  for (const int64_t start = now_ns();;) {
+    if (s.dead()) {
+      throw WorkerGone("the confined program is gone");
+    }
+    if (std::all_of(s.processes.begin(), s.processes.end(),
+                    [](const Process &process) { return !process.idle || process.all_stopped(); })) {
+      break;
+    }
+    if (now_ns() - start > freeze_deadline_ns) {
+      throw InfrastructureError("a process of the sandbox could not be stopped within a second");
+    }
+    sleep_ns(100'000);
+  }
+  if (descendants(s.program().pid).size() + 1 != s.processes.size()) {
+    throw InfrastructureError("a process of the sandbox has come or gone while it was counted");
+  }
+}
+
 pid_t Sandbox::pid() const {
-  return state_->pid;
+  return state_->processes.front().pid;
 }
 bool Sandbox::frozen() const {
   return state_->is_frozen;
@@ -1090,14 +1272,19 @@ int64_t Sandbox::cpu_ns() const {
 }
 int64_t Sandbox::waited_ns() const {
   int64_t sum = 0;
-  state_->every_task("schedstat", [&](int fd) {
-    char text[96] = "";
-    long long waited = 0; // the second number
-    if (pread(fd, text, sizeof text - 1, 0) > 0 && std::sscanf(text, "%*u %lld", &waited) == 1) {
-      sum += waited;
+  for (const Process &process : state_->processes) {
+    if (process.idle) {
+      continue;
     }
-    return true;
-  });
+    process.every_task("schedstat", [&](int fd) {
+      char text[96] = "";
+      long long waited = 0; // the second number
+      if (pread(fd, text, sizeof text - 1, 0) > 0 && std::sscanf(text, "%*u %lld", &waited) == 1) {
+        sum += waited;
+      }
+      return true;
+    });
+  }
   return sum;
 }
 std::vector<std::string> Sandbox::unprotected() const {
@@ -1126,7 +1313,7 @@ void Sandbox::freeze() {
     }
     return time;
   };
-  while (!(s.cgroup_freezes ? s.cgroup->frozen() : s.all_stopped())) {
+  while (!(s.cgroup_freezes ? s.cgroup->frozen() : s.all(&Process::all_stopped))) {
     if (s.dead()) {
       throw WorkerGone("the confined program is gone");
     }
@@ -1139,7 +1326,7 @@ void Sandbox::freeze() {
   }
   static std::atomic<bool> no_wait_channels{false};
   const int64_t stopped = now_ns();
-  while (!no_wait_channels && !s.all_off_cpu()) {
+  while (!no_wait_channels && !s.all(&Process::all_off_cpu)) {
     if (waited(stopped) > freeze_deadline_ns) {
       no_wait_channels = true;
     }
@@ -1165,7 +1352,11 @@ bool Sandbox::ran_while_frozen() const {
   }
   // Not zero, for kernels on which all_off_cpu() knows less; what undoes a stop runs for milliseconds.
   const int64_t moved = s.cpu() - s.frozen_cpu;
-  return moved > 0 && moved > stop_tail_ns * std::max(1, read_stat(s.stat.get()).threads);
+  int threads = 0;
+  for (const Process &process : s.processes) {
+    threads += read_stat(process.stat.get()).threads;
+  }
+  return moved > 0 && moved > stop_tail_ns * std::max(1, threads);
 }
 
 namespace {
@@ -1188,15 +1379,17 @@ template <class Transfer> bool transfer_all(uint64_t address, void *data, size_t
 
 } // namespace
 
-bool Sandbox::write_memory(uint64_t address, const void *data, size_t size) {
+bool Sandbox::write_memory(uint64_t address, const void *data, size_t size, size_t process) {
+  const pid_t pid = state_->worker(process).pid;
   return transfer_all(address, const_cast<void *>(data), size, [&](const iovec *here, const iovec *there) {
-    return process_vm_writev(state_->pid, here, 1, there, 1, 0);
+    return process_vm_writev(pid, here, 1, there, 1, 0);
   });
 }
 
-bool Sandbox::read_memory(uint64_t address, void *data, size_t size) {
+bool Sandbox::read_memory(uint64_t address, void *data, size_t size, size_t process) {
+  const pid_t pid = state_->worker(process).pid;
   return transfer_all(address, data, size, [&](const iovec *here, const iovec *there) {
-    return process_vm_readv(state_->pid, here, 1, there, 1, 0);
+    return process_vm_readv(pid, here, 1, there, 1, 0);
   });
 }
 
@@ -1232,7 +1425,7 @@ bool Sandbox::wait(double seconds) {
     if (left <= 0) {
       return false;
     }
-    readable(state_->pidfd.get(), static_cast<int>(std::min<int64_t>(left / 1'000'000 + 1, 5)));
+    readable(state_->program().pidfd.get(), static_cast<int>(std::min<int64_t>(left / 1'000'000 + 1, 5)));
   }
   return true;
 }

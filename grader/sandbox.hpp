@@ -42,6 +42,12 @@ struct SandboxOptions {
   const uint32_t *denied_word = nullptr; // supervisor's view of LockdownOptions::denied_word; null: the name is unknown
   bool require_full = false;             // a degraded sandbox is an InfrastructureError
   bool use_cgroups = true;               // false: as if no control group were writable
+  // A program that starts others (settle() says when it has): what it sees beside libraries, read-only and where it is;
+  // the size of its /dev/shm; variables ("NAME=value").
+  bool processes = false;
+  std::vector<std::filesystem::path> also_visible;
+  int64_t shared_memory_bytes = 0;
+  std::vector<std::string> environment;
 };
 
 enum class ExitReason { exited, signalled, memory, output, denied, killed };
@@ -54,6 +60,13 @@ struct ExitInfo {
   std::string denied_syscall;   // "fork", when denied and known
   std::string describe() const; // "tried fork (not allowed in the sandbox)", "used more than its 512 MiB of memory"
   int64_t memory_limit = 0;
+  std::size_t process = 0; // which of the settled processes (settle()) it was
+};
+
+// One of the processes that a confined program has started.
+struct SettledProcess {
+  pid_t pid = 0;                         // as the processes inside know it
+  const uint32_t *denied_word = nullptr; // as in SandboxOptions
 };
 
 class Sandbox {
@@ -67,8 +80,15 @@ class Sandbox {
 
   pid_t pid() const; // of the confined program, in our pid namespace; stays its own until kill() or the destructor
 
+  // Of a program that has started others: these are the ones that work, and from now on what is said here of the
+  // program holds for all of them; the death of one is the end of all. All other processes of the sandbox are stopped
+  // for good, so that nothing in it can start another process: call it once those named have locked themselves down.
+  // Throws InfrastructureError.
+  void settle(const std::vector<SettledProcess> &processes);
+
   // Stops every task and returns once the kernel has confirmed it: from then on the CPU clocks stand still. Throws
-  // WorkerGone if the program is dead, InfrastructureError if not confirmed within a second. Freezing twice is harmless.
+  // WorkerGone if the program is dead, InfrastructureError if not confirmed within a second. Freezing twice is
+  // harmless.
   void freeze();
   void thaw();
   bool frozen() const;
@@ -82,9 +102,10 @@ class Sandbox {
   // machine took from them. 0 where the kernel does not tell (no scheduler statistics).
   int64_t waited_ns() const;
 
-  // The program's private memory (process_vm_*). False if it is dead or the range is not wholly accessible.
-  bool write_memory(uint64_t address, const void *data, size_t size);
-  bool read_memory(uint64_t address, void *data, size_t size);
+  // The private memory (process_vm_*) of the program, or of one of the settled processes. False if it is dead or the
+  // range is not wholly accessible.
+  bool write_memory(uint64_t address, const void *data, size_t size, size_t process = 0);
+  bool read_memory(uint64_t address, void *data, size_t size, size_t process = 0);
 
   // Looks after the sandbox: drains output, samples memory, ends it when over a limit. Call it at least every 10 ms
   // while the program runs (it does its work at most every 2 ms, so calling it more often is cheap). False once dead.

@@ -21,6 +21,7 @@ struct Case {
   std::string name;
   std::string size_json;
   int trials = 1; // correctness trials before any timing
+  int ranks = 0;  // of MPI that run it; 0 in exercises without MPI
 };
 
 enum class Metric { time };
@@ -39,7 +40,7 @@ struct Tier {
 
 struct Needs {
   int cores = 1;
-  int ranks = 1;
+  int ranks = 1; // of MPI, at most; above 1 it is an exercise for MPI
   bool gpu = false;
   bool sleep = false;
 };
@@ -79,11 +80,13 @@ struct Exercise {
   std::vector<Tier> tiers;
   std::vector<std::string> hints;
   std::string constant_output;                      // reason why the output does not vary; empty: it must
+  std::vector<std::string> notes;                   // what every result says of how it was graded here
   std::map<std::string, std::string> valid_mutants; // mutant name -> reason why it is a right answer here
   std::filesystem::path folder;                     // exercises/<lesson>/<name>
   std::filesystem::path solutions;                  // solutions/<lesson>/<name>
 
   // The clock follows from the exercise, never from the data (DESIGN section 5).
+  bool uses_mpi() const { return needs.ranks > 1; }
   bool uses_cpu_clock() const { return needs.cores == 1 && needs.ranks == 1 && !needs.gpu && !needs.sleep; }
 };
 

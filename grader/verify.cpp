@@ -184,6 +184,7 @@ class Verification {
     WorkerOptions options;
     options.output_bytes = int64_t{1} << 32;
     for (const Case &c : exercise_.cases) {
+      options.ranks = c.ranks;
       Drawn drawn{&c, {}, {}};
       for (size_t i = 0; i < draws; ++i) {
         Key key = random_key();

@@ -27,8 +27,8 @@ const char *of(Against against) {
 
 // "0.31x the reference's speed (0.30 to 0.32)"
 std::string speed(const TierResult &tier) {
-  return ratio_text(tier.speedup.mid) + "x the " + of(tier.tier.against) + "'s speed (" + ratio_text(tier.speedup.low) + " to " +
-         ratio_text(tier.speedup.high) + ")";
+  return ratio_text(tier.speedup.mid) + "x the " + of(tier.tier.against) + "'s speed (" + ratio_text(tier.speedup.low) +
+         " to " + ratio_text(tier.speedup.high) + ")";
 }
 
 const char *state_words(TierState state) {

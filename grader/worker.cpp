@@ -4,6 +4,7 @@
 
 #include "channel.hpp"
 #include "frames.hpp"
+#include "ranks.hpp"
 
 #include "core/wire.hpp"
 
@@ -110,8 +111,9 @@ struct Worker::Impl {
     int64_t start = raw_nanoseconds();
     ChannelOptions channel_options;
     channel_options.role = "worker";
-    channel_options.memory_bytes =
-        exercise.limits.memory_bytes + own_bytes + std::max(most_input_bytes, exercise.limits.memory_bytes);
+    channel_options.ranks = options.ranks;
+    channel_options.memory_bytes = exercise.limits.memory_bytes + own_bytes * std::max(1, options.ranks) +
+                                   std::max(most_input_bytes, exercise.limits.memory_bytes);
     // Of several cores: more threads than cores, since some may sleep.
     channel_options.max_tasks = exercise.needs.cores > 1 ? 64 + 2 * exercise.needs.cores : 2;
     channel_options.cpus = options.cpus;
@@ -123,7 +125,7 @@ struct Worker::Impl {
                                {"memory", exercise.limits.memory_bytes},
                                {"modules", exercise.modules},
                                {"may_thread", exercise.needs.cores > 1},
-                               {"threads", cores()}};
+                               {"threads", options.ranks > 0 ? 1 : cores()}};
     channel = std::make_unique<Channel>(channel_options, settings, script);
     try {
       load();
@@ -146,8 +148,18 @@ struct Worker::Impl {
     wait(waited_before, limit, limit,
          "loading the script took longer than " + seconds_text(limit) +
              "; do the work in the function, when it is called");
-    if (Status status = channel->page().status; status != Status::ok)
-      throw reported(status, FailureKind::load_error);
+    answered(FailureKind::load_error);
+  }
+
+  // "rank 2: ", of a submission that runs on several.
+  std::string rank_prefix(std::size_t rank) const {
+    return options.ranks > 1 ? "rank " + std::to_string(rank) + ": " : "";
+  }
+
+  // Throws what the answer to a command says went wrong.
+  void answered(FailureKind script_kind) {
+    if (const std::size_t rank = channel->failed(); rank < channel->size())
+      throw reported(rank, script_kind);
   }
 
   // Why the process is gone.
@@ -163,18 +175,19 @@ struct Worker::Impl {
     case ExitReason::output:
       return {FailureKind::flood, "printed without end; print less"};
     case ExitReason::denied:
-      return {FailureKind::denied_call, info->describe()};
+      return {FailureKind::denied_call, rank_prefix(info->process) + info->describe()};
     case ExitReason::signalled:
-      return {FailureKind::crashed, info->describe()};
+      return {FailureKind::crashed, rank_prefix(info->process) + info->describe()};
     default:
-      return {FailureKind::exited, "ended the process before the function had returned"};
+      return {FailureKind::exited, rank_prefix(info->process) + "ended the process before the function had returned"};
     }
   }
 
   // What the process says went wrong. It may lie only to its own disadvantage.
-  Failed reported(Status status, FailureKind script_kind) {
-    std::string text = channel->text();
-    std::size_t call = channel->page().failed;
+  Failed reported(std::size_t rank, FailureKind script_kind) {
+    const Status status = channel->page(rank).status;
+    std::string text = rank_prefix(rank) + channel->text(rank);
+    std::size_t call = channel->page(rank).failed;
     switch (status) {
     case Status::load_error:
     case Status::script_error:
@@ -206,16 +219,24 @@ struct Worker::Impl {
         const double late_by = seconds_between(start, raw_nanoseconds()) - call_seconds,
                      held_up = waited() - waited_before;
         if (late_by > held_up || late_by > 3 * total_seconds)
-          throw Failed{FailureKind::time_limit, what, channel->page().progress};
+          throw Failed{FailureKind::time_limit, what + waits(), channel->page().progress};
         call = total = 0.05;
       }
     }
   }
 
+  // What ranks wait for, where that is why they are late.
+  std::string waits() {
+    if (options.ranks == 0 || !channel->sandbox().alive())
+      return "";
+    const std::string text = describe_waits(channel->sandbox().pid(), options.ranks);
+    return text.empty() ? "" : "\n" + clean_text(text);
+  }
+
   // The cores that the exercise is for, as far as there are so many.
   int cores() const {
-    const int here = static_cast<int>(options.cpus.size());
-    return here > 0 ? std::min(exercise.needs.cores, here) : exercise.needs.cores;
+    const int here = static_cast<int>(options.cpus.size()), meant = std::max(exercise.needs.cores, options.ranks);
+    return here > 0 ? std::min(meant, here) : meant;
   }
 
   // Seconds that the process has waited for cores that others held, a core's share.
@@ -248,7 +269,9 @@ struct Worker::Impl {
     case FailureKind::shared_memory:
     case FailureKind::changed_input:
     case FailureKind::output_limit:
-      break;
+      if (options.ranks == 0)
+        break;
+      [[fallthrough]]; // other ranks may be anywhere
     default:
       usable = false;
       channel->sandbox().kill();
@@ -268,8 +291,7 @@ struct Worker::Impl {
     channel->post(Command::prepare);
     double clearing_limit = std::max(2.0, call_limit); // garbage collection; a script's finalisers may hang in it
     wait(waited_clearing, clearing_limit, clearing_limit, "clearing up after the calls before did not end");
-    if (Status status = page.status; status != Status::ok)
-      throw reported(status, FailureKind::script_error);
+    answered(FailureKind::script_error);
     uint64_t input_address = page.input.address, input_bytes = page.input.bytes;
     if (input_bytes < packed.size())
       throw Failed{FailureKind::forged_protocol, "the worker has no input buffer"};
@@ -278,8 +300,10 @@ struct Worker::Impl {
     sandbox.freeze();
     if (!packed.empty() && !sandbox.write_memory(input_address, packed.data(), packed.size()))
       throw Failed{FailureKind::forged_protocol, "the worker's input buffer is not there"};
-    page.count = uint32_t(inputs.size());
-    page.output_bytes = uint64_t(options.output_bytes);
+    for (std::size_t rank = 0; rank < channel->size(); ++rank) {
+      channel->page(rank).count = uint32_t(inputs.size());
+      channel->page(rank).output_bytes = uint64_t(options.output_bytes);
+    }
     if (sandbox.ran_while_frozen())
       throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};
 
@@ -309,8 +333,7 @@ struct Worker::Impl {
       }
     }
 
-    if (Status status = page.status; status != Status::ok)
-      throw reported(status, FailureKind::script_error);
+    answered(FailureKind::script_error);
     collect(inputs, packed, {input_address, input_address + input_bytes, 0}, slice);
     if (sandbox.ran_while_frozen())
       throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};

@@ -42,6 +42,7 @@ struct WorkerOptions {
   std::vector<int> cpus;          // pin the sandbox to these; empty: no pinning
   bool require_full = false;      // refuse to run where the sandbox lacks a layer
   int64_t output_bytes = 1 << 20; // how large the encoded result of one call may be
+  int ranks = 0;                  // of MPI that run the submission; 0: none, it runs in one process
   double slice_seconds = 30.0;    // how long one batch may take (at least the exercise's limit for one call)
   const std::atomic<bool> *interrupted = nullptr; // once true: run() ends the worker at once and throws Interrupted
 };
@@ -78,7 +79,9 @@ class Worker {
   FailureKind load_kind() const;
   const std::string &load_error() const;
 
-  // Calls the entry function once for each of `inputs` (wire format: the list of arguments) and measures the batch.
+  // Calls the entry function once for each of `inputs` (wire format: the list of arguments) and measures the batch. Of
+  // ranks, all call it: rank 0 with the inputs, the others without any; the results are rank 0's, and a call is over
+  // when all have returned from it.
   // Correctness trials, warm-up and timed slices all take this path, so the script cannot tell them apart. No inputs
   // at all measure what the hand-over itself costs. After a
   // failure other than script_error, bad_result, shared_memory, changed_input and output_limit the worker is dead.

@@ -1,12 +1,15 @@
 // The program inside a sandbox: `perigee-worker worker` holds a submission, `perigee-worker judge` an exercise's
 // cases.lua. It is started with three descriptors: the control page (3), its settings as JSON (4), the script (5). It
-// reads them, locks itself down, and from then on knows only its own memory and the control page.
+// reads them, locks itself down, and from then on knows only its own memory and the control page. `perigee-worker ranks
+// N` starts a submission's ranks of MPI (ranks.hpp), each `perigee-worker rank`.
 #include "confined.hpp"
 #include "lockdown.hpp"
+#include "ranks.hpp"
 
 #include <malloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -60,22 +63,42 @@ void prefault_heap() {
 
 int main(int argc, char **argv) {
   try {
+    const std::string name = argc > 1 ? argv[1] : "";
+    if (name == "ranks" && argc == 3)
+      return start_ranks(std::atoi(argv[2]), argv[0]);
     if (argc != 2)
       throw std::runtime_error("this is a part of perigee, which starts it itself");
-    bool judge = std::string(argv[1]) == "judge";
-    ControlPage &page = map_control_page(3);
-    auto settings = nlohmann::json::parse(read_all(4));
-    std::string script = read_all(5);
+    const bool judge = name == "judge", rank = name == "rank";
+    RankFiles files{.page = 3, .settings = 4, .script = 5};
+    if (rank)
+      files = join_ranks();
+    ControlPage &page = map_control_page(files.page);
+    auto settings = nlohmann::json::parse(read_all(files.settings));
+    std::string script = read_all(files.script);
+    page.pid = getpid();
     prefault_heap();
     LockdownOptions options;
     options.threads = settings.at("may_thread").get<bool>();
     options.denied_word = &page.denied;
+    options.scratch = rank; // shared windows
+    options.keep_fds = {files.output};
+    if (rank)
+      lock_files(options);
     auto role = judge ? make_judge(page, std::move(settings), std::move(script))
                       : make_worker(page, std::move(settings), std::move(script));
     pg_processes_forbid(
         "the grader's sandbox has no worker processes (parallel.processes); parallel.pool has workers that "
         "are threads");
-    lockdown(options);
+    if (rank) {
+      role->start_mpi();
+      // What a rank prints goes to the supervisor from now on: mpirun will not be there to pass it on.
+      if (dup2(files.output, 1) < 0 || dup2(files.output, 2) < 0)
+        throw std::runtime_error("the standard streams cannot be opened");
+      close(files.output);
+      lock_calls(options);
+    } else {
+      lockdown(options);
+    }
     role->serve();
   } catch (const std::exception &e) {
     std::fprintf(stderr, "perigee-worker: %s\n", e.what());

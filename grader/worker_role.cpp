@@ -25,7 +25,9 @@ class WorkerRole : public Role {
   Status answer(Command) override {
     uint32_t count = page_.count;
     limits_.bytes = page_.output_bytes;
-    if (!frames::unpack(input_.all(), count, inputs_))
+    if (page_.rank > 0)
+      inputs_.assign(count, {});
+    else if (!frames::unpack(input_.all(), count, inputs_))
       return fail(Status::internal, "the inputs are not frames");
     output_.start(count);
     page_.progress = current_ = 0;
@@ -45,6 +47,11 @@ class WorkerRole : public Role {
     lua_rawgeti(L, LUA_REGISTRYINDEX, entry_);
     for (; current_ < inputs_.size(); ++current_) {
       lua_pushvalue(L, -1);
+      if (page_.rank > 0) { // called without arguments, and its results are nobody's
+        lua_call(L, 0, 0);
+        page_.progress.store(current_ + 1, std::memory_order_relaxed);
+        continue;
+      }
       int arguments = wire::decode_arguments(L, inputs_[current_], {}, bridge_, reason_);
       if (arguments < 0) {
         status_ = fail(Status::internal, "inputs: " + reason_);

@@ -1,0 +1,33 @@
+// A submission as ranks of MPI, all in one sandbox. The sandbox's first process is ours: it starts Open MPI's mpirun,
+// which starts the ranks, and gives each its control page over a Unix socket (mpirun closes what it does not know).
+// Each rank is a worker like any other. It initialises MPI, and only then, before it reads the submission, may it start
+// no process and open no socket any more; the first process and mpirun are stopped for good (Sandbox::settle). From
+// there on ranks talk over shared memory alone, so that the filter for MPI is no weaker than the other.
+#pragma once
+
+#include "sandbox.hpp"
+
+#include <string>
+
+namespace perigee::grader {
+
+inline constexpr int most_ranks = 16;
+
+// What a sandbox for so many ranks on so many cores needs beside the control pages. Throws InfrastructureError where
+// Open MPI is not installed.
+void prepare_ranks(SandboxOptions &options, int ranks, int cores);
+
+// Of a sandbox by its first process: what its ranks say they wait for, a line each; "" where none does.
+std::string describe_waits(pid_t sandbox, int ranks);
+
+// Inside, the first process: descriptors 3, 4, ... are the control pages of ranks 0, 1, ..., then settings and script;
+// `program` is its own. Returns when mpirun has ended, with its exit code.
+int start_ranks(int ranks, const char *program);
+
+// Inside, a rank: its number, and the descriptors that it shares with the first process.
+struct RankFiles {
+  int rank = 0, page = -1, settings = -1, script = -1, output = -1;
+};
+RankFiles join_ranks();
+
+} // namespace perigee::grader
