@@ -308,7 +308,7 @@ struct Worker::Impl {
       throw Failed{FailureKind::ran_while_frozen, "the script ran while it had to stand still"};
 
     const bool wall_clock = !exercise.uses_cpu_clock(),
-               several_cores = wall_clock && options.cpus.size() > 1 && exercise.needs.cores > 1;
+               several_cores = wall_clock && options.cpus.size() > 1 && cores() > 1;
     const auto idle_before = several_cores ? idle_seconds(options.cpus) : std::nullopt;
     const int64_t before = raw_nanoseconds();
     const double waited_before = waited();
