@@ -1,5 +1,6 @@
 #include "ranks.hpp"
 
+#include "cli/deadlock.hpp"
 #include "mpi/board.hpp"
 
 #include <fcntl.h>
@@ -14,8 +15,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -27,7 +30,8 @@ namespace {
 
 constexpr const char *mpirun_variable = "PERIGEE_MPIRUN";
 constexpr const char *board_path = "/tmp/perigee-board";
-constexpr int handed = 4; // descriptors: control page, settings, script, standard output
+constexpr int64_t long_wait = 1'000'000'000; // nanoseconds; a board says nothing of less than half a second
+constexpr int handed = 4;                    // descriptors: control page, settings, script, standard output
 
 // Open MPI's mpirun, not what links to it: the sandbox has neither /usr/bin nor /etc/alternatives' targets there.
 fs::path find_mpirun() {
@@ -138,27 +142,21 @@ std::string describe_waits(pid_t sandbox, int ranks) {
   const bool opened = pwrite(copy, bytes.data(), static_cast<size_t>(size), 0) == size &&
                       board.open(("/proc/self/fd/" + std::to_string(copy)).c_str());
   close(copy);
-  std::string text;
-  for (uint32_t rank = 0; opened && rank < std::min<uint32_t>(board.slots(), static_cast<uint32_t>(ranks)); ++rank) {
-    mpi::Wait wait;
-    if (board.get(rank, wait) != mpi::RankState::waiting)
-      continue;
-    const auto field = [](const auto &characters) {
-      return std::string(characters, strnlen(characters, sizeof characters));
-    };
-    text += (text.empty() ? "" : "\n") + ("rank " + std::to_string(rank)) + " waits in " + field(wait.operation);
-    if (wait.peer >= 0)
-      text += " for rank " + std::to_string(wait.peer);
-    else if (wait.peer == mpi::any_peer)
-      text += " for any rank";
-    if (wait.tag >= 0)
-      text += ", tag " + std::to_string(wait.tag);
-    if (const std::string communicator = field(wait.communicator); !communicator.empty() && communicator != "world")
-      text += ", in " + communicator;
-    if (const std::string place = field(wait.place); !place.empty())
-      text += ", at " + place;
+  if (!opened)
+    return "";
+  std::vector<cli::RankView> views(static_cast<size_t>(ranks));
+  for (uint32_t rank = 0; rank < std::min<uint32_t>(board.slots(), static_cast<uint32_t>(ranks)); ++rank) {
+    mpi::Wait &wait = views[rank].wait;
+    views[rank].state = board.get(rank, wait);
+    for (char *last : {std::end(wait.operation), std::end(wait.communicator), std::end(wait.place)})
+      last[-1] = 0;
   }
-  return text;
+  const cli::Standstill found = cli::examine(views, mpi::monotonic_nanoseconds(), long_wait);
+  if (found.kind == cli::Standstill::Kind::deadlock)
+    return "no rank can go on: " + found.reason + "\n" + found.table;
+  const bool anybody = std::any_of(views.begin(), views.end(),
+                                   [](const cli::RankView &view) { return view.state == mpi::RankState::waiting; });
+  return anybody ? "what the ranks do:\n" + cli::what_ranks_do(views) : "";
 }
 
 int start_ranks(int ranks, const char *program) {

@@ -17,7 +17,7 @@ inline constexpr int most_ranks = 16;
 // Open MPI is not installed.
 void prepare_ranks(SandboxOptions &options, int ranks, int cores);
 
-// Of a sandbox by its first process: what its ranks say they wait for, a line each; "" where none does.
+// Of a sandbox by its first process: what its ranks say they wait for, and why no rank goes on; "" where none waits.
 std::string describe_waits(pid_t sandbox, int ranks);
 
 // Inside, the first process: descriptors 3, 4, ... are the control pages of ranks 0, 1, ..., then settings and script;
