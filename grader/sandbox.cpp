@@ -48,6 +48,7 @@ constexpr int64_t freeze_deadline_ns = 1'000'000'000; // SIGSTOP works once the 
 constexpr int64_t stop_tail_ns = 50'000;              // a task
 constexpr int64_t start_deadline_ns = 30'000'000'000;
 constexpr int64_t sample_interval_ns = 2'000'000;
+constexpr int64_t zombie_patience_ns = 50'000'000;
 constexpr int64_t address_space_slack = 2LL << 30; // RLIMIT_AS is a backstop: a tight one hangs OpenBLAS
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -704,7 +705,7 @@ struct Sandbox::State {
   int64_t frozen_cpu = 0;
   std::optional<ExitInfo> exit;
   std::optional<ExitReason> ended_by_us;
-  int64_t last_sample = 0, peak = 0, now = 0;
+  int64_t last_sample = 0, peak = 0, now = 0, zombie_since = 0;
   std::string text;
   size_t text_seen = 0;
   int64_t output_total = 0;
@@ -776,12 +777,16 @@ void Sandbox::State::sample(bool force) {
     return;
   }
   last_sample = time;
-  for (const Process &process : processes) {
-    if (read_stat(process.stat.get()).state == 'Z') {
-      // The first thread has left the others behind: then /proc shows no memory any more. No honest program does it.
-      end_because(ExitReason::exited);
-      return;
-    }
+  // A first thread that has left the others behind: then /proc shows no memory any more. No honest program does it, but
+  // for a moment any looks so that dies.
+  if (std::none_of(processes.begin(), processes.end(),
+                   [](const Process &process) { return read_stat(process.stat.get()).state == 'Z'; })) {
+    zombie_since = 0;
+  } else if (zombie_since == 0) {
+    zombie_since = time;
+  } else if (time - zombie_since > zombie_patience_ns) {
+    end_because(ExitReason::exited);
+    return;
   }
   if (cgroup && cgroup->has_memory()) {
     now = cgroup->memory_now();
