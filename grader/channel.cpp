@@ -97,7 +97,7 @@ Channel::Channel(const ChannelOptions &options, const nlohmann::json &settings, 
     sandbox.require_full = options.require_full;
     if (options.ranks > 0) {
       sandbox.arguments = {"ranks", std::to_string(options.ranks)};
-      prepare_ranks(sandbox, options.ranks, static_cast<int>(options.cpus.size()));
+      prepare_ranks(sandbox, options.ranks);
     }
     try {
       start(sandbox);

@@ -87,7 +87,7 @@ void send_descriptors(int socket, const int (&descriptors)[handed]) {
 
 } // namespace
 
-void prepare_ranks(SandboxOptions &options, int ranks, int cores) {
+void prepare_ranks(SandboxOptions &options, int ranks) {
   const fs::path mpirun = find_mpirun();
   options.processes = true;
   options.also_visible = {mpirun};
@@ -115,11 +115,10 @@ void prepare_ranks(SandboxOptions &options, int ranks, int cores) {
   set("OMPI_MCA_oob_tcp_if_include", "lo");
   set("PMIX_MCA_gds", "hash");
   set("PMIX_MCA_psec", "native");
-  // The grader decides on cores. Ranks that outnumber them must not spin while others have something to do.
+  // The grader decides on cores. A rank that waits must not keep the one it waits for, or the grader, from running.
   set("OMPI_MCA_rmaps_base_oversubscribe", "1");
   set("OMPI_MCA_hwloc_base_binding_policy", "none");
-  if (ranks > cores)
-    set("OMPI_MCA_mpi_yield_when_idle", "1");
+  set("OMPI_MCA_mpi_yield_when_idle", "1");
   set("OMPI_ALLOW_RUN_AS_ROOT", "1"); // without any rights, where it is
   set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
   set(mpi::board_variable, board_path);

@@ -13,9 +13,9 @@ namespace perigee::grader {
 
 inline constexpr int most_ranks = 16;
 
-// What a sandbox for so many ranks on so many cores needs beside the control pages. Throws InfrastructureError where
-// Open MPI is not installed.
-void prepare_ranks(SandboxOptions &options, int ranks, int cores);
+// What a sandbox for so many ranks needs beside the control pages. Throws InfrastructureError where Open MPI is not
+// installed.
+void prepare_ranks(SandboxOptions &options, int ranks);
 
 // Of a sandbox by its first process: what its ranks say they wait for, and why no rank goes on; "" where none waits.
 std::string describe_waits(pid_t sandbox, int ranks);

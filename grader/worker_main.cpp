@@ -80,10 +80,11 @@ int main(int argc, char **argv) {
     LockdownOptions options;
     options.threads = settings.at("may_thread").get<bool>();
     options.denied_word = &page.denied;
-    options.scratch = rank; // shared windows
-    options.keep_fds = {files.output};
-    if (rank)
+    if (rank) {
+      options.scratch = true; // shared windows
+      options.keep_fds = {files.output};
       lock_files(options);
+    }
     auto role = judge ? make_judge(page, std::move(settings), std::move(script))
                       : make_worker(page, std::move(settings), std::move(script));
     pg_processes_forbid(

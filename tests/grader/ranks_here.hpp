@@ -13,7 +13,7 @@ inline std::string no_ranks_here() {
   static const std::string reason = []() -> std::string {
     SandboxOptions options;
     try {
-      prepare_ranks(options, 2, 2);
+      prepare_ranks(options, 2);
     } catch (const InfrastructureError &error) {
       return error.what();
     }
