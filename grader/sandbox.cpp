@@ -1253,8 +1253,8 @@ void Sandbox::settle(const std::vector<SettledProcess> &given) {
                     [](const Process &process) { return !process.idle || process.all_stopped(); })) {
       break;
     }
-    if (now_ns() - start > freeze_deadline_ns) {
-      throw InfrastructureError("a process of the sandbox could not be stopped within a second");
+    if (now_ns() - start > start_deadline_ns) {
+      throw InfrastructureError("a process of the sandbox could not be stopped within 30 s");
     }
     sleep_ns(100'000);
   }

@@ -169,7 +169,7 @@ TEST_CASE("ranks: a script that does not load says so once", "[ranks]") {
 TEST_CASE("ranks: who waits for whom is told when a call takes too long", "[ranks]") {
   NEEDS_RANKS();
   Exercise e = exercise(2);
-  e.limits.call_seconds = 3.0;
+  e.limits.call_seconds = 6.0;
   Worker worker(e, R"(
 local world = require "perigee".mpi.world
 return {
