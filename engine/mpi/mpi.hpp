@@ -138,7 +138,7 @@ template <class W> int32_t run(W &wait) {
       wait.done();
       return PG_OK;
     }
-    if (i % 256 == 0) {
+    if (i % 64 == 0) { // of polls that may each give the processor away
       const int64_t time = now();
       if (deadline == 0)
         deadline = time + slice;

@@ -61,12 +61,8 @@ jit.off(finish)
 local comm_p = ffi.typeof("pg_mpi_comm *")
 
 -- ------------------------------------------------------------------------------------------------- communicators -----
-local open_comms = {} -- for what must be known at the end
-
 local function new_comm(handle)
-  local comm = setmetatable({ _c = handle, rank = handle.rank, size = handle.size }, Comm)
-  open_comms[#open_comms + 1] = comm
-  return comm
+  return setmetatable({ _c = handle, rank = handle.rank, size = handle.size }, Comm)
 end
 
 local function open()
@@ -220,6 +216,9 @@ function Comm.Sendrecv(comm, send, dest, recv, source, options)
     send_tag = options.sendtag == nil and 0 or need_number("Sendrecv", "sendtag", options.sendtag)
     recv_tag = optional_number("Sendrecv", "recvtag", options.recvtag)
     partial = options.partial and 1 or 0
+  end
+  if send._block == recv._block and send._size > 0 and array.shares_memory(send, recv) then
+    fail("Sendrecv: the array to send and the one to receive into share memory; receive into another array")
   end
   finish(library.pg_mpi_sendrecv(found, c, send, need_number("Sendrecv", "the destination (a rank)", dest), send_tag, recv,
     optional_number("Sendrecv", "the source (a rank)", source), recv_tag, partial), send, recv)
@@ -582,7 +581,7 @@ end
 kit = {
   core = core, library = library, mpi = mpi, Comm = Comm, Request = Request, finish = finish, start = start, open = open,
   need_comm = need_comm, need_array = need_array, need_number = need_number, need_value = need_value, values = values,
-  new_comm = new_comm, request_t = request_t, kind_of = kind_of, PENDING = PENDING, ANY = ANY, interrupted = interrupted,
+  new_comm = new_comm, request_t = request_t, kind_of = kind_of,
 }
 
 local function part(name)

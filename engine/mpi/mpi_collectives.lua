@@ -340,11 +340,25 @@ local function row_major(a, write)
   return copy, write and function() check(C.pg_array_assign(a, copy)) end or nil
 end
 
+local names = { [SCATTER] = "Scatter", [SCATTERV] = "Scatterv", [GATHER] = "Gather", [GATHERV] = "Gatherv",
+  [ALLGATHER] = "Allgather", [ALLGATHERV] = "Allgatherv", [ALLTOALL] = "Alltoall", [ALLTOALLV] = "Alltoallv",
+  [REDUCE] = "Reduce", [ALLREDUCE] = "Allreduce", [REDUCE_SCATTER] = "Reduce_scatter", [SCAN] = "Scan", [EXSCAN] = "Exscan",
+  [15] = "Neighbor_allgather", [16] = "Neighbor_alltoall" }
+
 -- Makes a call. `begin`: as a request. result: what it returns. back: what is to be done at its end.
 local function collective(comm, begin, kind, op, root, send, recv, back, result, counts)
   local sc, sp, rc, rp
   if counts then
     sc, sp, rc, rp = counts.send, counts.send_places, counts.recv, counts.recv_places
+  end
+  if send ~= nil and recv ~= nil and kind ~= BCAST and send._block == recv._block and send._size > 0 and
+    array.shares_memory(send, recv) then
+    if kind >= REDUCE and kind ~= REDUCE_SCATTER and send._data == recv._data and send._size == recv._size then
+      send = nil -- in place
+    else
+      fail("%s: the array to send and the one to receive into share memory; pass mpi.IN_PLACE or another array",
+        names[kind])
+    end
   end
   if not begin then
     finish(library.pg_mpi_collective(nil, comm._c, kind, op, root or -1, send, recv, sc, sp, rc, rp), send, recv, counts)

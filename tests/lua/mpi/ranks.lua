@@ -427,6 +427,11 @@ test("reductions", function()
     same(a, rank == root and fold(all_of(5), array.add) or data(rank, 5), "Reduce in place")
   end
   a = data(rank, 5)
+  world:Allreduce(a, a)
+  same(a, fold(all_of(5), array.add), "the same array twice")
+  raises("share memory; pass mpi.IN_PLACE", world.Allreduce, world, a[{ { 1, 3 } }], a[{ { 2, 4 } }])
+  raises("share memory; receive into another", world.Sendrecv, world, a, right, a, left)
+  a = data(rank, 5)
   world:Scan(mpi.IN_PLACE, a, "max")
   local upto = {}
   for r = 0, rank do
