@@ -226,6 +226,12 @@ std::string what_ranks_do(const std::vector<RankView> &ranks) {
     }
     text += '\n';
   }
+  // A script counts within its communicator.
+  if (std::any_of(groups.begin(), groups.end(), [](const Group &group) {
+        return !group.gone && group.state == RankState::waiting && group.wait.peer >= 0 &&
+               std::string_view(group.wait.communicator) != "world";
+      }))
+    text += "  (ranks are numbered as in the world)\n";
   return text;
 }
 

@@ -352,7 +352,13 @@ void Job::look(int64_t now) {
     say(std::string("deadlock: all ranks have waited for more than ") + seconds + "\n" + found.table +
         "perigee mpirun: " + found.reason);
     stop(1);
-  } else if (found.kind == Standstill::Kind::transfer && !noticed_) {
+  } else if (now - still_since_ > 6 * limit) { // 60 s: within one machine a message of 100 GB or more
+    say("deadlock: nothing has moved for six times as long, though calls seem to fit each other (in communicators that "
+        "look "
+        "alike?)\n" +
+        found.table.substr(0, found.table.size() - 1));
+    stop(1);
+  } else if (!noticed_) {
     noticed_ = true;
     say(std::string("all ranks have waited for each other for more than ") + seconds +
         " (a large message may be under way)\n" + found.table.substr(0, found.table.size() - 1));

@@ -81,6 +81,7 @@ TEST_CASE("deadlock: tags and communicators that differ", "[deadlock]") {
       examined({waiting("send", 1, "s.lua:4", 3), waiting("recv", 0, "s.lua:6", 3, "a communicator of 2 ranks")});
   CHECK(found.kind == Kind::deadlock);
   CHECK(found.reason.find("the communicators differ") != std::string::npos);
+  CHECK(found.table.find("ranks are numbered as in the world") != std::string::npos);
 }
 
 TEST_CASE("deadlock: collectives that do not fit", "[deadlock]") {
