@@ -37,14 +37,15 @@ class Job {
   struct Rank {
     std::string out, err; // of lines that have not ended
     std::string error;    // what ended its script
-    int code = -1;        // the script's, once it has ended
-    bool closed = false;  // has no output any more: it has ended, or is about to
+    std::string how;      // it ended, where its script did not
+    int code = -1;        // of the script or the process, once it has ended
   };
 
   bool start(const std::vector<std::string> &command);
   void read_signals();
   bool read_records(); // false at the end
   void take_record(std::string_view line);
+  void has_ended(int number, int code, const std::string &how);
   void show(int to, int rank, std::string &pending, std::string_view text, bool whole);
   void write_all(int to, std::string_view text);
   void flush_pending();
@@ -203,22 +204,51 @@ void Job::take_record(std::string_view line) {
   case record::err_part:
     show(STDERR_FILENO, number, from.err, text, line[1] == record::err);
     break;
-  case record::closed:
-    from.closed = true;
-    break;
   case record::error:
     from.error.append(text).append("\n");
     break;
   case record::end:
-    from.code = std::atoi(std::string(text).c_str());
-    if (from.code != 0 && first_failed_ < 0) {
-      first_failed_ = number;
-      // Where one rank fails, the others often do for the same reason, and at the same time: said once for all.
-      report_at_ = mpi::monotonic_nanoseconds() + second / 4;
-    }
+    has_ended(number, std::atoi(std::string(text).c_str()), "");
     break;
+  case record::exit: {
+    const int code = std::atoi(std::string(text).c_str());
+    mpi::Wait wait;
+    const mpi::RankState state = number < static_cast<int>(board_.slots())
+                                     ? board_.get(static_cast<uint32_t>(number), wait)
+                                     : mpi::RankState::absent;
+    const bool in_mpi = state == mpi::RankState::running || state == mpi::RankState::waiting;
+    if (in_mpi && std::string_view(wait.operation) == "abort" && state == mpi::RankState::waiting)
+      has_ended(number, std::max(code, 1), "ended the job by mpi.abort, with code " + std::to_string(code));
+    else if (code == 0 && in_mpi)
+      has_ended(number, 1, "ended without leaving MPI (os.exit?)");
+    else
+      has_ended(number, code, "ended with exit code " + std::to_string(code));
+    break;
+  }
+  case record::signal: {
+    const int signal = std::atoi(std::string(text).c_str());
+    if (signal == SIGTERM) // as mpirun ends ranks, which says why
+      from.code = 128 + signal;
+    else
+      has_ended(number, 1,
+                "was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")" +
+                    (signal == SIGKILL ? ", by someone, or because memory ran out" : ""));
+    break;
+  }
   default:
     break;
+  }
+}
+
+// `how`: "" for a script.
+void Job::has_ended(int number, int code, const std::string &how) {
+  Rank &rank = this->rank(number);
+  rank.code = code;
+  rank.how = how;
+  if (code != 0 && first_failed_ < 0) {
+    first_failed_ = number;
+    // Where one rank fails, the others often do for the same reason, and at the same time: said once for all.
+    report_at_ = mpi::monotonic_nanoseconds() + second / 4;
   }
 }
 
@@ -322,7 +352,7 @@ std::vector<RankView> Job::views() {
   std::vector<RankView> views(board_.slots());
   for (uint32_t i = 0; i < board_.slots(); ++i) {
     views[i].state = board_.get(i, views[i].wait);
-    views[i].ended = i < ranks_.size() && (ranks_[i].closed || ranks_[i].code >= 0);
+    views[i].ended = i < ranks_.size() && ranks_[i].code >= 0;
   }
   return views;
 }
@@ -395,7 +425,7 @@ void Job::report_errors() {
     const Rank &other = ranks_[static_cast<std::size_t>(i)];
     if (i == first_failed_ || other.code <= 0)
       continue;
-    if (other.error == first.error)
+    if (other.error == first.error && first.how.empty())
       same.push_back(i);
     else if (!other.error.empty())
       others += "\nperigee mpirun: rank " + std::to_string(i) +
@@ -403,7 +433,7 @@ void Job::report_errors() {
   }
   std::sort(same.begin(), same.end());
   const std::size_t left = std::max<std::size_t>(ranks_.size(), board_.slots()) - same.size();
-  say(names_of(same) + " failed" + (first.error.empty() ? " with exit code " + std::to_string(first.code) : "") +
+  say(names_of(same) + " " + (first.how.empty() ? "failed" : first.how) +
       (left == 0   ? ""
        : left == 1 ? "; the other rank was ended"
                    : "; the other " + std::to_string(left) + " ranks were ended") +
@@ -480,9 +510,15 @@ int Job::explain(int status) {
         " ended without leaving MPI (os.exit?), and the other ranks were ended; let a script end by returning");
     return 1;
   }
-  if (has("MPI_ABORT was invoked")) {
-    say("rank " + std::to_string(number_after(text, "invoked on rank ", -1)) +
-        " ended the job by MPI_Abort with code " + std::to_string(number_after(text, "errorcode ", 1)));
+  const std::vector<RankView> last = views();
+  const auto aborted = std::find_if(last.begin(), last.end(), [](const RankView &rank) {
+    return rank.state == mpi::RankState::waiting && std::string_view(rank.wait.operation) == "abort";
+  });
+  if (aborted != last.end() || has("MPI_ABORT was invoked")) {
+    say("rank " +
+        std::to_string(aborted != last.end() ? static_cast<int>(aborted - last.begin())
+                                             : number_after(text, "invoked on rank ", -1)) +
+        " ended the job, by MPI_Abort with code " + std::to_string(code));
     return code <= 3 ? code : 1;
   }
   if (who >= 0 && has("Exit code:")) {
@@ -492,11 +528,7 @@ int Job::explain(int status) {
     return exit_code >= 1 && exit_code <= 3 ? exit_code : 1;
   }
   const std::string rest = cleaned(text);
-  if (rest.empty()) {
-    say("the ranks were ended by one of them, with code " + std::to_string(code) + " (mpi.abort?)");
-    return code <= 3 ? code : 1;
-  }
-  say("Open MPI failed with exit code " + std::to_string(code) + ":\n" + rest);
+  say("Open MPI failed with exit code " + std::to_string(code) + (rest.empty() ? "" : ":\n" + rest));
   return 3;
 }
 
@@ -545,7 +577,8 @@ int Job::run(const std::vector<std::string> &command) {
     if (report_at_ != never && (now >= report_at_ || all_ended() || child_ < 0)) {
       report_at_ = never;
       report_errors();
-      stop(ranks_[static_cast<std::size_t>(first_failed_)].code);
+      const int code = ranks_[static_cast<std::size_t>(first_failed_)].code;
+      stop(code <= 3 ? code : 1);
     }
     if (now >= look_at) {
       look(now);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 namespace perigee::cli {
 
@@ -91,90 +93,130 @@ struct Stream {
   }
 };
 
-// `life`: the rank holds its other end, and nobody that it starts.
-[[noreturn]] void relay(int rank, int out, int err, int life, int wire_fd) {
-  // The rank's end ends this process, and no signal to its group before.
-  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE})
-    std::signal(number, SIG_IGN);
+// `last_words`: of the rank, and of nobody that it starts: its end is the rank's.
+[[noreturn]] void relay(int rank, pid_t child, int out, int err, int last_words, int wire_fd) {
   const int null = open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2})
     dup2(null, fd);
-  {
-    Wire wire(wire_fd, rank);
-    Stream streams[] = {{out, record::out, record::out_part}, {err, record::err, record::err_part}};
-    bool alive = true;
-    while (streams[0].fd >= 0 || streams[1].fd >= 0) {
-      pollfd ready[] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}, {alive ? life : -1, POLLIN, 0}};
-      const bool pending = !streams[0].pending.empty() || !streams[1].pending.empty();
-      // What waits for its line's end for so long is shown as it is. After the rank's end what is there is passed on,
-      // and what programs that it has left behind may still print is not waited for.
-      const int count = poll(ready, 3, !alive ? 0 : pending ? 200 : -1);
-      if (count == 0)
-        for (Stream &stream : streams)
-          stream.send_pending(wire);
-      if (count == 0 && !alive)
-        break;
-      for (int i = 0; i < 2 && count > 0; ++i)
-        if (ready[i].revents && !streams[i].read_some(wire))
-          streams[i].fd = -1;
-      alive = alive && !ready[2].revents;
-      wire.flush();
+  Wire wire(wire_fd, rank);
+  Stream streams[] = {{out, record::out, record::out_part}, {err, record::err, record::err_part}};
+  std::string words;
+  for (bool alive = true;;) {
+    pollfd ready[] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}, {alive ? last_words : -1, POLLIN, 0}};
+    const bool pending = !streams[0].pending.empty() || !streams[1].pending.empty();
+    // What waits for its line's end for so long is shown as it is. After the rank's end what is there is passed on, and
+    // what programs that it has left behind may still print is not waited for.
+    const int count = poll(ready, 3, !alive ? 0 : pending ? 200 : -1);
+    if (count == 0)
+      for (Stream &stream : streams)
+        stream.send_pending(wire);
+    if (count == 0 && !alive)
+      break;
+    for (int i = 0; i < 2 && count > 0; ++i)
+      if (ready[i].revents && !streams[i].read_some(wire))
+        streams[i].fd = -1;
+    if (count > 0 && ready[2].revents) {
+      char buffer[4096];
+      const ssize_t size = read(last_words, buffer, sizeof buffer);
+      if (size > 0)
+        words.append(buffer, static_cast<std::size_t>(size));
+      else
+        alive = size < 0 && errno == EINTR;
     }
-    wire.put(record::closed, "");
+    wire.flush();
   }
-  _exit(0);
+  // Lines, each after its kind.
+  bool said = false;
+  for (std::string_view rest = words; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    if (end > 0)
+      wire.put(rest[0], rest.substr(1, std::min(end - 1, Wire::room)));
+    said = said || (end > 0 && rest[0] == record::end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  wire.flush();
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+    ;
+  const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  if (!said) {
+    wire.put(number ? record::signal : record::exit, std::to_string(number ? number : WEXITSTATUS(status)));
+    wire.flush();
+  }
+  // The launcher has been told, and ends the job; mpirun would have its own way of saying it. (SIGTERM is how mpirun
+  // ends ranks.)
+  std::signal(SIGTERM, SIG_DFL);
+  if (!said && number != SIGTERM && status != 0)
+    sleep(10);
+  if (number) {
+    std::signal(number, SIG_DFL);
+    raise(number);
+  }
+  _exit(number ? 128 + number : WEXITSTATUS(status));
 }
 
 } // namespace
 
 RankOutput::RankOutput() {
-  prctl(PR_SET_PDEATHSIG, SIGKILL); // mpirun's own end, however it comes, is this process's
   const char *text = std::getenv("OMPI_COMM_WORLD_RANK");
-  rank_ = text ? std::atoi(text) : 0;
-  int out[2], err[2], done[2], life[2];
-  wire_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  if (wire_ < 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(done, O_CLOEXEC) != 0 ||
-      pipe2(life, O_CLOEXEC) != 0) {
+  const int rank = text ? std::atoi(text) : 0;
+  int out[2], err[2], words[2];
+  const int wire = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (wire < 0 || pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0 || pipe2(words, O_CLOEXEC) != 0) {
     std::fprintf(stderr, "perigee: a rank has no descriptors left: %s\n", std::strerror(errno));
     std::exit(3);
   }
-  fcntl(wire_, F_SETFL, O_WRONLY | O_DIRECT); // packets
+  fcntl(wire, F_SETFL, O_WRONLY | O_DIRECT); // packets
+  prctl(PR_SET_PDEATHSIG, SIGKILL);          // the end of mpirun, however it comes, is the relay's
+  // The rank's end ends the relay, and no signal to their group before.
+  constexpr int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
+  struct sigaction before[std::size(ignored)];
+  for (std::size_t i = 0; i < std::size(ignored); ++i) {
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    sigaction(ignored[i], &ignore, &before[i]);
+  }
   std::fflush(nullptr);
+  const pid_t parent = getpid();
   const pid_t child = fork();
   if (child < 0) {
-    std::fprintf(stderr, "perigee: a rank cannot start its relay: %s\n", std::strerror(errno));
+    std::fprintf(stderr, "perigee: a rank cannot start its process: %s\n", std::strerror(errno));
     std::exit(3);
   }
-  if (child == 0) {
-    prctl(PR_SET_PDEATHSIG, 0);
-    for (const int fd : {out[1], err[1], done[0], life[1]})
+  if (child > 0) {
+    for (const int fd : {out[1], err[1], words[1]})
       close(fd);
-    relay(rank_, out[0], err[0], life[0], wire_);
+    relay(rank, child, out[0], err[0], words[0], wire);
   }
+  prctl(PR_SET_PDEATHSIG, SIGKILL); // and the relay's this process's
+  if (getppid() != parent)
+    _exit(1);
+  for (std::size_t i = 0; i < std::size(ignored); ++i)
+    sigaction(ignored[i], &before[i], nullptr);
   dup2(out[1], STDOUT_FILENO);
   dup2(err[1], STDERR_FILENO);
-  for (const int fd : {out[0], out[1], err[0], err[1], done[1], life[0]})
+  for (const int fd : {out[0], out[1], err[0], err[1], words[0], wire})
     close(fd);
-  done_ = done[0];
-  life_ = life[1];
+  last_words_ = words[1];
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ); // others want to see a rank's lines when they are printed
 }
 
 void RankOutput::end(int code, std::string_view error) {
   std::fflush(nullptr);
-  const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  dup2(null, STDOUT_FILENO);
-  dup2(null, STDERR_FILENO);
-  close(life_);
-  pollfd ended{done_, POLLIN, 0};
-  poll(&ended, 1, 5000);
-  Wire wire(wire_, rank_);
+  std::string words;
   while (!error.empty()) {
     const std::size_t at = std::min(error.find('\n'), error.size());
-    wire.put(record::error, error.substr(0, std::min(at, Wire::room)));
+    words += record::error + std::string(error.substr(0, at)) + '\n';
     error.remove_prefix(std::min(at + 1, error.size()));
   }
-  wire.put(record::end, std::to_string(code));
+  words += record::end + std::to_string(code) + '\n';
+  for (std::string_view rest = words; !rest.empty();) {
+    const ssize_t written = write(last_words_, rest.data(), rest.size());
+    if (written < 0 && errno != EINTR)
+      break;
+    rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(written, 0)));
+  }
+  close(last_words_);
 }
 
 void RankOutput::fail(int code, std::string_view error) {

@@ -308,6 +308,13 @@ void pg_mpi_close(int32_t failed, int32_t requests) {
 
 void pg_mpi_abort(int32_t code) {
   std::fflush(nullptr);
+  if (process.board) { // Open MPI does not always say who it was
+    Wait last;
+    last.since = now();
+    last.peer = no_peer;
+    std::strcpy(last.operation, "abort");
+    process.board.set(static_cast<uint32_t>(process.world->rank), RankState::waiting, last);
+  }
   MPI_Abort(MPI_COMM_WORLD, code);
 }
 

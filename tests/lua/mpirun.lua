@@ -84,7 +84,7 @@ end
 function TestFaults:test_a_rank_that_exits()
   local code, _, err = mpirun("-n 2", script [[if rank == 1 then os.exit(3) end ffi.C.sleep(100)]])
   lu.assertEquals(code, 3)
-  lu.assertEquals(err, "perigee mpirun: rank 1 ended with exit code 3; the other ranks were ended\n")
+  lu.assertEquals(err, "perigee mpirun: rank 1 ended with exit code 3; the other rank was ended\n")
 end
 
 function TestFaults:test_a_rank_that_is_killed()
@@ -93,7 +93,7 @@ function TestFaults:test_a_rank_that_is_killed()
   lu.assertEquals(code, 1)
   lu.assertEquals(out, "[1] last words\n")
   lu.assertEquals(err, "perigee mpirun: rank 1 was killed by signal 9 (Killed), by someone, or because memory ran out; the " ..
-    "other ranks were ended\n")
+    "other rank was ended\n")
 end
 
 function TestFaults:test_a_rank_that_never_ends()
