@@ -165,7 +165,7 @@ local function argument_of(self, i, x)
   fail("'%s': argument %d must be a number, a boolean or an array, got %s", self._name, i, kind_of(x))
 end
 
--- The kernel typed for arguments of these keys.
+-- The kernel typed for arguments of these keys. _make: of another form (gpu_forms.lua), instead of pg_kernel_grid.
 local function specialise(self, keys)
   local state = state_of(self)
   local key = concat(keys, ",")
@@ -185,7 +185,7 @@ local function specialise(self, keys)
     end
   end
   local out = ffi.new("pg_kernel_module *[1]")
-  front.raise_source(C.pg_kernel_grid(out, state.source, types, #keys))
+  front.raise_source((self._make or C.pg_kernel_grid)(out, state.source, types, #keys))
   s = { module = ffi.gc(out[0], C.pg_kernel_close_module), keys = keys }
   state.by_key[key] = s
   state.specialisations[#state.specialisations + 1] = s
@@ -343,4 +343,11 @@ function gpu._replay(launch)
 end
 
 gpu._methods_of_kernels = kernel_methods
+--- k:on("gpu") of kernel.elementwise and kernel.parallel_for.
+function gpu._form(self, state)
+  return shared.part("gpu_forms")(self, state)
+end
+
+shared.kernel_mt, shared.states, shared.key_of, shared.argument_of, shared.specialise, shared.launch_mt = kernel_mt, states,
+  key_of, argument_of, specialise, launch_mt
 shared.part("gpu_sim")

@@ -246,4 +246,129 @@ Module parallel_for(const Source &source, int dimensions, const std::string &red
   return module;
 }
 
+// ------------------------------------------------------------------------------------------------------- on a GPU ----
+namespace {
+
+std::unique_ptr<Statement> statement(StatementKind kind, Position at) {
+  auto s = std::make_unique<Statement>();
+  s->kind = kind;
+  s->at = at;
+  return s;
+}
+
+ExpressionPtr binary(TokenKind op, ExpressionPtr a, ExpressionPtr b, Position at) {
+  auto e = std::make_unique<Expression>();
+  e->kind = ExpressionKind::binary;
+  e->at = at;
+  e->op = op;
+  e->operands.push_back(std::move(a));
+  e->operands.push_back(std::move(b));
+  return e;
+}
+
+// local z, y, x = gpu.grid(n), so that the last index goes along x: names are in the order of the loop.
+std::unique_ptr<Statement> place_in_grid(const std::vector<std::string> &names, Position at) {
+  auto s = statement(StatementKind::local, at);
+  for (auto n = names.rbegin(); n != names.rend(); ++n) {
+    s->names.push_back(*n);
+    s->name_positions.push_back(at);
+  }
+  auto count = std::make_unique<Expression>();
+  count->kind = ExpressionKind::number;
+  count->at = at;
+  count->number_kind = NumberKind::integer;
+  count->integer = std::int64_t(names.size());
+  count->number = double(names.size());
+  std::vector<ExpressionPtr> arguments;
+  arguments.push_back(std::move(count));
+  s->expressions.push_back(call_of("(grid)", std::move(arguments), at));
+  return s;
+}
+
+Module grid_of(Source whole, FunctionBody &made, const std::vector<ArgumentType> &arguments) {
+  whole.body = &made;
+  Binding &binding = whole.bindings["(grid)"];
+  binding.what = Binding::What::builtin;
+  binding.text = "gpu.grid";
+  return grid(whole, arguments);
+}
+
+} // namespace
+
+Module grid_loop(const Source &source, int dimensions, const std::vector<ArgumentType> &arguments) {
+  const FunctionBody &f = *source.body;
+  const Position at = f.at;
+  if (f.variadic || int(f.parameters.size()) < dimensions)
+    throw CompileError{"the body of this parallel loop has " + std::to_string(dimensions) +
+                           " indices as its first parameters, then what it works on",
+                       source.chunk, at};
+  FunctionBody made;
+  made.at = at;
+  made.last_line = f.last_line;
+  std::vector<std::string> indices;
+  ExpressionPtr inside;
+  for (int d = 0; d < dimensions; ++d) {
+    const std::string length = "(length" + std::to_string(d) + ")";
+    made.parameters.push_back(length);
+    made.parameter_positions.push_back(at);
+    indices.push_back(f.parameters[std::size_t(d)]);
+    ExpressionPtr test = binary(TokenKind::le, name(indices.back(), at), name(length, at), at);
+    inside = inside ? binary(TokenKind::and_, std::move(inside), std::move(test), at) : std::move(test);
+  }
+  for (std::size_t i = std::size_t(dimensions); i < f.parameters.size(); ++i) {
+    made.parameters.push_back(f.parameters[i]);
+    made.parameter_positions.push_back(f.parameter_positions[i]);
+  }
+  made.body.push_back(place_in_grid(indices, at));
+  auto guard = statement(StatementKind::if_, at);
+  guard->expressions.push_back(std::move(inside));
+  guard->blocks.push_back(clone(f.body));
+  made.body.push_back(std::move(guard));
+  return grid_of(source, made, arguments);
+}
+
+Module grid_elementwise(const std::shared_ptr<Source> &source, int results,
+                        const std::vector<ArgumentType> &arguments) {
+  const FunctionBody &f = *source->body;
+  const Position at = f.at;
+  auto element = [&](const std::string &array) {
+    auto e = std::make_unique<Expression>();
+    e->kind = ExpressionKind::index;
+    e->at = at;
+    e->operands.push_back(name(array, at));
+    e->operands.push_back(name("(i)", at));
+    return e;
+  };
+  FunctionBody made;
+  made.at = at;
+  made.last_line = f.last_line;
+  std::vector<ExpressionPtr> given;
+  const std::size_t inputs = f.parameters.size();
+  for (std::size_t k = 0; k < arguments.size(); ++k) {
+    const bool input = k > 0 && k <= inputs;
+    made.parameters.push_back(k == 0 ? "(n)" : input ? f.parameters[k - 1] : "result " + std::to_string(k - inputs));
+    made.parameter_positions.push_back(at);
+    if (input)
+      given.push_back(arguments[k].is_array ? element(made.parameters[k]) : name(made.parameters[k], at));
+  }
+  made.body.push_back(place_in_grid({"(i)"}, at));
+  auto work = statement(results > 0 ? StatementKind::assign : StatementKind::call, at);
+  for (int r = 0; r < results; ++r)
+    work->targets.push_back(element("result " + std::to_string(r + 1)));
+  work->expressions.push_back(call_of("(f)", std::move(given), at));
+  auto guard = statement(StatementKind::if_, at);
+  guard->expressions.push_back(binary(TokenKind::le, name("(i)", at), name("(n)", at), at));
+  guard->blocks.emplace_back();
+  guard->blocks.back().push_back(std::move(work));
+  made.body.push_back(std::move(guard));
+  Source whole;
+  whole.chunk = source->chunk;
+  whole.tree = source->tree;
+  whole.name = source->name;
+  Binding &binding = whole.bindings["(f)"];
+  binding.what = Binding::What::function;
+  binding.function = source;
+  return grid_of(std::move(whole), made, arguments);
+}
+
 } // namespace perigee::kernel

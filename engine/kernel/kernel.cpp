@@ -156,6 +156,26 @@ int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, c
   });
 }
 
+int32_t pg_kernel_grid_loop(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                            const pg_kernel_argument *arguments, int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::grid_loop(*source->source, dimensions, types);
+  });
+}
+
+int32_t pg_kernel_grid_elementwise(pg_kernel_module **out, const pg_kernel_source *source, int32_t results,
+                                   const pg_kernel_argument *arguments, int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::grid_elementwise(source->source, results, types);
+  });
+}
+
 int32_t pg_kernel_packed(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
                          int32_t count) {
   return make_module(out, [&] {

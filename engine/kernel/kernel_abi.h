@@ -48,6 +48,13 @@ int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, c
    *launch_dtype: of the array in the memory that a launch gives, -1 where it takes none. PG_ERROR_UNSUPPORTED where only the
    checked simulator can run it. */
 int32_t pg_kernel_block(pg_kernel_module **out, const pg_kernel_module *grid, int32_t *launch_dtype);
+/* The same of a parallel loop without reduce: the first `dimensions` arguments are its lengths, integers. */
+int32_t pg_kernel_grid_loop(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                            const pg_kernel_argument *arguments, int32_t count);
+/* And of a function applied to entries of arrays, a thread each: the arguments are how many, the function's (arrays have one
+   axis more in front), and `results` arrays of one dimension for what it returns. */
+int32_t pg_kernel_grid_elementwise(pg_kernel_module **out, const pg_kernel_source *source, int32_t results,
+                                   const pg_kernel_argument *arguments, int32_t count);
 /* What a backend compiles. */
 const void *pg_kernel_contents(const pg_kernel_module *module);
 /* What a cache knows it by: a text of *size bytes, equal for equal code; lives as long as the module. */

@@ -294,9 +294,9 @@ local backends = { serial = true, simd = true, threads = true }
 -- The same kernel on another backend; it is compiled anew.
 local function on(self, backend)
   if backend == "gpu" then
-    core.unsupported('on: "gpu" is not there yet; use "threads"')
+    return core.require("gpu")._form(self, state_of(self))
   elseif not backends[backend] then
-    fail('on: "serial", "simd" or "threads" is expected, got %s', type(backend) == "string" and format("%q", backend)
+    fail('on: "serial", "simd", "threads" or "gpu" is expected, got %s', type(backend) == "string" and format("%q", backend)
       or kind_of(backend))
   end
   local copy = {}

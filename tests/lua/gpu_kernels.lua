@@ -16,6 +16,12 @@ local function integers(low, high, shape)
   return random.generator(7):integers(low, high - 1, { shape = shape, dtype = "int32" })
 end
 
+local function fails_with(text, f, ...)
+  local ok, message = pcall(f, ...)
+  lu.assertFalse(ok)
+  lu.assertStrContains(tostring(message), text)
+end
+
 TestCorrect = {}
 
 -- Assembles PTX by the toolkit's ptxas, where it is.
@@ -655,6 +661,51 @@ check("many_blocks_in_parallel", { grid = 1200, block = 64 }, { array.range(7680
     for i = 1, 76800 do y[i] = 2 * x[i] end
     count[1] = 38400
   end)
+
+-- ------------------------------------------------------------------------------------ other forms on a GPU -----------
+TestForms = {}
+
+function TestForms.test_elementwise()
+  local f = kernel.elementwise(function(a, b)
+    return a * b + 1, a > b
+  end)
+  local g = f:on("gpu")
+  local x, y = rand({ 20, 30 }), rand({ 30 })
+  local r, s = f(x, y)
+  local r2, s2 = g(x, y)
+  lu.assertTrue(array.equal(r, r2) and array.equal(s, s2))
+  lu.assertEquals({ r2.dtype, s2.dtype, r2.shape[1] }, { "float32", "bool", 20 })
+  r2 = g(gpu.array(x), 0.5) -- stays on the device
+  lu.assertTrue(gpu.is_array(r2))
+  lu.assertTrue(array.equal(r2:to_host(), (f(x, 0.5))))
+  lu.assertStrContains(g:inspect("ir"), "grid.x")
+  fails_with("at least one argument is an array", g, 1, 2)
+  fails_with("has 2 parameters, and got 1", g, x)
+end
+
+function TestForms.test_parallel_for()
+  local p = kernel.parallel_for(function(i, j, u, v)
+    if u[i][j] < 0.5 then
+      return
+    end
+    v[i][j] = u[i][j] * i + j
+  end)
+  local u, v, w = rand({ 13, 40 }), f32({ 13, 40 }), f32({ 13, 40 })
+  p({ 13, 40 }, u, v)
+  local q = p:on("gpu")
+  q({ 13, 40 }, u, w)
+  lu.assertEquals(gpu.problems(), {})
+  lu.assertTrue(array.equal(v, w))
+  q({ 0, 40 }, u, w)
+  local function double(i, x) x[i] = 2 * x[i] end
+  local d = gpu.array(array.range(1, 1000))
+  kernel.parallel_for(double):on("gpu")(1000, d)
+  lu.assertTrue(array.equal(d:to_host(), array.range(1, 1000) * 2))
+  fails_with("does not reduce", function()
+    kernel.parallel_for(double, { reduce = "sum" }):on("gpu")
+  end)
+  fails_with("takes 1 arguments after the lengths", kernel.parallel_for(double):on("gpu"), 10)
+end
 
 -- ------------------------------------------------------------------------------------- what is refused ---------------
 TestErrors = {}
