@@ -6,6 +6,7 @@ local array, methods, call, need_array, load = kit.array, kit.methods, kit.call,
 local check_alive, fail, tonumber = kit.check_alive, core.fail, tonumber
 
 local FLOAT32, FLOAT64, COMPLEX64 = 4, 5, 11
+local few = 100 -- elements of vectors, whose sums wait for one another in a plain loop
 local small = 1000 -- multiplications; not measured by whether BLAS is loaded, so that results do not depend on it
 
 local function is_floating(dtype)
@@ -30,7 +31,7 @@ local function matmul(a, b)
   if is_floating(x._dtype) or is_floating(y._dtype) then
     local ndim = y._ndim
     local columns = ndim > 1 and tonumber(y._shape[ndim - 1]) or 1
-    if tonumber(x._size) * columns > small or tonumber(y._size) > small then
+    if tonumber(x._size) * columns > (ndim == 1 and few or small) or tonumber(y._size) > small then
       f = blas or (blas == nil and find_blas()) or f
     end
   end

@@ -4,6 +4,7 @@
 #include "array/kernels.hpp"
 
 #include <cmath>
+#include <cstring>
 
 namespace perigee::array {
 namespace {
@@ -91,15 +92,21 @@ int32_t pg_array_equal(const pg_array *a, const pg_array *b, int32_t equal_nan, 
     walk.each(1, [&](const auto &at) {
       for (int64_t begin = 0; all && begin < walk.inner(); begin += chunk) {
         const int64_t n = std::min(chunk, walk.inner() - begin);
-        cast_a(n, at[0] + begin * walk.inner_stride(0) * walk.bytes[0], walk.inner_stride(0), buffer_a.bytes, 1);
-        cast_b(n, at[1] + begin * walk.inner_stride(1) * walk.bytes[1], walk.inner_stride(1), buffer_b.bytes, 1);
-        equal({1, n, {buffer_a.bytes, buffer_b.bytes, buffer_out.bytes}, {}, {1, 1, 1}});
+        // Read where it is, if it can be.
+        const auto read = [&](int k, const pg_array &from, CastKernel cast, Buffer &buffer) -> const void * {
+          const char *here = at[static_cast<std::size_t>(k)] + begin * walk.inner_stride(k) * walk.bytes[k];
+          if (from._dtype == dtype && walk.inner_stride(k) == 1)
+            return here;
+          cast(n, here, walk.inner_stride(k), buffer.bytes, 1);
+          return buffer.bytes;
+        };
+        const void *x = read(0, *a, cast_a, buffer_a), *y = read(1, *b, cast_b, buffer_b);
+        equal({1, n, {const_cast<void *>(x), const_cast<void *>(y), buffer_out.bytes}, {}, {1, 1, 1}});
         const auto *same = reinterpret_cast<const uint8_t *>(buffer_out.bytes);
-        for (int64_t i = 0; i < n; ++i) {
-          const bool fine =
-              same[i] != 0 || (equal_nan && is_nan(dtype, buffer_a.bytes, i) && is_nan(dtype, buffer_b.bytes, i));
-          all &= fine;
-        }
+        if (!std::memchr(same, 0, static_cast<std::size_t>(n)))
+          continue;
+        for (int64_t i = 0; all && i < n; ++i)
+          all = same[i] != 0 || (equal_nan && is_nan(dtype, x, i) && is_nan(dtype, y, i));
       }
     });
     *result = all;

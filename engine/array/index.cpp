@@ -628,8 +628,14 @@ void truth(const pg_array &a, int64_t n, Cursor &cursor, uint8_t *to) {
   visit(a._dtype, [&]<class T>(std::type_identity<T>) {
     cursor.next(n, [&](int64_t offset, int64_t stride, int64_t length) {
       const T *from = static_cast<const T *>(a._data) + offset;
-      for (int64_t i = 0; i < length; ++i)
-        *to++ = from[i * stride] != T{};
+      uint8_t *out = to; // a copy: bytes that are stored could be those of `to`
+      if (stride == 1)
+        for (int64_t i = 0; i < length; ++i)
+          out[i] = from[i] != T{};
+      else
+        for (int64_t i = 0; i < length; ++i)
+          out[i] = from[i * stride] != T{};
+      to += length;
     });
   });
 }
@@ -640,7 +646,7 @@ Array nonzero(const pg_array &a, int32_t *collect) {
     throw ArgumentError("nonzero: an array of 0 dimensions has no positions; give it one with array.atleast_1d");
   const int64_t piece = std::max(grain, (a._size + most_pieces - 1) / most_pieces);
   std::vector<int64_t> starts(static_cast<std::size_t>(a._size > 0 ? (a._size - 1) / piece + 1 : 0));
-  const auto count = select_kernels().count;
+  const SelectKernels &kernels = select_kernels();
   core::parallel_ranges(a._size, piece, [&](int64_t begin, int64_t end) {
     Cursor cursor(a, a._ndim);
     cursor.seek(begin);
@@ -649,7 +655,7 @@ Array nonzero(const pg_array &a, int32_t *collect) {
     for (int64_t i = begin; i < end; i += chunk) {
       const int64_t n = std::min(chunk, end - i);
       truth(a, n, cursor, bytes);
-      sum += count(bytes, n);
+      sum += kernels.count(bytes, n);
     }
     starts[static_cast<std::size_t>(begin / piece)] = sum;
   });
@@ -672,6 +678,16 @@ Array nonzero(const pg_array &a, int32_t *collect) {
     for (int64_t i = begin; i < end; i += chunk) {
       const int64_t n = std::min(chunk, end - i);
       truth(a, n, cursor, bytes);
+      if (last == 0) { // of a vector: without branches, which random masks mispredict
+        int64_t positions[chunk + 1], found = 0;
+        for (int64_t k = 0; k < n; ++k) {
+          positions[found] = i + k + 1;
+          found += bytes[k];
+        }
+        std::copy_n(positions, found, to);
+        to += found;
+        continue;
+      }
       for (int64_t k = 0; k < n; ++k) {
         if (bytes[k]) {
           for (int axis = 0; axis <= last; ++axis)

@@ -21,11 +21,14 @@ PG_FILL(avx2, unary);
 PG_FILL(avx2, ternary);
 PG_FILL(avx2, matmul);
 PG_FILL(avx2, cast);
+PG_FILL(avx2, integer);
 PG_FILL(avx2, statistics);
 PG_FILL(avx512, arithmetic);
 PG_FILL(avx512, compare);
 PG_FILL(avx512, unary);
 PG_FILL(avx512, ternary);
+PG_FILL(avx512, cast);
+PG_FILL(avx512, integer);
 PG_FILL(avx512, statistics);
 PG_FILL(avx512, matmul);
 #endif
@@ -60,6 +63,7 @@ const Kernels &avx2_kernels() {
     fill_avx2_ternary(k);
     fill_avx2_matmul(k);
     fill_avx2_cast(k);
+    fill_avx2_integer(k);
     fill_avx2_statistics(k);
     return k;
   }();
@@ -74,6 +78,8 @@ const Kernels &avx512_kernels() {
     fill_avx512_compare(k);
     fill_avx512_unary(k);
     fill_avx512_ternary(k);
+    fill_avx512_cast(k);
+    fill_avx512_integer(k);
     fill_avx512_statistics(k);
     fill_avx512_matmul(k);
     return k;

@@ -21,7 +21,7 @@ constexpr const char *names[] = {"sum", "mean",          "min",    "max",     "p
 constexpr int32_t op_count = PG_REDUCE_NANSTD + 1;
 
 constexpr int64_t tile_width = 4096; // results computed at a time: their partial results stay in the first-level cache
-constexpr int64_t leaf_rows = 64;   // rows of columns joined one after the other
+constexpr int64_t leaf_rows = 64;    // rows of columns joined one after the other
 constexpr int64_t piece_size = 1 << 17; // elements worth a task: some 10 us
 constexpr int64_t most_pieces = 64;     // of one tile
 
@@ -722,6 +722,21 @@ void reduce_all(int32_t op, const pg_array &a, double ddof, void *element, int32
   require_op(op, a._dtype);
   const int64_t strides[max_dimensions] = {};
   dtype = reduced_dtype(op, a._dtype);
+  // Most often the answer is near the beginning.
+  if ((op == PG_REDUCE_ANY || op == PG_REDUCE_ALL) && is_contiguous(a) && !is_complex(a._dtype)) {
+    const RowReduce count = reduce_kernels().rows[int(Reduce::count)][a._dtype];
+    const bool any = op == PG_REDUCE_ANY;
+    bool decided = false;
+    for (int64_t begin = 0, n = 512; begin < a._size && !decided; begin += n, n = int64_t{1} << 14) {
+      const int64_t length = std::min(n, a._size - begin);
+      int64_t found = 0;
+      count(length, static_cast<const char *>(a._data) + begin * static_cast<int64_t>(element_size(a._dtype)), 1,
+            nullptr, &found);
+      decided = any ? found > 0 : found < length;
+    }
+    *reinterpret_cast<uint8_t *>(element) = decided == any;
+    return;
+  }
   reduce_into(op, a, 0xff, ddof, dtype, static_cast<char *>(element), strides);
 }
 

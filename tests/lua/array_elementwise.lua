@@ -230,4 +230,34 @@ function TestElementwise.test_isclose()
   refused("unknown option", array.isclose, a, a, { tol = 1 })
 end
 
+-- One divisor goes another way than an array of them (a reciprocal); both agree with each other, for every sign and width.
+function TestDtypes.test_integers_by_one_divisor()
+  math.randomseed(5)
+  local limits = { int8 = { -128, 127 }, int16 = { -32768, 32767 }, int32 = { -2 ^ 31, 2 ^ 31 - 1 }, uint8 = { 0, 255 },
+    int64 = { -2 ^ 52, 2 ^ 52 }, uint16 = { 0, 65535 }, uint32 = { 0, 2 ^ 32 - 1 }, uint64 = { 0, 2 ^ 52 } }
+  for dtype, limit in pairs(limits) do
+    local low, high = limit[1], limit[2]
+    local values = { low, high, 0, 1, low + 1, high - 1 }
+    for i = 7, 150 do
+      values[i] = i % 2 == 0 and math.floor(low + math.random() * (high - low)) or
+        math.max(low, math.min(high, math.random(-20, 20)))
+    end
+    local a = array.from(values, dtype)
+    local divisors = { 0, 1, 2, 3, 5, 7, 10, 16, 100, 127, high, high - 1, math.floor(high / 2), math.floor(high / 2) + 1 }
+    for _, d in ipairs(low < 0 and { -1, -2, -3, -7, -10, -128, low, low + 1 } or {}) do
+      divisors[#divisors + 1] = d
+    end
+    for _ = 1, 20 do
+      divisors[#divisors + 1] = math.floor(low + math.random() * (high - low))
+    end
+    for _, d in ipairs(divisors) do
+      local all = array.full(#values, d, dtype)
+      for _, op in ipairs { "floor_divide", "remainder", "fmod" } do
+        lu.assertTrue(array[op](a, d):equal(array[op](a, all)), dtype .. " " .. op .. " by " .. d)
+        lu.assertTrue(array[op](a[{ {1, -1, 3} }], d):equal(array[op](a, all)[{ {1, -1, 3} }]))
+      end
+    end
+  end
+end
+
 os.exit(lu.LuaUnit.run())

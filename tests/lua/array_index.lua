@@ -451,4 +451,33 @@ function TestShapes.testViewsKeepMemory()
   end
 end
 
+function TestMasks.test_positions_and_truth_of_vectors_of_many_lengths()
+  math.randomseed(7)
+  for _, n in ipairs { 0, 1, 5, 511, 512, 513, 1024, 1025, 5000, 70000 } do
+    local t, want = {}, {}
+    for i = 1, n do
+      t[i] = math.random() < 0.3
+      want[#want + 1] = t[i] and i or nil
+    end
+    local m = array.from(t, "bool")
+    lu.assertEquals(array.flatnonzero(m):totable(), want)
+    lu.assertEquals(array.flatnonzero(m:astype("float32")):totable(), want)
+    lu.assertEquals(m:sum(), #want)
+    lu.assertEquals(m:any(), #want > 0)
+    lu.assertEquals(m:all(), #want == n)
+    if n > 0 then
+      local zeros, ones = array.zeros(n), array.ones(n)
+      lu.assertFalse(zeros:any())
+      lu.assertTrue(ones:all())
+      zeros[n], ones[n] = 1, 0
+      lu.assertTrue(zeros:any())
+      lu.assertFalse(ones:all())
+      lu.assertTrue(ones:equal(ones:copy()))
+      ones[n] = 0 / 0
+      lu.assertFalse(ones:equal(ones:copy()))
+      lu.assertTrue(array.equal(ones, ones:copy(), { equal_nan = true }))
+    end
+  end
+end
+
 os.exit(lu.LuaUnit.run())
