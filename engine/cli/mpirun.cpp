@@ -99,6 +99,12 @@ bool inside_rank() {
   return std::getenv("PMIX_RANK") != nullptr;
 }
 
+bool only_here(const MpirunOptions &options) {
+  const bool scheduled = std::getenv("SLURM_JOB_ID") || std::getenv("PBS_JOBID") || std::getenv("LSB_JOBID");
+  // (What mpi.spawn sends and gets lies in files.)
+  return options.script.call || (options.hostfile.empty() && options.hosts.empty() && !scheduled);
+}
+
 bool can_copy_between_processes() {
   int ready[2];
   if (pipe(ready) != 0)
@@ -159,7 +165,7 @@ std::vector<std::string> command_of(const std::string &mpirun, const MpirunOptio
     open_mpi.add({"--allow-run-as-root"});
   const int cores = usable_cores();
   const int ranks = options.ranks > 0 ? options.ranks : cores;
-  const bool here = options.hostfile.empty() && options.hosts.empty();
+  const bool here = only_here(options);
   if (here || options.ranks > 0)
     open_mpi.add({"-n", std::to_string(ranks)});
   if (!options.hostfile.empty())

@@ -15,6 +15,8 @@ int usable_cores();
 // Whether processes here may copy from each other's memory, as Open MPI does for large messages (CMA).
 bool can_copy_between_processes();
 
+// Whether all ranks will be on this machine: no hosts are given, and no scheduler's job, which has hosts.
+bool only_here(const MpirunOptions &options);
 // Whether this process is a rank of a job itself, which starts another.
 bool inside_rank();
 

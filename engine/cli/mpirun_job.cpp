@@ -359,7 +359,7 @@ std::vector<RankView> Job::views() {
 
 void Job::look(int64_t now) {
   // (Where hosts are given and no number, mpirun chooses it: then the board may be too small.)
-  const bool known = options_.ranks > 0 || (options_.hosts.empty() && options_.hostfile.empty());
+  const bool known = options_.ranks > 0 || only_here(options_);
   if (options_.deadlock_after <= 0 || !known || code_ >= 0 || first_failed_ >= 0)
     return;
   const std::vector<RankView> ranks = views();
