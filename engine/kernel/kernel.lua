@@ -683,15 +683,25 @@ end
 
 local texts = { ir = true, llvm = true, asm = true }
 
---- k:inspect(what [, number]): the typed form ("ir"), LLVM's form after optimisation ("llvm") or the machine code ("asm") of
+-- CUDA C++ of a module, of which the grid runs `spread` nested loops.
+local shared
+local function cuda_text(module, spread)
+  local text = ffi.new("const char *[3]")
+  check(C.pg_kernel_cuda(text, text + 1, text + 2, module, 0, spread))
+  return ffi.string(text[0])
+end
+
+--- k:inspect(what [, number]): CUDA C++ ("cuda"), the typed form ("ir"), LLVM's form after optimisation ("llvm") or the machine code ("asm") of
 --- a specialisation.
 function kernel_methods:inspect(what, number)
-  if not texts[what] then
-    fail('inspect: "ir", "llvm" or "asm" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
+  if not texts[what] and what ~= "cuda" then
+    fail('inspect: "ir", "llvm", "asm" or "cuda" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
   end
   local s = specialisation(self, "inspect", number)
   if what == "ir" then
     return ffi.string(C.pg_kernel_text(s.module))
+  elseif what == "cuda" then
+    return shared.cuda_text(s.module, 0)
   end
   local text = ffi.new("const char *[1]")
   check(compiler.pg_llvm_text(text, s.code, what))
@@ -756,8 +766,8 @@ end
 
 kernel._methods = kernel_methods
 
-local shared = {
-  kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, describe_source = describe_source, rebuild_source = rebuild_source, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
+shared = {
+  cuda_text = cuda_text, kernel = kernel, kernel_mt = kernel_mt, source_of = source_of, describe_source = describe_source, rebuild_source = rebuild_source, raise_source = raise_source, key_of = key_of, describe_key = describe_key,
   contiguous = contiguous, need_compiler = need_compiler, states = states, make_state = make_state, state_of = state_of, compiled = compiled, raise_failure = raise_failure, failure = failure,
   results = results, results_i64 = results_i64, results_i32 = results_i32, texts = texts, known = known,
   meaning = meaning, frozen_upvalues = frozen_upvalues, upvalues_of = upvalues_of, text_of = text_of,

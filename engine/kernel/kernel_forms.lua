@@ -311,8 +311,15 @@ elementwise_methods.on = on
 
 -- Texts of the last specialisation.
 local function inspect(self, what)
+  if what == "cuda" then
+    local s = state_of(self).specialisations[#state_of(self).specialisations]
+    if not s then
+      fail("inspect: '%s' has not been called yet: it is compiled for the types of its arguments", self._name)
+    end
+    return shared.cuda_text(s.module, s.dimensions or 1)
+  end
   if not shared.texts[what] then
-    fail('inspect: "ir", "llvm" or "asm" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
+    fail('inspect: "ir", "llvm", "asm" or "cuda" is expected, got %s', type(what) == "string" and format("%q", what) or kind_of(what))
   end
   local s = state_of(self).specialisations[#state_of(self).specialisations]
   if not s then
@@ -503,6 +510,7 @@ local function run_parallel(self, ranges, ...)
       s.arguments[i] = istype(array_t, x) and shared.describe_key(shared.key_of(x)) or
         scalar_names[scalar_kind(self._name, i, x)]
     end
+    s.dimensions = dimensions
     s.result = self._reduce ~= "" and C.pg_kernel_result(s.module, 0) or 0
     state.by_key[key] = s
     state.specialisations[#state.specialisations + 1] = s

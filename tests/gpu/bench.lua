@@ -1,8 +1,8 @@
 -- Benchmarks of perigee.gpu on a GPU (tests/gpu/run): lines of JSON, one a figure, on standard output. On the simulator
 -- (PERIGEE_GPU=sim) the same code runs with small sizes, to show that it works; its figures mean nothing.
 local pg = require "perigee"
-local ffi = require "ffi"
-local gpu, array, timer = pg.gpu, pg.array, pg.timer
+
+local gpu, array, timer, kernel = pg.gpu, pg.array, pg.timer, pg.kernel
 
 local backend = os.getenv("PERIGEE_GPU") or "cuda"
 gpu.use(backend)

@@ -72,7 +72,7 @@ int nvrtcCompileProgram(_nvrtcProgram *program, int, const char *const *) {
               "1;\n";
   }
   const std::string command = std::string(FAKE_CXX) +
-                              " -x c++ -std=c++17 -O1 -w -fPIC -shared -ffp-contract=off -fwrapv -I" FAKE_INCLUDE
+                              " -x c++ -std=c++17 -O0 -w -fPIC -shared -ffp-contract=off -fwrapv -I" FAKE_INCLUDE
                               " -o '" +
                               library + "' '" + source + "' 2> '" + log + "'";
   const int status = std::system(command.c_str());
