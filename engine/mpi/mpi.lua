@@ -58,8 +58,6 @@ local function finish(status, ...)
 end
 jit.off(finish)
 
-local comm_p = ffi.typeof("pg_mpi_comm *")
-
 -- ------------------------------------------------------------------------------------------------- communicators -----
 local function new_comm(handle)
   return setmetatable({ _c = handle, rank = handle.rank, size = handle.size }, Comm)
@@ -201,9 +199,10 @@ function Comm.Recv(comm, a, source, tag, options)
   return recv_slow(comm, a, source, tag, options)
 end
 
+local sendrecv_options = { sendtag = true, recvtag = true, partial = true }
+
 --- comm:Sendrecv(send, dest, recv [, source [, {sendtag =, recvtag =, partial =}]]): both at once, so that neighbours can
 --- exchange without waiting for each other. Returns as Recv.
-local sendrecv_options = { sendtag = true, recvtag = true, partial = true }
 function Comm.Sendrecv(comm, send, dest, recv, source, options)
   local c = need_comm("Sendrecv", comm)
   send, recv = need_array("Sendrecv", "the message", send), need_array("Sendrecv", "what is received into", recv)
@@ -281,8 +280,9 @@ function Comm.recv(comm, source, tag)
   return received(values().recv(c, source, tag))
 end
 
---- comm:sendrecv(value, dest [, source [, {sendtag =, recvtag =}]]): sends a value and receives one.
 local sendrecv_value_options = { sendtag = true, recvtag = true }
+
+--- comm:sendrecv(value, dest [, source [, {sendtag =, recvtag =}]]): sends a value and receives one.
 function Comm.sendrecv(comm, value, dest, source, options)
   need_comm("sendrecv", comm)
   local send_tag, recv_tag
