@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 
 namespace perigee::sim {
 
@@ -58,7 +59,7 @@ class Stripe {
     release();
     while (lock->exchange(1, std::memory_order_acquire) != 0)
       while (lock->load(std::memory_order_relaxed) != 0)
-        __builtin_ia32_pause();
+        std::this_thread::yield();
     held_ = lock;
   }
   void release() {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <utility>
 
 namespace perigee::sim {
 
@@ -244,6 +245,8 @@ class Compiler {
       const Operand v = s.array >= 0 ? index(s.a, s.array, int(s.integer)) : value(s.a);
       site_ = site;
       assign(frame_->variables[std::size_t(s.variable)], v, type);
+      if (node(s.a).op == Op::variable && node(s.a).index == counter_) // the loop's own: no statement of the source
+        program_.steps.back().statement = false;
       return;
     }
     case Step::assign_call: {
@@ -391,7 +394,9 @@ class Compiler {
     sim::Step &test = emit(whole ? Code::for_test_i : Code::for_test_d, Cost::control, 0, i, limit, by);
     test.statement = true;
     const std::int32_t at = here() - 1;
+    const std::int32_t outer = std::exchange(counter_, s.variable);
     block(s.blocks[0]);
+    counter_ = outer;
     site_ = site;
     sim::Step &next = emit(Code::loop_next, Cost::integer, i, by);
     next.which = whole ? 1 : 2;
@@ -838,8 +843,10 @@ class Compiler {
     f_ = &target;
     frame_ = &frame;
     outermost_ = false;
+    const std::int32_t counter = std::exchange(counter_, -1);
     emit(Code::call_begin);
     block(target.body);
+    counter_ = counter;
     f_ = outer;
     frame_ = outer_frame;
     outermost_ = was_outermost;
@@ -854,6 +861,7 @@ class Compiler {
   Frame *frame_ = nullptr;
   bool outermost_ = true;
   std::int32_t top_ = 0, most_ = 0, depth_ = 0, site_ = -1;
+  std::int32_t counter_ = -1; // the hidden variable of the loop around
   Position last_position_;
   std::map<const Array *, std::int32_t> shared_;
 };

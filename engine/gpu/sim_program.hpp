@@ -29,12 +29,13 @@ using Operand = std::int32_t;
   X(move_wide)                                                                                                         \
   X(move_float)                                                                                                        \
   X(move_mask)                                                                                                         \
-  X(add_i) X(subtract_i) X(multiply_i) X(modulo_i) X(negate_i) X(minimum_i) X(maximum_i) X(absolute_i) X(add_f)        \
-      X(subtract_f) X(multiply_f) X(divide_f) X(modulo_f) X(negate_f) X(minimum_f) X(maximum_f) X(add_d) X(subtract_d) \
-          X(multiply_d) X(divide_d) X(modulo_d) X(negate_d) X(minimum_d) X(maximum_d) X(multiply_c) X(divide_c)        \
-              X(equal_c) X(absolute_c) X(less_i) X(less_equal_i) X(equal_i) X(not_equal_i) X(less_f) X(less_equal_f)   \
-                  X(equal_f) X(not_equal_f) X(less_d) X(less_equal_d) X(equal_d) X(not_equal_d) X(and_m) X(or_m)       \
-                      X(not_m) X(xor_m) X(equal_m) X(select_wide) X(select_float) X(select_mask) X(int_to_float)       \
+  X(add_i)                                                                                                             \
+  X(subtract_i) X(multiply_i) X(modulo_i) X(negate_i) X(minimum_i) X(maximum_i) X(absolute_i) X(add_f) X(subtract_f)   \
+      X(multiply_f) X(divide_f) X(modulo_f) X(negate_f) X(minimum_f) X(maximum_f) X(add_d) X(subtract_d) X(multiply_d) \
+          X(divide_d) X(modulo_d) X(negate_d) X(minimum_d) X(maximum_d) X(multiply_c) X(divide_c) X(equal_c)           \
+              X(absolute_c) X(less_i) X(less_equal_i) X(equal_i) X(not_equal_i) X(less_f) X(less_equal_f) X(equal_f)   \
+                  X(not_equal_f) X(less_d) X(less_equal_d) X(equal_d) X(not_equal_d) X(and_m) X(or_m) X(not_m)         \
+                      X(xor_m) X(equal_m) X(select_wide) X(select_float) X(select_mask) X(int_to_float)                \
                           X(int_to_double) X(float_to_double) X(double_to_float) X(float_to_int) X(double_to_int)      \
                               X(whole_index) X(whole_start) X(limit) X(math_f) X(math_d) X(math_i) X(load) X(store)    \
                                   X(atomic) X(load_own) X(store_own) X(fill_own) X(if_) X(else_) X(end_if)             \

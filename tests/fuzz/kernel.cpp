@@ -54,7 +54,7 @@ void kernel(const uint8_t *data, std::size_t size) {
     source.tree = tree;
     if (!source.body)
       return;
-    for (const char *known : {"math", "bit", "array", "kernel"}) {
+    for (const char *known : {"math", "bit", "array", "kernel", "gpu"}) {
       Binding &binding = source.bindings[known];
       binding.what = Binding::What::builtin;
       binding.text = known;
@@ -65,6 +65,8 @@ void kernel(const uint8_t *data, std::size_t size) {
     std::vector<ArgumentType> types;
     for (std::size_t i = 0; i < source.body->parameters.size(); ++i)
       types.push_back(argument(data[i % 2]));
+    if (data[1] & 64 && print(grid(source, types)).empty()) // a kernel of a GPU
+      std::abort();
     Module module = data[0] & 128 && types.size() > 1 && !types[0].is_array ? [&] {
       types.insert(types.begin(), ArgumentType()); // first and last of the index
       types[0].kind = types[1].kind = Kind::integer;
