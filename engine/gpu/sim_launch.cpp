@@ -219,7 +219,7 @@ void find_unwritten(const Grid &grid, std::size_t k, Problems &problems) {
   if (unwritten == 0 || unwritten == size)
     return;
   for (int d = 0; d < slot.ndim; ++d) {
-    if (place.shape[d] - 1 - high[d] <= low[d])
+    if (place.shape[d] - 1 - high[d] <= low[d] || low[d] == high[d]) // (one alone is some result)
       continue;
     const Cell *by = nullptr;
     walk([&](const Cell &cell, const std::int64_t *index) {

@@ -641,6 +641,43 @@ end, function(y)
   for i = 1, 32 do y[i + 10] = i end
 end)
 
+check("result_of_the_last_thread", { grid = 4, block = 32 }, { rand(128), f32(100) }, function(x, out)
+  local i = gpu.grid(1)
+  if i == #x then
+    out[1] = x[i]
+  end
+end, function(x, out) out[1] = x[128] end)
+
+check("lock", { grid = 4, block = 1 }, { i32(1), i64(1) }, function(lock, total)
+  while gpu.atomic.cas(lock, 1, 0, 1) ~= 0 do end
+  total[1] = total[1] + gpu.blockIdx.x
+  gpu.threadfence()
+  gpu.atomic.exchange(lock, 1, 0)
+end, function(_, total) total[1] = 10 end)
+
+check("double_buffer", { grid = 1, block = 64 }, { rand(64), f32(64) }, function(x, y)
+  local s = gpu.shared("float32", 2, 64)
+  local t = gpu.threadIdx.x
+  local now, old = 1, 2
+  s[1][t] = x[t]
+  gpu.sync()
+  for k = 1, 6 do
+    now, old = old, now
+    local v = s[old][t]
+    if t > 1 then v = v + s[old][t - 1] end
+    s[now][t] = v
+    gpu.sync()
+  end
+  y[t] = s[now][t]
+end, function(x, y)
+  local s = {}
+  for t = 1, 64 do s[t] = x[t] end
+  for _ = 1, 6 do
+    for t = 64, 2, -1 do s[t] = s[t] + s[t - 1] end
+  end
+  for t = 1, 64 do y[t] = s[t] end
+end, 1e-4)
+
 check("interior_by_offset", { grid = 3, block = 32 }, { rand(98), f32(98) }, function(x, y)
   local i = gpu.grid(1) + 1
   if i < #x then
