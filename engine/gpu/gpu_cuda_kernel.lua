@@ -100,6 +100,71 @@ local function grid_is_far(launch)
   return false
 end
 
+-- A launch that has been made once is made again without tables and searches: straight code that checks that its arguments
+-- are of the same types and puts them where the driver reads them. Only of numbers and of arrays without gaps, on the
+-- default stream. False where the long way must be gone.
+local device_t, istype = shared.device_t, ffi.istype
+
+local function straight(a)
+  local expected = 1
+  for d = a._ndim - 1, 0, -1 do
+    if a._strides[d] ~= expected and a._shape[d] ~= 1 then
+      return false
+    end
+    expected = expected * a._shape[d]
+  end
+  return expected < far
+end
+
+local function quick_launch(launch, f, d, values, originals)
+  local names, checks, puts, cells = {}, {}, {}, {}
+  for i = 1, #values do
+    local x, a = originals[i], "a" .. i
+    names[i], cells[i] = a, "c" .. i
+    if type(x) == "number" then
+      checks[i] = format("type(%s) ~= 'number'", a)
+      puts[i] = format("  c%d[0] = %s\n", i, a)
+    elseif istype(device_t, x) and straight(x._a) then
+      checks[i] = format("not istype(device_t, %s) or %s._a._dtype ~= %d or %s._a._ndim ~= %d or %s._a._device ~= %d or " ..
+        "%s._memory == nil or not straight(%s._a)", a, a, x._a._dtype, a, x._a._ndim, a, d.number, a, a)
+      local lines = { format("  c%d.data = %s._a._data\n", i, a) }
+      for axis = 0, x._a._ndim - 1 do
+        lines[#lines + 1] = format("  c%d.n[%d] = %s._a._shape[%d]\n", i, axis, a, axis)
+      end
+      puts[i] = table.concat(lines)
+    else
+      return nil
+    end
+  end
+  local list = table.concat(names, ", ")
+  local text = format([[
+local type, istype, device_t, straight, current, check, launch, d, device, handle, grid, block, bytes, pointers, cells = ...
+local %s = unpack(cells)
+return function(%s)
+  if current() ~= d%s then
+    return false
+  end
+%s  check(launch(device, handle, grid, block, bytes, nil, pointers))
+  return true
+end]], #cells > 0 and table.concat(cells, ", ") or "_", list, #checks > 0 and " or " .. table.concat(checks, " or ") or "",
+    table.concat(puts))
+  return load(text, "@perigee:gpu_launch")(type, istype, device_t, straight, shared.device, check, library.pg_gpu_launch, d,
+    d.handle, f.handle, ffi.new("uint32_t[3]", launch.grid), ffi.new("uint32_t[3]", launch.block), launch.shared, f.pointers,
+    f.cells)
+end
+
+--- For tests/gpu/bench.lua: the driver's own call of a launch that has been made, alone, as a function.
+function gpu._bare_launch(launch)
+  pcall(ffi.cdef, [[int cuLaunchKernel(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *,
+    void **, void **);]])
+  local driver, f, g, b = ffi.load("libcuda.so.1"), launch._loaded, launch.grid, launch.block
+  local handle, pointers, gx, gy, gz, bx, by, bz, bytes = f.handle, f.pointers, g[1], g[2], g[3], b[1], b[2], b[3],
+    launch.shared
+  return function()
+    driver.cuLaunchKernel(handle, gx, gy, gz, bx, by, bz, bytes, nil, pointers, nil)
+  end
+end
+
 -- k: the kernel, s: its specialisation; values: numbers and pg_arrays; host: which of these are the host's.
 function shared.launchers.cuda(k, s, launch, values, host, originals)
   local d = shared.device()
@@ -132,6 +197,10 @@ function shared.launchers.cuda(k, s, launch, values, host, originals)
     f.put[i](copies and copies[i] and copies[i]._a or values[i])
   end
   shared.cuda().launch(k._name, f, launch, f.pointers)
+  launch._loaded = f
+  if stream == nil and not wide and launch._quick == nil then
+    launch._quick = quick_launch(launch, f, d, values, originals) or false
+  end
   for i, copy in pairs(copies or {}) do
     if bit.band(values[i]._flags, 1) == 0 then
       copy:to_host { out = values[i] }

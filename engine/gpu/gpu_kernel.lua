@@ -237,7 +237,10 @@ end
 
 -- launch(...): runs the kernel.
 launch_mt.__call = function(self, ...)
-  local k = self._kernel
+  local k, quick = self._kernel, self._quick
+  if quick and not recording and select("#", ...) == k._parameters and quick(...) then
+    return
+  end
   local count, given = k._parameters, select("#", ...)
   if given ~= count then
     fail("'%s' has %d parameter%s, and got %d argument%s", k._name, count, count == 1 and "" or "s", given,
