@@ -245,7 +245,7 @@ void Job::has_ended(int number, int code, const std::string &how) {
   Rank &rank = this->rank(number);
   rank.code = code;
   rank.how = how;
-  if (code != 0 && first_failed_ < 0) {
+  if (code != 0 && first_failed_ < 0 && code_ < 0) {
     first_failed_ = number;
     // Where one rank fails, the others often do for the same reason, and at the same time: said once for all.
     report_at_ = mpi::monotonic_nanoseconds() + second / 4;
@@ -383,8 +383,7 @@ void Job::look(int64_t now) {
         "perigee mpirun: " + found.reason);
     stop(1);
   } else if (now - still_since_ > 6 * limit) { // 60 s: within one machine a message of 100 GB or more
-    say("deadlock: nothing has moved for six times as long, though calls seem to fit each other (in communicators that "
-        "look "
+    say("deadlock: nothing has moved for six times as long, though calls seem to fit (in communicators that look "
         "alike?)\n" +
         found.table.substr(0, found.table.size() - 1));
     stop(1);
