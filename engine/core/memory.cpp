@@ -21,7 +21,7 @@ namespace {
 // third of 32). What is released by hand or by LuaJIT's own collections does not count.
 constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 12;
 // Looking for dead arrays without a collection takes some 0.06 ns for each byte that is looked at: 2 to 20 us.
-constexpr int64_t least_reclaimed = 4 << 20, reclaimed_per_byte = 12;
+constexpr int64_t least_reclaimed = 4 << 20, reclaimed_per_byte = 6;
 
 // Arrays that only garbage refers to are found by a collection alone.
 constexpr int64_t most_unproved = 32 << 20;
