@@ -5,6 +5,12 @@ local gpu, array = pg.gpu, pg.array
 local backend = os.getenv("PERIGEE_GPU") or "sim"
 gpu.use(backend)
 
+-- The stand-in for the driver compiles each operation by the C++ compiler, which takes its time: some of each kind.
+local stand_in = gpu.info().name:find("Fake GPU", 1, true)
+local function some(all, few)
+  return ipairs(stand_in and few or all)
+end
+
 local function raises(text, f, ...)
   local ok, message = pcall(f, ...)
   lu.assertFalse(ok, "no error, expected: " .. text)
@@ -188,12 +194,12 @@ TestOperations = {}
 function TestOperations.test_elementwise()
   local a, b = array.from { { 1, -2, 3 }, { 4, 5, -6 } }, array.from { 2, 4, -8 }
   local d, e = gpu.array(a), gpu.array(b)
-  for _, name in ipairs { "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "lt",
-    "ge", "hypot", "atan2" } do
+  for _, name in some({ "add", "subtract", "multiply", "divide", "power", "remainder", "minimum", "maximum", "eq", "lt",
+    "ge", "hypot", "atan2" }, { "remainder", "lt" }) do
     near(d[name](d, e), a[name](a, b))
     near(gpu[name](d, 2), array[name](a, 2))
   end
-  for _, name in ipairs { "negative", "abs", "square", "floor", "exp", "sin", "isnan", "sign" } do
+  for _, name in some({ "negative", "abs", "square", "floor", "exp", "sin", "isnan", "sign" }, { "exp", "isnan" }) do
     near(d[name](d), a[name](a))
   end
   near(-d * 2 + 1 / e, -a * 2 + 1 / b)
@@ -211,7 +217,8 @@ end
 function TestOperations.test_reductions()
   local a = array.range(1, 24):reshape(2, 3, 4)
   local d = gpu.array(a)
-  for _, name in ipairs { "sum", "mean", "min", "max", "prod", "var", "std", "any", "all", "argmin", "argmax" } do
+  for _, name in some({ "sum", "mean", "min", "max", "prod", "var", "std", "any", "all", "argmin", "argmax" },
+    { "mean", "max", "argmin" }) do
     local whole = d[name](d)
     lu.assertTrue(whole == a[name](a) or math.abs(whole - a[name](a)) < 1e-9 * math.abs(whole), name)
     near(d[name](d, 2), a[name](a, 2))
