@@ -329,6 +329,7 @@ class Grading {
   void correctness(const std::vector<Trial> &trials) {
     std::optional<Ended> first;
     std::set<const Case *> wrong;
+    bool all_ran = true;
     for (std::size_t i = 0; i < trials.size(); ++i) {
       if (session_.interrupted)
         throw Interrupted{};
@@ -348,11 +349,12 @@ class Grading {
       } catch (const CallFailed &failure) {
         if (!first) // a wrong result before it says more
           fail(failure, failure.kind == FailureKind::load_error ? "" : where);
+        all_ran = false;
         break;
       }
     }
     if (first) {
-      if (exercise_.cases.size() > 1)
+      if (exercise_.cases.size() > 1 && all_ran)
         first->detail += std::to_string(exercise_.cases.size() - wrong.size()) + " of " +
                          std::to_string(exercise_.cases.size()) + " cases are right\n";
       throw *first;

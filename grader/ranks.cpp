@@ -49,6 +49,11 @@ fs::path find_mpirun() {
                             "openmpi-bin (scripts/setup)");
 }
 
+std::string trimmed(std::string text) {
+  text.erase(text.find_last_not_of('\n') + 1);
+  return text;
+}
+
 [[noreturn]] void fail(const char *step) {
   throw std::runtime_error(std::string("ranks: ") + step + ": " + std::strerror(errno));
 }
@@ -152,10 +157,10 @@ std::string describe_waits(pid_t sandbox, int ranks) {
   }
   const cli::Standstill found = cli::examine(views, mpi::monotonic_nanoseconds(), long_wait);
   if (found.kind == cli::Standstill::Kind::deadlock)
-    return "no rank can go on: " + found.reason + "\n" + found.table;
+    return trimmed("no rank can go on: " + found.reason + "\n" + found.table);
   const bool anybody = std::any_of(views.begin(), views.end(),
                                    [](const cli::RankView &view) { return view.state == mpi::RankState::waiting; });
-  return anybody ? "what the ranks do:\n" + cli::what_ranks_do(views) : "";
+  return anybody ? trimmed("what the ranks do:\n" + cli::what_ranks_do(views)) : "";
 }
 
 int start_ranks(int ranks, const char *program) {
