@@ -5,7 +5,6 @@
 #include "core/status.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cblas.h>
 #include <climits>
 #include <complex>
@@ -58,15 +57,14 @@ inline void describe(const char *name, const pg_array &a, double factor) {
                             {&a, &a});
 }
 
-/// Gives OpenBLAS the engine's thread budget. Before every call into it: a few nanoseconds when nothing changed.
-inline void use_thread_budget() {
-  static std::atomic<int> told{0};
-  const int threads = pg_threads_get();
-  if (told.load(std::memory_order_relaxed) != threads) {
-    openblas_set_num_threads(threads);
-    told.store(threads, std::memory_order_relaxed);
-  }
-}
+/// While it lives, OpenBLAS works with the calling thread's budget of threads. OpenBLAS has one number for the process,
+/// so that calls with other budgets (of a script and of workers of its pools) wait for each other.
+class ThreadBudget {
+ public:
+  ThreadBudget();
+  ~ThreadBudget();
+  ThreadBudget(const ThreadBudget &) = delete;
+};
 
 /// A length or stride for BLAS, whose integers have 32 bits.
 inline int blas_int(int64_t n) {

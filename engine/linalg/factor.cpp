@@ -310,7 +310,7 @@ int32_t pg_linalg_solve(pg_array *out, int32_t *collect, const pg_array *a, cons
       throw ArgumentError("solve: a matrix of shape " + array::shape_text(*a) + " needs right-hand sides of " +
                           std::to_string(a->_shape[a->_ndim - 1]) + " rows, got " +
                           std::to_string(b->_shape[b->_ndim - 2]));
-    use_thread_budget();
+    const ThreadBudget budget;
     visit(a->_dtype, [&]<class T>(std::type_identity<T>) { *out = solve<T>(*a, *b, collect).detach(); });
     describe("solve", *a, 2.0 / 3);
   });
@@ -319,7 +319,7 @@ int32_t pg_linalg_solve(pg_array *out, int32_t *collect, const pg_array *a, cons
 int32_t pg_linalg_inv(pg_array *out, int32_t *collect, const pg_array *a) {
   return guard([&] {
     require_square("inv", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = invert<T>(*w, collect).detach(); });
     describe("inv", *a, 2);
@@ -329,7 +329,7 @@ int32_t pg_linalg_inv(pg_array *out, int32_t *collect, const pg_array *a) {
 int32_t pg_linalg_det(pg_array *out, int32_t *collect, pg_array *logarithm, const pg_array *a) {
   return guard([&] {
     require_square(logarithm ? "slogdet" : "det", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) {
       Array log;
@@ -345,7 +345,7 @@ int32_t pg_linalg_det(pg_array *out, int32_t *collect, pg_array *logarithm, cons
 int32_t pg_linalg_cholesky(pg_array *out, int32_t *collect, const pg_array *a, int32_t upper) {
   return guard([&] {
     require_square("cholesky", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = cholesky<T>(*w, upper != 0, collect).detach(); });
     describe("cholesky", *a, 1.0 / 3);
@@ -355,7 +355,7 @@ int32_t pg_linalg_cholesky(pg_array *out, int32_t *collect, const pg_array *a, i
 int32_t pg_linalg_qr(pg_array *r, int32_t *collect, pg_array *q, const pg_array *a, int32_t complete) {
   return guard([&] {
     require_matrix("qr", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { qr<T>(q, r, *w, complete != 0, collect); });
     describe("qr", *a, 2);
@@ -370,7 +370,7 @@ int32_t pg_linalg_lstsq(pg_array *x, int32_t *collect, pg_array *residuals, pg_a
     if (a->_shape[0] != b->_shape[0])
       throw ArgumentError("lstsq: a matrix of shape " + array::shape_text(*a) + " needs right-hand sides of " +
                           std::to_string(a->_shape[0]) + " rows, got " + std::to_string(b->_shape[0]));
-    use_thread_budget();
+    const ThreadBudget budget;
     visit(a->_dtype, [&]<class T>(std::type_identity<T>) { lstsq<T>(x, residuals, s, rank, *a, *b, rcond, collect); });
     describe("lstsq", *a, 2);
   });

@@ -154,7 +154,7 @@ extern "C" int32_t pg_linalg_matmul(pg_array *out, int32_t *collect, const pg_ar
     const array::MatrixProduct p(*a, *b);
     Array product = array::create(dtype, {p.shape, static_cast<std::size_t>(p.ndim)}, false, collect);
     if (p.batch_size * p.m * p.n > 0) {
-      use_thread_budget();
+      const ThreadBudget budget;
       visit(dtype, [&]<class T>(std::type_identity<T>) {
         multiply(p, static_cast<const T *>(a->_data), static_cast<const T *>(b->_data), product.template data<T>());
       });

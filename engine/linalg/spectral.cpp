@@ -262,7 +262,7 @@ extern "C" {
 int32_t pg_linalg_svd(pg_array *s, int32_t *collect, pg_array *u, pg_array *vh, const pg_array *a, int32_t full) {
   return guard([&] {
     require_matrix("svd", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) {
       svd<T>("svd", u, s, vh, *w, !u ? 'N' : full ? 'A' : 'S', collect);
@@ -274,7 +274,7 @@ int32_t pg_linalg_svd(pg_array *s, int32_t *collect, pg_array *u, pg_array *vh, 
 int32_t pg_linalg_pinv(pg_array *out, int32_t *collect, const pg_array *a, double rcond) {
   return guard([&] {
     require_matrix("pinv", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array w = in_work_type(*a, collect);
     visit(w->_dtype, [&]<class T>(std::type_identity<T>) { *out = pinv<T>(*w, rcond, collect).detach(); });
     describe("pinv", *a, 8);
@@ -284,7 +284,7 @@ int32_t pg_linalg_pinv(pg_array *out, int32_t *collect, const pg_array *a, doubl
 int32_t pg_linalg_eigh(pg_array *w, int32_t *collect, pg_array *v, const pg_array *a, int32_t upper) {
   return guard([&] {
     require_square(v ? "eigh" : "eigvalsh", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array work = in_work_type(*a, collect);
     visit(work->_dtype, [&]<class T>(std::type_identity<T>) { eigh<T>(w, v, *work, upper != 0, collect); });
     describe("eigh", *a, 9);
@@ -294,7 +294,7 @@ int32_t pg_linalg_eigh(pg_array *w, int32_t *collect, pg_array *v, const pg_arra
 int32_t pg_linalg_eig(pg_array *w, int32_t *collect, pg_array *v, const pg_array *a) {
   return guard([&] {
     require_square(v ? "eig" : "eigvals", *a);
-    use_thread_budget();
+    const ThreadBudget budget;
     const Array work = in_work_type(*a, collect);
     visit(work->_dtype, [&]<class T>(std::type_identity<T>) { eig<T>(w, v, *work, collect); });
     describe("eig", *a, 25);
