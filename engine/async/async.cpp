@@ -27,6 +27,7 @@ extern "C" {
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -109,8 +110,13 @@ struct pg_async_loop {
   Slots<Timer> timers;
   Slots<Handle> handles;
   Slots<Request> requests;
-  std::vector<void *> futures; // that are expected
-  std::mutex mutex;            // of `done`, which the pools' threads write
+  // That are expected, by tag: several tasks may wait for one future, and one of them give up.
+  struct Expected {
+    pg_async_loop *loop = nullptr;
+    void *future = nullptr;
+  };
+  std::unordered_map<int32_t, std::unique_ptr<Expected>> futures;
+  std::mutex mutex; // of `done`, which the pools' threads write
   std::vector<int32_t> done;
   bool polled = false; // the records have been handed out
   sigset_t mask{};
@@ -332,7 +338,7 @@ int32_t pg_async_open(pg_async_loop **out) {
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &loop->mask);
     pg_async_loop *none = nullptr;
-    if (gettid() == getpid() && interrupted_loop.compare_exchange_strong(none, loop.get())) {
+    if (pg_interrupts_taken() && gettid() == getpid() && interrupted_loop.compare_exchange_strong(none, loop.get())) {
       struct sigaction action {};
       action.sa_handler = on_interrupt;
       action.sa_flags = static_cast<int>(SA_RESETHAND);
@@ -353,8 +359,8 @@ int32_t pg_async_open(pg_async_loop **out) {
 int32_t pg_async_close(int32_t *left, pg_async_loop *raw) {
   return guard([&] {
     std::unique_ptr<pg_async_loop> loop(raw);
-    for (void *future : loop->futures)
-      pg_future_forget(future, raw);
+    for (const auto &[tag, expected] : loop->futures)
+      pg_future_forget(expected->future, expected.get());
     if (loop->takes_interrupts) {
       struct sigaction now {};
       sigaction(SIGINT, nullptr, &now);
@@ -627,29 +633,29 @@ const char *pg_async_error(int64_t error) {
 
 int32_t pg_async_expect_future(pg_async_loop *loop, void *future, int32_t tag) {
   return guard([&] {
-    loop->futures.push_back(future);
+    auto &expected = loop->futures[tag];
+    expected = std::make_unique<pg_async_loop::Expected>(pg_async_loop::Expected{loop, future});
     if (loop->futures.size() == 1)
       uv_ref(reinterpret_cast<uv_handle_t *>(&loop->wake));
     const auto listener = [](void *user, uint64_t which) {
-      auto *of_future = static_cast<pg_async_loop *>(user);
+      pg_async_loop *of_future = static_cast<pg_async_loop::Expected *>(user)->loop;
       {
         const std::lock_guard lock(of_future->mutex);
         of_future->done.push_back(static_cast<int32_t>(which));
       }
       uv_async_send(&of_future->wake);
     };
-    pg_future_listen(future, listener, loop, static_cast<uint64_t>(tag));
+    pg_future_listen(future, listener, expected.get(), static_cast<uint64_t>(tag));
   });
 }
 
-int32_t pg_async_forget_future(pg_async_loop *loop, void *future) {
+int32_t pg_async_forget_future(pg_async_loop *loop, int32_t tag) {
   return guard([&] {
-    const auto at = std::find(loop->futures.begin(), loop->futures.end(), future);
+    const auto at = loop->futures.find(tag);
     if (at == loop->futures.end())
       return;
-    pg_future_forget(future, loop);
-    *at = loop->futures.back();
-    loop->futures.pop_back();
+    pg_future_forget(at->second->future, at->second.get());
+    loop->futures.erase(at);
     if (loop->futures.empty())
       uv_unref(reinterpret_cast<uv_handle_t *>(&loop->wake));
   });

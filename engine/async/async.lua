@@ -7,7 +7,8 @@
 -- number of times: whoever was woken looks whether what it waits for is there.
 local core, library = ...
 local ffi = core.ffi
-local fail, check = core.fail, core.check
+local C, fail, check = core.C, core.fail, core.check
+core.declare "profiler"
 local create, resume, yield, running, status, isyieldable = coroutine.create, coroutine.resume, coroutine.yield,
   coroutine.running, coroutine.status, coroutine.isyieldable
 local type, select, tostring, pairs, ipairs, setmetatable, getmetatable = type, select, tostring, pairs, ipairs, setmetatable,
@@ -331,6 +332,13 @@ local function step(task)
   end
 end
 
+-- The same where a timeline is recorded: what a task does from one wait to the next is a span.
+local function recorded_step(task)
+  C.pg_profiler_span_begin(describe(task), "async")
+  step(task)
+  C.pg_profiler_span_end()
+end
+
 -- A task's results, or its error, raised here.
 local function outcome(task, name)
   local state = task._state
@@ -526,7 +534,7 @@ local function await_future(task, future, what)
     cancelled = suspend(task, what) == CANCEL
   until entry.done or cancelled
   futures[tag] = nil
-  check(library.pg_async_forget_future(loop, future._object))
+  check(library.pg_async_forget_future(loop, tag))
   if cancelled then
     future:cancel()
     raise_cancelled(what)
@@ -865,6 +873,7 @@ local function drive(over)
   local polled = clock()
   while not over() do
     local last = tail
+    local step = C.pg_operations_watched > 0 and C.pg_profiler_recording() ~= 0 and recorded_step or step
     while head <= last do
       local task = ready[head]
       ready[head] = nil

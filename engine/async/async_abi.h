@@ -60,7 +60,7 @@ int32_t pg_async_kill(pg_async_loop *loop, int32_t process, int32_t signal);
 
 /* Text of an error in a record's value. */
 const char *pg_async_error(int64_t error);
-/* A record when a pool's future (the object of a pg_shared) is done, once. The caller keeps the future until it has
-   forgotten it, and forgets it when it does not want the record any more, and after the record as well. */
+/* A record of `tag` when a pool's future (the object of a pg_shared) is done, once. The caller keeps the future until it
+   has forgotten the tag, and forgets it when it does not want the record any more, and after the record as well. */
 int32_t pg_async_expect_future(pg_async_loop *loop, void *future, int32_t tag);
-int32_t pg_async_forget_future(pg_async_loop *loop, void *future);
+int32_t pg_async_forget_future(pg_async_loop *loop, int32_t tag);

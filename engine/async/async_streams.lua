@@ -4,7 +4,8 @@ local ffi = core.ffi
 local fail, check = core.fail, core.check
 local async, enter, suspend, wake, CANCEL = kit.async, kit.enter, kit.suspend, kit.wake, kit.CANCEL
 local kind_of, raise_cancelled, check_options, need_loop = kit.kind_of, kit.raise_cancelled, kit.check_options, kit.need_loop
-local setmetatable, type, tonumber, tostring, pairs = setmetatable, type, tonumber, tostring, pairs
+local setmetatable, type, tonumber, tostring, pairs, pcall, error = setmetatable, type, tonumber, tostring, pairs, pcall,
+  error
 local find, sub, concat, format = string.find, string.sub, table.concat, string.format
 
 local EOF = -4095 -- UV_EOF
@@ -124,11 +125,17 @@ end
 --- stream:read([n]): up to n bytes, as soon as there are any; nil at the end. Without n: all until the end.
 function Stream:read(n)
   if n == nil then
-    local parts = {}
+    local parts, fine, more = {}, nil, nil
     repeat
       parts[#parts + 1] = take(self, available(self))
-    until not receive(self, "stream:read")
-    return concat(parts)
+      fine, more = pcall(receive, self, "stream:read")
+    until not fine or not more
+    local text = concat(parts)
+    if not fine then -- it is there for the next reader
+      self._data, self._at = text .. sub(self._data, self._at), 1
+      error(more, 0)
+    end
+    return text
   end
   check_count("stream:read", n)
   if available(self) == 0 and not receive(self, "stream:read") then

@@ -120,7 +120,7 @@ int dispatch(int argc, char **argv) {
   command->add_flag("--sampled", profile.sampled, "With --lines: by sampling, with the JIT compiler on")->needs(lines);
   command->add_flag("--once", profile.once,
                     "Do not run the script a second time, without the profiler, for its real time");
-  command->add_option("--sort", profile.sort, "Order of functions: own, cumulative or calls")
+  command->add_option("--sort", profile.sort, "Order of functions: own, cumulative, calls, per_call, name or defined")
       ->type_name("KEY")
       ->check(CLI::IsMember({"own", "cumulative", "calls"}));
   command

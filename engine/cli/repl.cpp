@@ -1,5 +1,6 @@
 // `perigee repl`: line editing, history and completion by libedit around the evaluator in repl.lua.
 #include "cli/cli.hpp"
+#include "core/plugin_support.hpp"
 
 #include <editline/readline.h>
 #include <lua.hpp>
@@ -83,6 +84,7 @@ std::string history_file() {
 } // namespace
 
 int repl(bool trusted) {
+  pg_interrupts_take();
   pg_vm_options options{};
   options.struct_size = sizeof options;
   options.trusted = trusted;

@@ -2,6 +2,7 @@
 // fast as in plain LuaJIT.
 #include "cli/cli.hpp"
 #include "cli/rank.hpp"
+#include "core/plugin_support.hpp"
 
 #include <fcntl.h>
 #include <lua.hpp>
@@ -67,6 +68,7 @@ template <class Body> int with_vm(const RunOptions &options, Body &&body, RankOu
                        : slash == std::string::npos ? "."
                        : slash == 0                 ? "/"
                                                     : options.file.substr(0, slash);
+  pg_interrupts_take();
   pg_vm_options vm_options{};
   vm_options.struct_size = sizeof vm_options;
   vm_options.trusted = options.trusted;

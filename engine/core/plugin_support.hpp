@@ -1,4 +1,5 @@
-// C functions that libperigee exports for its plugins alone: Lua has no use for them (see plugin_support.cpp).
+// C functions that libperigee exports for its plugins and its program alone: Lua has no use for them (see
+// plugin_support.cpp).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,10 @@ int32_t pg_parallel_ranges(int64_t n, int64_t grain, void (*body)(void *context,
 /// come.
 void pg_future_listen(void *future, void (*listener)(void *user, uint64_t tag), void *user, uint64_t tag);
 void pg_future_forget(void *future, void *user);
+/// From now on pools and event loops take Ctrl-C where this process has no handler for it, and tell on standard error
+/// what keeps a script from ending: for programs that run one script. Others have signals and streams to themselves.
+void pg_interrupts_take(void);
+int32_t pg_interrupts_taken(void);
 /// An empty array becomes one over memory that stays where it is and that somebody else owns.
 int32_t pg_array_borrow(struct pg_array *out, void *memory, int32_t dtype, int32_t ndim, const int64_t *shape);
 /// The values on a Lua state's stack from `first` to the top as bytes that another process of the same program can

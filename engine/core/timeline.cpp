@@ -98,6 +98,40 @@ void end() {
   put(to, {span.name, span.category, span.begin, monotonic_nanoseconds(), 'X'});
 }
 
+Nesting::Nesting() {
+  if (!recording())
+    return;
+  Buffer &of_thread = buffer();
+  const std::lock_guard lock(of_thread.mutex);
+  open_ = of_thread.open.size();
+  recording_ = mine_of;
+}
+
+Nesting::~Nesting() {
+  if (recording_ == 0 || !recording() || mine_of != recording_)
+    return;
+  Buffer &of_thread = buffer();
+  const std::lock_guard lock(of_thread.mutex);
+  for (; of_thread.open.size() > open_; of_thread.open.pop_back()) {
+    const Open &span = of_thread.open.back();
+    put(of_thread, {span.name, span.category, span.begin, monotonic_nanoseconds(), 'X'});
+  }
+}
+
+int64_t start_arrow(const char *name, const char *category) {
+  if (!recording())
+    return 0;
+  static std::atomic<int64_t> last{0};
+  const int64_t number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  add({name, category, monotonic_nanoseconds(), number, 's'});
+  return number;
+}
+
+void finish_arrow(const char *name, const char *category, int64_t number) {
+  if (number != 0)
+    add({name, category, monotonic_nanoseconds(), number, 'f'});
+}
+
 const char *keep(const std::string &text) {
   const std::lock_guard lock(mutex);
   return texts.insert(text).first->c_str();

@@ -16,7 +16,7 @@ struct Event {
   const char *name, *category; // constants, or texts of keep()
   int64_t begin, end;          // nanoseconds of CLOCK_MONOTONIC
   char phase; // as in Chrome's trace format: 'X' a span, 'i' an instant, 'C' a counter (`end` has the bits of its
-              // value, a double)
+              // value, a double), 's' and 'f' the two ends of an arrow (`end` is its number)
 };
 
 struct Thread {
@@ -38,6 +38,23 @@ const char *keep(const std::string &text);
 // How the calling thread is called in timelines from now on.
 void name_thread(const std::string &name);
 const std::string &thread_name(); // "" for one without
+
+// An arrow from the span that runs here now to one elsewhere, of which finish_arrow() tells: a message on its way.
+// Returns its number, 0 where nothing is recorded.
+int64_t start_arrow(const char *name, const char *category);
+void finish_arrow(const char *name, const char *category, int64_t number);
+
+// Spans that are begun while one lives end with it at the latest: an error leaves them open.
+class Nesting {
+ public:
+  Nesting();
+  ~Nesting();
+  Nesting(const Nesting &) = delete;
+
+ private:
+  size_t open_ = 0;
+  uint64_t recording_ = 0; // 0: none
+};
 
 class Span {
  public:

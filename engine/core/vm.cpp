@@ -475,10 +475,12 @@ pg_value pg_vm::read(int index) {
 }
 
 void pg_vm::write(const char *text, size_t size) {
-  if (print_)
+  if (print_) {
+    const std::lock_guard lock(*print_mutex);
     print_(print_user_, text, size);
-  else
+  } else {
     fwrite(text, 1, size, stdout);
+  }
 }
 
 pg_status pg_vm::collect_results(int base, pg_value *results, size_t capacity, size_t *count) {

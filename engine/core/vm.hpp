@@ -8,6 +8,7 @@
 #include <lua.hpp>
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,8 +45,10 @@ struct pg_vm {
   pg_vm_options options{};
   int64_t account = 0;
   pg_error error{};
+  // Of calls of options.print, which the workers of pools make as well.
+  const std::shared_ptr<std::recursive_mutex> print_mutex = std::make_shared<std::recursive_mutex>();
 
-private:
+ private:
   friend struct VmInternals;
   void push_core(const char *field);
   // lua_pcall with the message handler; on failure fills `error`. The function and arguments are on the stack.

@@ -14,15 +14,12 @@ class Atomic final : public Shared {
  public:
   Atomic(pg_shared_kind kind, double value) : Shared(kind) {
     if (kind == PG_SHARED_ATOMIC)
-      integer = static_cast<int64_t>(value);
+      number->integer = static_cast<int64_t>(value);
     else
-      real = value;
+      number->real = value;
   }
-  // A cache line of its own: counters that were made one after the other are counted up by different workers.
-  union {
-    alignas(64) int64_t integer;
-    double real;
-  };
+  const Word *word() const override { return &*number; }
+  const OwnWord number;
 };
 
 // Calls body(reference to element i).
@@ -105,6 +102,12 @@ double rounded_away(int64_t v) {
   return static_cast<double>(v == exact + 1 ? v + 1 : v == -exact - 1 ? v - 1 : v);
 }
 
+// An operation on an atomic number of this kind.
+double apply(Word &word, int32_t kind, int32_t op, double value) {
+  return kind == PG_SHARED_ATOMIC ? rounded_away(apply(word.integer, op, static_cast<int64_t>(value)))
+                                  : apply(word.real, op, value);
+}
+
 } // namespace
 } // namespace perigee::parallel
 
@@ -118,24 +121,31 @@ int32_t pg_atomic_create(pg_shared *out, int32_t kind, double value) {
 }
 
 double pg_atomic_number(void *object, pg_participant *me, int32_t op, double value) {
-  if (is_remote(object))
-    return static_cast<double>(ask_remote(object, me, {RemoteOp::atomic, double(op), value}));
+  if (is_remote(object)) {
+    const auto &remote = *static_cast<Remote *>(static_cast<Shared *>(object));
+    return remote.shared_word ? apply(*remote.shared_word, remote.kind, op, value)
+                              : ask_remote(object, me, {RemoteOp::atomic, double(op), value});
+  }
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
   const Ordered ordered(me, atomic.clock, op != PG_ATOMIC_LOAD, op != PG_ATOMIC_STORE);
-  return atomic.kind == PG_SHARED_ATOMIC ? rounded_away(apply(atomic.integer, op, static_cast<int64_t>(value)))
-                                         : apply(atomic.real, op, value);
+  return apply(*atomic.number, atomic.kind, op, value);
 }
 
 int32_t pg_atomic_number_compare_exchange(void *object, pg_participant *me, double *expected, double desired) {
+  auto exchange = [&](Word &word, int32_t kind) {
+    return pg_atomic_compare_exchange(&word, kind == PG_SHARED_ATOMIC ? PG_INT64 : PG_FLOAT64, 0, expected, desired);
+  };
   if (is_remote(object)) {
+    const auto &remote = *static_cast<Remote *>(static_cast<Shared *>(object));
+    if (remote.shared_word)
+      return exchange(*remote.shared_word, remote.kind);
     double same = 0;
     call_remote(object, me, {RemoteOp::atomic_compare_exchange, *expected, desired}, &same, expected);
     return same != 0;
   }
   auto &atomic = *static_cast<Atomic *>(static_cast<Shared *>(object));
   const Ordered ordered(me, atomic.clock, true, true);
-  return pg_atomic_compare_exchange(&atomic.integer, atomic.kind == PG_SHARED_ATOMIC ? PG_INT64 : PG_FLOAT64, 0,
-                                    expected, desired);
+  return exchange(*atomic.number, atomic.kind);
 }
 
 double pg_atomic_apply(void *data, int32_t dtype, int64_t i, int32_t op, double value) {

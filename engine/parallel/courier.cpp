@@ -105,6 +105,17 @@ void Courier::put(Writer &writer, const Message &message) {
     const uint64_t number = objects_.number(object);
     new_objects_.push_back(number);
     writer.put(number);
+    const WordPlace place = object->word() ? place_of(*object->word()) : WordPlace{};
+    uint32_t extent = no_extent;
+    if (place.block) {
+      auto found = std::find_if(writer.extents.begin(), writer.extents.end(),
+                                [&](const Extent &e) { return e.block == place.block; });
+      if (found == writer.extents.end())
+        found = writer.extents.insert(found, {place.block, 0, place.block->bytes});
+      extent = static_cast<uint32_t>(found - writer.extents.begin());
+    }
+    writer.put(extent);
+    writer.put(place.offset);
   }
 }
 
@@ -183,7 +194,15 @@ Message Courier::get(Reader &reader) {
 
   for (auto left = reader.get<uint32_t>(); left > 0; --left) {
     const auto kind = reader.get<int32_t>();
-    message.shared.push_back(objects_.object(reader.get<uint64_t>(), kind));
+    const auto number = reader.get<uint64_t>();
+    const auto extent = reader.get<uint32_t>();
+    WordPlace place{nullptr, reader.get<int64_t>()};
+    if (!reader.packet.failure && extent < reader.packet.extents.size()) {
+      place.block = reader.packet.extents[extent].block;
+      if (place.offset < 0 || place.offset > place.block->bytes - static_cast<int64_t>(sizeof(Word)))
+        throw InternalError("a shared object was lost between processes");
+    }
+    message.shared.push_back(objects_.object(number, kind, place));
   }
   return message;
 }

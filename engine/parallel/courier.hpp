@@ -4,6 +4,7 @@
 
 #include "parallel/process.hpp"
 #include "parallel/transport.hpp"
+#include "parallel/word.hpp"
 
 #include <cstring>
 #include <functional>
@@ -54,11 +55,11 @@ class Reader {
 /// One side of a channel: what the other side has been told already, and what it has told.
 class Courier {
  public:
-  /// How shared objects travel: a number that the other side knows them by, and the object of a number. Both throw
-  /// where there is none.
+  /// How shared objects travel: a number that the other side knows them by, and the object of a number, with the place
+  /// of its word where it came along. Both throw where there is none.
   struct Objects {
     std::function<uint64_t(const Ref<> &)> number;
-    std::function<Ref<>(uint64_t number, int32_t kind)> object;
+    std::function<Ref<>(uint64_t number, int32_t kind, const WordPlace &place)> object;
     std::function<void(uint64_t number)> take_back; // it was not sent after all; may be empty
   };
   explicit Courier(Objects objects) : objects_(std::move(objects)) {}

@@ -25,7 +25,9 @@ Courier::Objects no_objects() {
             throw UnsupportedError(std::string("a ") + kind_name(object->kind) +
                                    " belongs to the process that made it and cannot be sent to another rank");
           },
-          [](uint64_t, int32_t) -> Ref<> { throw InternalError("a message has an object of another process"); },
+          [](uint64_t, int32_t, const WordPlace &) -> Ref<> {
+            throw InternalError("a message has an object of another process");
+          },
           {}};
 }
 

@@ -6,7 +6,7 @@ local find, rawset, setmetatable = string.find, rawset, setmetatable
 
 core.C = setmetatable({}, { __index = function(self, name)
   local f = plain[name]
-  if name == "pg_timer_sleep" or find(name, "^pg_io_") then
+  if find(name, "^pg_io_") then
     local inner = f
     f = function(...)
       plain.pg_gil_release()

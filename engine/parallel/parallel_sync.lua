@@ -95,6 +95,11 @@ local me = C.pg_participant_open()
 kit.me = me
 core.natives.parallel.take_part(me)
 
+-- timer.sleep, now that there may be somebody who ends it.
+function core.sleep(seconds)
+  check(C.pg_participant_sleep(me, seconds))
+end
+
 local huge = math.huge
 local done = ffi.new("int32_t[1]")
 

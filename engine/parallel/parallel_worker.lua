@@ -2,6 +2,7 @@
 local core, kit = ...
 local natives, ffi = core.natives.parallel, core.ffi
 local load, format, type, tonumber, unpack = load, string.format, type, tonumber, unpack
+local floor = math.floor
 local cast, double_p, numbers_t = ffi.cast, ffi.typeof("double *"), kit.numbers_t
 
 -- A runner gets items, first, last and an array for results or nil: items is a list, an array of numbers made for this
@@ -30,8 +31,28 @@ local kinds = {
 }
 kinds.starmap = kinds.map
 
+-- A loop whose pieces workers take: from the counter of each block, beginning with the block of their own number.
+local shared_loop = [[
+  return function(which)
+    local first, size, counters = init.first, init.size, init.counters
+    local count, blocks, own = init.last - first + 1, #counters, worker() or which
+    for k = 0, blocks - 1 do
+      local block = (own - 1 + k) % blocks
+      local counter = counters[block + 1]
+      local begin, last = first + floor(count * block / blocks), first + floor(count * (block + 1) / blocks) - 1
+      local at = begin + size * counter:add(1)
+      while at <= last do
+        local stop = at + size - 1
+        for i = at, stop < last and stop or last do fn(i) end
+        at = begin + size * counter:add(1)
+      end
+    end
+  end]]
+
 local function text_of(kind, items)
-  if kind == "for" then
+  if kind == "for" and items == "shared" then
+    return shared_loop
+  elseif kind == "for" then
     return "return function(first, last) for i = first, last do fn(i) end end"
   end
   local parts, from = kinds[kind], fetch[items]
@@ -88,12 +109,12 @@ function kit.parallel._runner(kind, fn, init)
   local make = of_function[kind]
   if not make then
     local what, items = kind:match("^(%S+) ?(.*)$")
-    make = load("local fn, init, place, as_list, cast, double_p, type, unpack = ... " .. text_of(what, items),
+    make = load("local fn, init, place, as_list, cast, double_p, type, unpack, worker, floor = ... " .. text_of(what, items),
       "@perigee:parallel_worker")
     of_function[kind] = make
     for _ = 1, 4 do -- see Transport::push_factory
       make()
     end
   end
-  return (make(fn, init, place, as_list, cast, double_p, type, unpack))
+  return (make(fn, init, place, as_list, cast, double_p, type, unpack, natives.worker, floor))
 end

@@ -22,6 +22,8 @@ thread_local const Worker *current = nullptr;
 constexpr auto spin = std::chrono::microseconds(30);
 // How long a worker sleeps before it cleans up.
 constexpr auto nap = std::chrono::milliseconds(20);
+// How long a pool that was let go is waited for before somebody is told.
+constexpr auto patience = std::chrono::milliseconds(2500);
 // How often a wait looks whether Ctrl-C was pressed.
 constexpr auto glance = std::chrono::milliseconds(100);
 
@@ -92,6 +94,7 @@ void on_interrupt(int) {
   sem_post(&presses);
 }
 
+std::atomic<bool> takes_interrupts{false}; // else they are the host program's
 std::mutex handler_mutex;
 int handler_users = 0;
 bool handler_ours = false;
@@ -113,7 +116,7 @@ void watch() {
 
 void use_handler() {
   const std::lock_guard lock(handler_mutex);
-  if (handler_users++ > 0)
+  if (handler_users++ > 0 || !takes_interrupts)
     return;
   struct sigaction old {};
   sigaction(SIGINT, nullptr, &old);
@@ -230,13 +233,50 @@ static Outcome run(Executor &executor, Future &task) {
   return outcome;
 }
 
+// How deep tasks that wait for tasks may run each other: a level takes some KiB of the thread's stack.
+constexpr int most_levels = 200;
+
 // Runs a task of this worker's pool that has not begun.
 static bool run_here(Future &future) {
-  if (!current || !current->pool || current->pool->id != future.pool || !future.claim())
+  thread_local int level = 0;
+  if (!current || !current->pool || current->pool->id != future.pool || future.state() != Future::pending)
     return false;
-  future.finish(run(*current->executor, future));
+  if (level == most_levels)
+    throw ArgumentError("more than " + std::to_string(most_levels) +
+                        " tasks of one worker wait for each other; let a task do more by itself before it asks others");
+  if (!future.claim())
+    return false;
+  struct Level {
+    Level() { ++level; }
+    ~Level() { --level; }
+  } const one_more;
+  try {
+    future.finish(run(*current->executor, future));
+  } catch (...) { // an error of Lua's on its way through: whoever else waits for this task must not wait for ever
+    Outcome outcome;
+    outcome.error = "the worker that ran this task while it waited for it could not";
+    future.finish(std::move(outcome));
+    throw;
+  }
   return true;
 }
+
+// A worker of a pool that waits for a task, which others of the pool may see.
+class Pool::Blocked {
+ public:
+  explicit Blocked(Pool *pool) : pool_(pool) {}
+  ~Blocked() { set(false); }
+  Blocked(const Blocked &) = delete;
+  void set(bool blocked) {
+    if (pool_ && blocked != set_)
+      pool_->blocked_.fetch_add(blocked ? 1 : -1, std::memory_order_relaxed);
+    set_ = blocked;
+  }
+
+ private:
+  Pool *const pool_;
+  bool set_ = false;
+};
 
 Waiter::~Waiter() {
   for (auto &[tag, future] : futures_)
@@ -246,6 +286,7 @@ Waiter::~Waiter() {
 void Waiter::add(Ref<Future> future, uint64_t tag) {
   Future &added = *future;
   futures_.emplace(tag, std::move(future));
+  waiting_only_ = false;
   added.listen(done, this, tag);
 }
 
@@ -262,20 +303,47 @@ static double seconds_until(const Deadline &deadline) {
                   : std::numeric_limits<double>::infinity();
 }
 
+std::optional<uint64_t> Waiter::poll() {
+  const std::lock_guard lock(mutex_);
+  if (ready_.empty())
+    return std::nullopt;
+  const uint64_t tag = ready_.front();
+  ready_.pop_front();
+  futures_.erase(tag);
+  return tag;
+}
+
+// Runs one of the tasks that has not begun, if this thread may.
+bool Waiter::run_one() {
+  for (auto &[tag, future] : futures_)
+    if (run_here(*future))
+      return true;
+  return false;
+}
+
 std::optional<uint64_t> Waiter::next(const Deadline &deadline, Participant *me) {
+  Pool *const pool = current ? current->pool : nullptr;
   std::optional<Waiting> waiting; // until after the lock is given back
   std::unique_lock lock(mutex_);
-  if (ready_.empty() && current) {
+  if (ready_.empty() && pool && !deadline) {
     lock.unlock();
-    for (auto &[tag, future] : futures_)
-      if (run_here(*future))
-        break;
+    run_one();
     lock.lock();
   }
+  Pool::Blocked blocked(pool);
   while (ready_.empty()) {
     const auto now = std::chrono::steady_clock::now();
     if (interrupted() || (deadline && now >= *deadline))
       return std::nullopt;
+    blocked.set(true);
+    if (pool && deadline && !waiting_only_ && pool->all_blocked()) { // nobody is left who could begin it
+      lock.unlock();
+      waiting.reset();
+      blocked.set(false);
+      waiting_only_ = !run_one();
+      lock.lock();
+      continue;
+    }
     if (me) {
       if (!waiting)
         waiting.emplace(*me, *this, seconds_until(deadline));
@@ -295,6 +363,7 @@ std::optional<uint64_t> Waiter::next(const Deadline &deadline, Participant *me) 
       follows(*me, entry->second->clock);
     futures_.erase(entry);
   }
+  waiting_only_ = false;
   return tag;
 }
 
@@ -307,7 +376,8 @@ bool wait(Future &future, const Deadline &deadline, Participant *me) {
   if (future.done())
     return known();
   const core::timeline::Span span("wait for a task", "wait");
-  if (run_here(future) || look([&] { return future.done(); }))
+  // With a time limit the task is left to others, so that the limit holds: see Waiter::next.
+  if ((!deadline && run_here(future)) || look([&] { return future.done(); }))
     return known();
   Waiter waiter;
   waiter.add(Ref<Future>::share(&future), 0);
@@ -335,8 +405,10 @@ Ref<Pool> Pool::open(int workers, Factory factory, std::optional<Message> initia
   for (int i = 1; i <= workers; ++i)
     pool->participants_.push_back(std::make_unique<Participant>("worker " + std::to_string(i), &pool->interrupt_));
   try {
-    for (int i = 1; i <= workers; ++i)
+    for (int i = 1; i <= workers; ++i) {
       pool->threads_.emplace_back([self = pool.get(), i] { self->work(i); });
+      pool->end_.left.fetch_add(1);
+    }
   } catch (const std::exception &e) {
     pool->shutdown(true);
     pool->join();
@@ -384,6 +456,40 @@ void Pool::shutdown(bool cancel) {
   condition_.notify_all();
   for (auto &future : dropped)
     future->cancel();
+}
+
+void Pool::wait_end(Participant &me) {
+  Waiting waiting(me, end_, std::numeric_limits<double>::infinity());
+  std::unique_lock lock(mutex_);
+  while (end_.left.load() > 0)
+    waiting.block(lock, ended_);
+  waiting.proceed();
+}
+
+void Pool::let_go(Participant *me, const std::function<void(const std::string &busy)> &tell) {
+  shutdown(true);
+  interrupt();
+  std::optional<Waiting> waiting; // so that tasks that wait for what only this participant could do are told
+  if (me) {
+    waiting.emplace(*me, end_, std::numeric_limits<double>::infinity(), Waiting::Mode::idle);
+    waiting->stay();
+  }
+  std::unique_lock lock(mutex_);
+  if (!ended_.wait_for(lock, patience, [this] { return end_.left.load() == 0; })) {
+    std::string busy;
+    {
+      const std::lock_guard registry(workers_mutex);
+      for (const Worker *worker : workers)
+        if (worker->pool == this && worker->began.load(std::memory_order_relaxed) != 0)
+          busy += (busy.empty() ? "" : ", ") + std::to_string(worker->number);
+    }
+    lock.unlock();
+    if (!busy.empty())
+      tell(busy);
+  } else {
+    lock.unlock();
+  }
+  join();
 }
 
 void Pool::join() {
@@ -522,10 +628,23 @@ void Pool::work(int number) {
   current = nullptr;
   if (!reason.empty())
     fail_all(reason);
+  {
+    const std::lock_guard lock(mutex_);
+    end_.left.fetch_sub(1);
+    ended_.notify_all();
+  }
+  // After that: who waits for the end may not find nobody left to bring it about.
   participants_[static_cast<size_t>(number - 1)].reset();
 }
 
 } // namespace perigee::parallel
+
+void pg_interrupts_take(void) {
+  perigee::parallel::takes_interrupts = true;
+}
+int32_t pg_interrupts_taken(void) {
+  return perigee::parallel::takes_interrupts;
+}
 
 void pg_future_listen(void *future, void (*listener)(void *user, uint64_t tag), void *user, uint64_t tag) {
   using namespace perigee::parallel;

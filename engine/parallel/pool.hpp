@@ -97,6 +97,8 @@ class Waiter final : public Waitable {
   // The next tag, or none after the deadline or at an interruption. As wait(), it runs tasks that have not begun.
   // `me`, who waits, may be NULL.
   std::optional<uint64_t> next(const Deadline &deadline, Participant *me = nullptr);
+  // The next tag if there is one now; neither runs nor notices anything.
+  std::optional<uint64_t> poll();
 
   std::string waited_for() const override { return "the result of a task"; }
   bool passive() const override { return true; }
@@ -104,7 +106,9 @@ class Waiter final : public Waitable {
 
  private:
   static void done(void *user, uint64_t tag);
+  bool run_one();
   std::unordered_map<uint64_t, Ref<Future>> futures_;
+  bool waiting_only_ = false; // all of the futures have begun
   std::mutex mutex_;
   std::condition_variable condition_;
   std::deque<uint64_t> ready_;
@@ -146,10 +150,20 @@ class Pool final : public Shared, public Waitable {
   // Ends the waits of tasks that run with an error.
   void interrupt() { interrupt_ = 1; }
   void join();
+  // Waits as a script does until the workers of a pool that was shut down have ended: throws where that is interrupted
+  // or in vain.
+  void wait_end(Participant &me);
+  // The end of a pool that nobody will use again: cancels, interrupts and joins. Where that takes seconds it tells
+  // which workers still run tasks. `me`, who waits, may be NULL.
+  void let_go(Participant *me, const std::function<void(const std::string &busy)> &tell);
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   int size() const { return size_; }
   // Why it runs nothing any more, "" where it does.
   std::string broken();
+
+  // Whether each worker waits for a task of some pool.
+  bool all_blocked() const { return blocked_.load(std::memory_order_relaxed) >= size_; }
+  class Blocked; // counts one that does
 
   // What idle workers wait for.
   std::string waited_for() const override { return "a task to run"; }
@@ -180,6 +194,14 @@ class Pool final : public Shared, public Waitable {
   VectorClock opened_;                // what happened before
   std::atomic<int32_t> interrupt_{0}; // not 0: tasks stop waiting
   int sleeping_ = 0;
+  struct End final : Waitable {
+    std::atomic<int64_t> left{0}; // workers that have not ended
+    std::string waited_for() const override { return "the tasks of a pool to end"; }
+    bool passive() const override { return true; }
+    uint64_t version() const override { return static_cast<uint64_t>(left.load(std::memory_order_acquire)) + 1; }
+  } end_;
+  std::condition_variable ended_;
+  std::atomic<int> blocked_{0};
   std::string broken_;
   std::mutex join_mutex_;
   // One a worker, from before its thread starts: until a worker idles, it is one that goes on.
@@ -200,7 +222,8 @@ void become_worker(const Worker *worker);
 
 // Waits until the future is done; false after the deadline or at an interruption. A task that waits for one of its own
 // pool that has not begun runs that one itself, as if it called the function (`run`): no worker waits for a task that
-// no worker is left to run.
+// no worker is left to run. With a deadline it does so only where all workers wait; nobody is left then to begin the
+// task in time.
 bool wait(Future &future, const Deadline &deadline, Participant *me = nullptr);
 
 // ------------------------------------------------------------------------------------------------------ Ctrl-C -------

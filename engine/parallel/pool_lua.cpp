@@ -1,7 +1,8 @@
-// Workers that are threads with a Lua state each, and what parallel_pool.lua calls: functions that need the VM itself,
+// Workers that are threads with a Lua state each, and what the Lua files call: functions that need the VM itself,
 // to send its values and to wait, and so are lua_CFunctions and not FFI.
 #include "parallel/pool_lua.hpp"
 #include "core/memory.hpp"
+#include "core/plugin_support.hpp"
 #include "core/status.hpp"
 #include "core/threads.hpp"
 #include "core/timeline.hpp"
@@ -16,6 +17,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdio>
 
 namespace perigee::parallel {
 namespace {
@@ -24,6 +26,17 @@ constexpr int lua_tcdata = 10;
 
 // The Lua state that waits in the calling thread, for a task that it runs meanwhile.
 thread_local lua_State *waiting = nullptr;
+
+// One that does. (Errors of Lua's may pass.)
+class Waits {
+ public:
+  explicit Waits(lua_State *L) : before_(std::exchange(waiting, L)) {}
+  ~Waits() { waiting = before_; }
+  Waits(const Waits &) = delete;
+
+ private:
+  lua_State *const before_;
+};
 
 // ------------------------------------------------------------------------------------------------------- workers -----
 class LuaExecutor final : public Executor {
@@ -67,10 +80,11 @@ class LuaExecutor final : public Executor {
 
   Outcome run(const Future &task) override {
     const core::timeline::Span span("task", "task");
+    const core::timeline::Nesting nesting;
     Outcome outcome;
-    if (lua_State *L = std::exchange(waiting, nullptr)) { // for a task of this worker that waits for it
+    if (lua_State *L = waiting) { // for a task of this worker that waits for it
+      const Waits within(nullptr);
       run_in(L, task, outcome);
-      waiting = L;
     } else {
       try {
         in_state([&](lua_State *state) { run_in(state, task, outcome); });
@@ -124,7 +138,15 @@ class LuaExecutor final : public Executor {
     }
     lua_call(L, arguments, LUA_MULTRET);
     const int results = lua_gettop(L);
-    if (!transport.encode(L, 1, outcome.value)) {
+    bool sent = false;
+    try {
+      sent = transport.encode(L, 1, outcome.value);
+    } catch (const std::bad_alloc &) {
+      outcome.value = {};
+      outcome.error = "the result of a task is too large: this machine has no memory left to send it back";
+      return;
+    }
+    if (!sent) {
       outcome.value.clear();
       std::string reason = transport.reason;
       if (const size_t at = reason.find('\1'); at != std::string::npos)
@@ -202,7 +224,8 @@ class LuaExecutor final : public Executor {
 
 } // namespace
 
-Parent::Parent(const pg_vm_options &given) : options(given) {
+Parent::Parent(const pg_vm_options &given, std::shared_ptr<std::recursive_mutex> print_mutex)
+    : options(given), print_mutex_(std::move(print_mutex)) {
   if (options.modules)
     options.modules = (modules_ = options.modules).c_str();
   if (options.script_root)
@@ -210,7 +233,7 @@ Parent::Parent(const pg_vm_options &given) : options(given) {
 }
 
 void Parent::print(const char *text, size_t size) {
-  const std::lock_guard lock(print_mutex_);
+  const std::lock_guard lock(*print_mutex_);
   options.print(options.print_user, text, size);
 }
 
@@ -228,6 +251,8 @@ template <class Body> int protect(lua_State *L, Body &&body) {
     return body();
   } catch (const Error &e) {
     message = e.what();
+  } catch (const std::bad_alloc &) {
+    message = "this machine has no memory left for what is sent";
   }
   lua_settop(L, 0);
   lua_pushnil(L);
@@ -281,8 +306,9 @@ Participant *participant_of(lua_State *L) {
   return me;
 }
 
-// pool_open(out, workers, whether they are processes, check, gil [, initialiser, arguments ...]): check for races; gil:
-// the switch interval of an interpreter lock, 0 for none
+// pool_open(out, workers, whether they are processes, check, gil, memory [, initialiser, arguments ...]): check for
+// races; gil: the switch interval of an interpreter lock, 0 for none; memory: bytes that each worker may hold, 0: as
+// this state
 int pool_open(lua_State *L) {
   return protect(L, [&] {
     std::optional<Message> initialiser;
@@ -291,12 +317,14 @@ int pool_open(lua_State *L) {
     mode.check_races = lua_toboolean(L, 4);
     if (const double interval = lua_tonumber(L, 5); interval > 0)
       mode.gil = std::make_shared<Gil>(interval);
-    if (lua_gettop(L) > 5) {
+    if (lua_gettop(L) > 6) {
       Transport &transport = own_transport(L);
-      if (!transport.encode(L, 6, initialiser.emplace()))
+      if (!transport.encode(L, 7, initialiser.emplace()))
         return refuse(L, transport);
     }
-    auto parent = std::make_shared<Parent>(pg_vm::of(L).options);
+    auto parent = std::make_shared<Parent>(pg_vm::of(L).options, pg_vm::of(L).print_mutex);
+    if (const double memory = lua_tonumber(L, 6); memory > 0)
+      parent->options.memory_limit = static_cast<int64_t>(memory);
     const bool processes = lua_toboolean(L, 3);
     auto factory = [parent, processes](Pool &, int worker) {
       return processes ? make_process_executor(parent, worker) : make_lua_executor(parent);
@@ -326,35 +354,38 @@ int take_part(lua_State *L) {
   return 0;
 }
 
-// What waits for a pool's end wait for.
-const struct final : Waitable {
-  std::string waited_for() const override { return "the tasks of a pool to end"; }
-  bool passive() const override { return true; }
-  uint64_t version() const override { return 1; }
-} workers_to_end;
+// What went wrong in `body`, "" for nothing.
+template <class Body> std::string caught(Body &&body) {
+  try {
+    body();
+  } catch (const std::exception &e) {
+    return e.what();
+  }
+  return {};
+}
 
-// pool_shutdown(pool, wait, cancel, interrupt): false where a worker of the pool would wait for itself
+// pool_shutdown(pool, wait, cancel) -> true; false where a worker of the pool would wait for itself; nil and why where
+// the wait is interrupted or in vain
 int pool_shutdown(lua_State *L) {
   auto *pool = object_at<Pool>(L, 1);
-  if (!pool)
-    return 0;
   const bool wait = lua_toboolean(L, 2);
-  const bool own = current_worker() && current_worker()->pool == pool;
-  if (wait && own) {
+  if (wait && current_worker() && current_worker()->pool == pool) {
     lua_pushboolean(L, 0);
     return 1;
   }
   pool->shutdown(lua_toboolean(L, 3));
-  if (lua_toboolean(L, 4))
-    pool->interrupt();
   if (wait) {
     Participant *me = participant_of(L);
-    std::optional<Waiting> ending;
-    if (me) {
-      ending.emplace(*me, workers_to_end, std::numeric_limits<double>::infinity(), Waiting::Mode::idle);
-      ending->stay();
+    const std::string failure = caught([&] {
+      if (me)
+        pool->wait_end(*me);
+      pool->join();
+    });
+    if (!failure.empty()) {
+      lua_pushnil(L);
+      lua_pushlstring(L, failure.data(), failure.size());
+      return 2;
     }
-    pool->join();
     if (me)
       follows(*me, pool->clock);
   }
@@ -362,7 +393,24 @@ int pool_shutdown(lua_State *L) {
   return 1;
 }
 
-// pool_info(pool) -> workers, whether it is closed, why it is broken, whether workers see arrays as they are
+// pool_close(pool): as the script lets go of it
+int pool_close(lua_State *L) {
+  if (auto *pool = object_at<Pool>(L, 1))
+    pool->let_go(participant_of(L), [](const std::string &busy) {
+      if (!pg_interrupts_taken())
+        return;
+      const bool several = busy.find(',') != std::string::npos;
+      std::fflush(stdout);
+      std::fprintf(stderr,
+                   "perigee: the script has let go of a pool, or has ended, while worker%s %s still run%s a task; "
+                   "waiting for the end of that (Ctrl-C ends the program)\n",
+                   several ? "s" : "", busy.c_str(), several ? "" : "s");
+    });
+  return 0;
+}
+
+// pool_info(pool) -> workers, whether it is closed, why it is broken, whether workers see arrays as they are, whether
+// they are checked for races
 int pool_info(lua_State *L) {
   auto *pool = object_at<Pool>(L, 1);
   const std::string broken = pool->broken();
@@ -370,7 +418,8 @@ int pool_info(lua_State *L) {
   lua_pushboolean(L, pool->closed());
   lua_pushlstring(L, broken.data(), broken.size());
   lua_pushboolean(L, pool->mode.shares_memory);
-  return 4;
+  lua_pushboolean(L, pool->mode.check_races);
+  return 5;
 }
 
 // worker() -> the number of the worker that calls, nil outside of one
@@ -434,24 +483,15 @@ int cancel(lua_State *L) {
   return 1;
 }
 
-// What went wrong in `body`, "" for nothing.
-template <class Body> std::string caught(Body &&body) {
-  try {
-    body();
-  } catch (const std::exception &e) {
-    return e.what();
-  }
-  return {};
-}
-
 // wait(future [, seconds]) -> true; false after the time; nil at an interruption, which is taken notice of; nil and why
 // where waiting is in vain
 int wait_future(lua_State *L) {
   auto *future = object_at<Future>(L, 1);
-  lua_State *before = std::exchange(waiting, L);
   bool done = false;
-  const std::string failure = caught([&] { done = wait(*future, deadline_at(L, 2), participant_of(L)); });
-  waiting = before;
+  const std::string failure = caught([&] {
+    const Waits here(L);
+    done = wait(*future, deadline_at(L, 2), participant_of(L));
+  });
   if (!failure.empty()) {
     lua_pushnil(L);
     lua_pushlstring(L, failure.data(), failure.size());
@@ -518,10 +558,11 @@ int waiter_add(lua_State *L) {
 // waiter_next(waiter [, seconds]) -> the tag of one that is done; false after the time; nil at an interruption
 int waiter_next(lua_State *L) {
   auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
-  lua_State *before = std::exchange(waiting, L);
   std::optional<uint64_t> tag;
-  const std::string failure = caught([&] { tag = (*handle)->next(deadline_at(L, 2), participant_of(L)); });
-  waiting = before;
+  const std::string failure = caught([&] {
+    const Waits here(L);
+    tag = (*handle)->next(deadline_at(L, 2), participant_of(L));
+  });
   if (!failure.empty()) {
     lua_pushnil(L);
     lua_pushlstring(L, failure.data(), failure.size());
@@ -537,6 +578,16 @@ int waiter_next(lua_State *L) {
     return 0;
   }
   lua_pushboolean(L, 0);
+  return 1;
+}
+
+// waiter_poll(waiter) -> the tag of one that is done, nothing where there is none now
+int waiter_poll(lua_State *L) {
+  auto **handle = static_cast<Waiter **>(luaL_checkudata(L, 1, "perigee.waiter"));
+  const auto tag = (*handle)->poll();
+  if (!tag)
+    return 0;
+  lua_pushnumber(L, double(*tag));
   return 1;
 }
 
@@ -556,12 +607,26 @@ void prepare_state(lua_State *L) {
 }
 
 void open(lua_State *L) {
-  const luaL_Reg functions[] = {{"connect", connect},       {"pool_open", pool_open}, {"pool_shutdown", pool_shutdown},
-                                {"pool_info", pool_info},   {"worker", worker},       {"job", job},
-                                {"submit", submit},         {"state", state},         {"cancel", cancel},
-                                {"wait", wait_future},      {"result", result},       {"waiter", waiter},
-                                {"waiter_add", waiter_add}, {"code_id", code_id},     {"waiter_next", waiter_next},
-                                {"take_part", take_part},   {"races", races_list},    {"interrupted", interrupted_here},
+  const luaL_Reg functions[] = {{"connect", connect},
+                                {"pool_open", pool_open},
+                                {"pool_shutdown", pool_shutdown},
+                                {"pool_info", pool_info},
+                                {"worker", worker},
+                                {"job", job},
+                                {"submit", submit},
+                                {"state", state},
+                                {"cancel", cancel},
+                                {"wait", wait_future},
+                                {"result", result},
+                                {"waiter", waiter},
+                                {"waiter_add", waiter_add},
+                                {"code_id", code_id},
+                                {"waiter_next", waiter_next},
+                                {"waiter_poll", waiter_poll},
+                                {"pool_close", pool_close},
+                                {"take_part", take_part},
+                                {"races", races_list},
+                                {"interrupted", interrupted_here},
                                 {nullptr, nullptr}};
   Transport &transport = Transport::of(L);
   lua_newtable(L);

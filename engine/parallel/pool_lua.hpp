@@ -13,7 +13,7 @@ namespace perigee::parallel {
 // What workers need of the VM that made their pool, which may be gone when they end.
 class Parent {
  public:
-  explicit Parent(const pg_vm_options &options);
+  Parent(const pg_vm_options &options, std::shared_ptr<std::recursive_mutex> print_mutex);
   Parent(const Parent &) = delete;
   // Calls the host's function, which one thread at a time may call.
   void print(const char *text, size_t size);
@@ -22,7 +22,7 @@ class Parent {
 
  private:
   std::string modules_, script_root_;
-  std::mutex print_mutex_;
+  const std::shared_ptr<std::recursive_mutex> print_mutex_; // the VM's
 };
 
 // A new Lua state that runs tasks, for the calling thread.

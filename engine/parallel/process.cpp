@@ -57,7 +57,8 @@ std::pair<Descriptor, Descriptor> connected_pair() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
     throw UnsupportedError(std::string("no channel to a worker process: ") + std::strerror(errno) +
                            (errno == EMFILE ? " (ulimit -n says how many this process may have)" : ""));
-  return {Descriptor(ends[0]), Descriptor(ends[1])};
+  Descriptor ours(ends[0]), theirs(ends[1]);
+  return {beyond_streams(std::move(ours)), beyond_streams(std::move(theirs))};
 }
 
 struct Actions {
@@ -118,6 +119,12 @@ const char *signal_hint(int signal) {
 
 } // namespace
 
+Descriptor beyond_streams(Descriptor file) {
+  if (file.get() < 0 || file.get() > STDERR_FILENO)
+    return file;
+  return Descriptor(fcntl(file.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+}
+
 void Descriptor::reset() {
   if (fd_ >= 0)
     close(std::exchange(fd_, -1));
@@ -136,14 +143,15 @@ void check_processes() {
 Process::Process() : Process(connected_pair()) {}
 
 Process::Process(std::pair<Descriptor, Descriptor> sockets)
-    : channel_(std::move(sockets.first), Channel::Role::parent), pid_(spawn(sockets.second.get())) {}
+    : channel_(std::move(sockets.first), Channel::Role::parent), pid_(spawn(sockets.second.get())),
+      end_(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0))) {}
 
 Process::~Process() {
   if (pid_ <= 0)
     return;
   shutdown(channel_.descriptor(), SHUT_RDWR); // by which it ends, unless it computes
-  if (Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0))); process.get() >= 0) {
-    pollfd ended{process.get(), POLLIN, 0};
+  if (end_.get() >= 0) {
+    pollfd ended{end_.get(), POLLIN, 0};
     while (poll(&ended, 1, patience) < 0 && errno == EINTR)
       ;
   }
@@ -151,8 +159,12 @@ Process::~Process() {
 }
 
 void Process::kill(int signal) {
-  if (pid_ > 0)
+  if (pid_ <= 0)
+    return;
+  if (end_.get() < 0) // no descriptor left, or a filter of system calls
     ::kill(pid_, signal);
+  else
+    syscall(SYS_pidfd_send_signal, end_.get(), signal, nullptr, 0);
 }
 
 std::string Process::bury() {
@@ -160,12 +172,13 @@ std::string Process::bury() {
     return "has ended";
   // A process that ended by itself has its status before its descriptors are closed, so this kills only what closed the
   // channel and lives on.
-  ::kill(pid_, SIGKILL);
+  kill(SIGKILL);
   int status = 0;
   pid_t ended;
   while ((ended = waitpid(pid_, &status, 0)) < 0 && errno == EINTR)
     ;
   pid_ = -1;
+  end_.reset();
   if (ended < 0) // the host program waits for all children itself
     return "has died";
   if (WIFEXITED(status))

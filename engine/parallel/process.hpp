@@ -37,12 +37,18 @@ class Descriptor {
   int fd_;
 };
 
+/// A descriptor with a number above those of the standard streams, which may have been closed: what the script prints
+/// must not go into it.
+Descriptor beyond_streams(Descriptor file);
+
 /// Memory in a memfd that several processes map, each once; they know it by its id. Counted: what arrays of it hold,
 /// and the channel of a worker until the parent has no use for it.
 class Segment {
  public:
   /// New, zeroed; the caller's VM pays for it. Throws MemoryError.
   static Segment *create(int64_t bytes, int32_t *collect);
+  /// The same, of the engine's own.
+  static Segment *create_unpaid(int64_t bytes);
   /// What another process sent: maps it, or finds it mapped already. Throws Error.
   static Segment *adopt(uint64_t id, Descriptor fd, int64_t bytes);
   /// The segment with this id, retained; nullptr if this process does not have it.
@@ -167,6 +173,7 @@ class Process {
 
   Channel channel_;
   pid_t pid_ = -1;
+  Descriptor end_; // of the process: it can be read at its end, and signals through it reach no other with its number
 };
 
 /// Throws UnsupportedError where there can be no worker processes at all.

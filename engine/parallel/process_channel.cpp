@@ -45,7 +45,7 @@ Registry &registry() {
 }
 
 Descriptor new_file(const char *what, int64_t bytes) {
-  Descriptor file(memfd_create("perigee", MFD_CLOEXEC));
+  Descriptor file = beyond_streams(Descriptor(memfd_create("perigee", MFD_CLOEXEC)));
   if (file.get() < 0 || ftruncate(file.get(), std::max<int64_t>(bytes, 1)) != 0)
     no_memory(what, bytes);
   return file;
@@ -135,12 +135,17 @@ class Payment {
 
 Segment *Segment::create(int64_t bytes, int32_t *collect) {
   Payment payment(bytes, collect);
+  Segment *segment = create_unpaid(bytes);
+  segment->owner_ = payment.keep();
+  return segment;
+}
+
+Segment *Segment::create_unpaid(int64_t bytes) {
   uint64_t id = 0;
   while (id == 0)
     if (getrandom(&id, sizeof id, 0) != sizeof id)
       throw InternalError("the kernel gives no random numbers");
   auto *segment = new Segment(id, new_file("an array that processes share", bytes), bytes);
-  segment->owner_ = payment.keep();
   Registry &all = registry();
   std::lock_guard lock(all.mutex);
   all.segments.emplace(id, segment);

@@ -20,7 +20,7 @@ class ProcessExecutor final : public Executor {
   ProcessExecutor(std::shared_ptr<Parent> parent, int number)
       : parent_(std::move(parent)), number_(number),
         courier_({[this](const Ref<> &object) { return lend(object); },
-                  [this](uint64_t object, int32_t) { return lent(object); },
+                  [this](uint64_t object, int32_t, const WordPlace &) { return lent(object); },
                   [this](uint64_t object) { take_back(object); }}) {
     const pg_vm_options &options = parent_->options;
     Writer writer;
@@ -47,6 +47,7 @@ class ProcessExecutor final : public Executor {
     const bool fresh = job != 0 && std::find(jobs_.begin(), jobs_.end(), job) == jobs_.end();
     try {
       Courier::Sending sending(courier_);
+      writer.put(ThreadParticipant::current()->token.load());
       writer.put(job);
       writer.put(static_cast<uint8_t>(fresh));
       if (fresh)
@@ -157,6 +158,7 @@ class ProcessExecutor final : public Executor {
         Reader reader(packet);
         switch (static_cast<ProcessPacket>(packet.kind)) {
         case ProcessPacket::outcome: {
+          ThreadParticipant::current()->held += reader.get<int64_t>();
           Outcome outcome = get_outcome(reader, courier_);
           if (const std::string lacking = packet.why_failed(); !lacking.empty()) {
             outcome = {};
@@ -183,6 +185,7 @@ class ProcessExecutor final : public Executor {
       wrong = e.what();
     }
     process_dead_ = true;
+    ThreadParticipant::current()->held = 1; // it may have: with its token, they are abandoned
     Outcome outcome;
     outcome.error = process_.bury();
     if (!wrong.empty())

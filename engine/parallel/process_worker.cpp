@@ -43,8 +43,8 @@ class WorkerProcess {
       refuse_to_send(*object, "this one was made in the worker: make it before, and send it there");
     return static_cast<const Remote &>(*object).number;
   }
-  static Ref<> borrow(uint64_t number, int32_t kind) {
-    return Ref<>(new Remote(static_cast<pg_shared_kind>(kind), number));
+  static Ref<> borrow(uint64_t number, int32_t kind, const WordPlace &place) {
+    return Ref<>(new Remote(static_cast<pg_shared_kind>(kind), number, place));
   }
 
   // Asks the parent for an operation on one of its objects, and waits for what it comes to.
@@ -111,8 +111,15 @@ class WorkerProcess {
   template <class Body> bool reply(Body &&body) {
     Outcome outcome;
     Writer writer;
+    int64_t held = 0; // locks that it has taken or given back itself, for the parent to know
+    auto put_held = [&] {
+      if (participant_)
+        held += std::exchange(participant_->held_abroad, 0);
+      writer.put(held);
+    };
     try {
       outcome = body();
+      put_held();
       std::fflush(stdout); // what the task has printed comes before what the script prints of its result
       Courier::Sending sending(courier_);
       put_outcome(writer, courier_, outcome);
@@ -121,6 +128,7 @@ class WorkerProcess {
       outcome = {};
       outcome.error = e.what();
       writer = {};
+      put_held();
       put_outcome(writer, courier_, outcome);
     }
     return channel_.send(static_cast<uint32_t>(ProcessPacket::outcome), 0, writer.bytes, writer.extents);
@@ -151,7 +159,7 @@ class WorkerProcess {
     }
     participant_ = std::make_unique<Participant>("worker " + std::to_string(number_));
     of_thread_ = std::make_unique<ThreadParticipant>(*participant_);
-    executor_ = make_lua_executor(std::make_shared<Parent>(options));
+    executor_ = make_lua_executor(std::make_shared<Parent>(options, std::make_shared<std::recursive_mutex>()));
     worker_.executor = executor_.get();
     worker_.number = number_;
     become_worker(&worker_);
@@ -162,6 +170,7 @@ class WorkerProcess {
 
   Outcome run(const Packet &packet) {
     Reader reader(packet);
+    participant_->abroad = reader.get<uint64_t>();
     const auto id = reader.get<uint64_t>();
     if (reader.get<uint8_t>() != 0) {
       Known &place = jobs_[next_job_];

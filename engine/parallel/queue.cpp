@@ -1,4 +1,5 @@
 #include "parallel/queue.hpp"
+#include "core/timeline.hpp"
 #include "parallel/remote.hpp"
 #include "parallel/transport_lua.hpp"
 
@@ -10,6 +11,7 @@ bool Queue::put(Participant &me, double timeout, Item &item) {
       [&] {
         if (closed_)
           throw ArgumentError("put: the queue was closed");
+        item.arrow = core::timeline::start_arrow("message", "queue");
         items_.push_back(std::move(item));
         ++size_;
         precedes(me, clock);
@@ -28,6 +30,7 @@ Queue::Got Queue::get(Participant &me, double timeout, Item &item) {
         item = std::move(items_.front());
         items_.pop_front();
         --size_;
+        core::timeline::finish_arrow("message", "queue", item.arrow);
         follows(me, clock);
         changed();
         result = got;
@@ -103,7 +106,7 @@ int32_t pg_queue_put(void *object, pg_participant *me, double timeout, double nu
   if (is_remote(object))
     return remote(done, object, me, {RemoteOp::queue_put, timeout, number, parcel != 0});
   return guard([&] {
-    Queue::Item item{number, parcel ? std::move(me->parcel) : nullptr};
+    Queue::Item item{number, parcel ? std::move(me->parcel) : nullptr, 0};
     *done = as_queue(object).put(*me, timeout, item);
     if (!*done)
       me->parcel = std::move(item.message); // for another attempt

@@ -18,6 +18,7 @@ class Queue final : public Sync {
   struct Item {
     double number = 0;
     std::unique_ptr<Message> message; // NULL: the number
+    int64_t arrow = 0;                // of the timeline
   };
   // False when time was up, and then `item` is still the caller's. Throws when the queue is closed.
   bool put(Participant &me, double timeout, Item &item);

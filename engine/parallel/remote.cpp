@@ -1,6 +1,7 @@
 #include "parallel/remote.hpp"
 
 #include "core/status.hpp"
+#include "parallel/sync.hpp"
 
 namespace perigee::parallel {
 namespace {
@@ -13,9 +14,20 @@ void set_remote_side(RemoteSide *side) {
   remote_side = side;
 }
 
+Remote::Remote(pg_shared_kind what, uint64_t known_as, const WordPlace &place)
+    : Shared(what, true), number(known_as),
+      shared_word(place.block ? reinterpret_cast<Word *>(static_cast<std::byte *>(place.block->memory) + place.offset)
+                              : nullptr),
+      block_(place.block) {
+  if (block_)
+    array::retain(block_);
+}
+
 Remote::~Remote() {
   if (remote_side)
     remote_side->drop(number);
+  if (block_)
+    array::release(block_);
 }
 
 int32_t call_remote(void *object, Participant *me, RemoteCall call, double *value, double *more) {
@@ -44,7 +56,7 @@ double ask_remote(void *object, Participant *me, RemoteCall call) {
 }
 
 void hand_over_remote(pg_shared *out, double number, int32_t kind) {
-  hand_over(out, remote_side->object(static_cast<uint64_t>(number), kind));
+  hand_over(out, remote_side->object(static_cast<uint64_t>(number), kind, {}));
 }
 
 RemoteResult perform(void *object, const RemoteCall &call, Participant &me) {
@@ -65,6 +77,9 @@ RemoteResult perform(void *object, const RemoteCall &call, Participant &me) {
     break;
   case RemoteOp::mutex_unlock:
     result.status = pg_mutex_unlock(object, &me);
+    break;
+  case RemoteOp::mutex_unlocked:
+    static_cast<Mutex *>(static_cast<Shared *>(object))->unlocked();
     break;
   case RemoteOp::mutex_state:
     result.value = pg_mutex_state(object, &me);

@@ -6,6 +6,7 @@
 
 #include "parallel/transport.hpp"
 #include "parallel/waiting.hpp"
+#include "parallel/word.hpp"
 
 #include <functional>
 #include <string>
@@ -17,6 +18,7 @@ enum class RemoteOp : int32_t {
   mutex_try,
   mutex_lock,
   mutex_unlock,
+  mutex_unlocked, // it is, by the worker itself
   mutex_state,
   rwlock_lock,
   rwlock_unlock,
@@ -60,15 +62,19 @@ struct RemoteResult {
 
 class Remote final : public Shared {
  public:
-  Remote(pg_shared_kind kind, uint64_t number) : Shared(kind, true), number(number) {}
+  Remote(pg_shared_kind kind, uint64_t number, const WordPlace &place);
   ~Remote() override;
-  const uint64_t number; // by which the process that has it knows it
+  const uint64_t number;   // by which the process that has it knows it
+  Word *const shared_word; // NULL: none
+
+ private:
+  pg_block *const block_; // that the word lies in
 };
 
 /// How this process makes calls to its parent: set while it is a worker process.
 struct RemoteSide {
   std::function<RemoteResult(const Remote &, const RemoteCall &, Participant *)> call;
-  std::function<Ref<>(uint64_t number, int32_t kind)> object;
+  std::function<Ref<>(uint64_t number, int32_t kind, const WordPlace &place)> object;
   std::function<void(uint64_t number)> drop;
 };
 void set_remote_side(RemoteSide *side);

@@ -16,6 +16,8 @@ extern "C" {
 
 namespace perigee::parallel {
 
+struct Word;
+
 // "mutex", for messages.
 const char *kind_name(int32_t kind);
 
@@ -30,6 +32,9 @@ class Shared {
     if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
       delete this;
   }
+
+  // What worker processes may use directly, NULL for nothing.
+  virtual const Word *word() const { return nullptr; }
 
   const pg_shared_kind kind;
   const bool remote; // it is in another process (remote.hpp)

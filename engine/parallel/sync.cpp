@@ -1,5 +1,5 @@
-#include "parallel/remote.hpp"
 #include "parallel/sync.hpp"
+#include "parallel/remote.hpp"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@ namespace perigee::parallel {
 int Mutex::try_lock(Participant &me) {
   uint64_t expected = 0;
   const uint64_t token = me.token.load(std::memory_order_relaxed);
-  if (owner_.compare_exchange_strong(expected, token)) {
+  if (owner().compare_exchange_strong(expected, token)) {
     ++me.held;
     follows(me, clock);
     return 1;
@@ -24,38 +24,41 @@ bool Mutex::lock(Participant &me, double timeout) {
   if (got < 0)
     throw ArgumentError("this mutex is locked by " + me.name +
                         " already, which would wait for itself; unlock it first (a mutex is not recursive)");
-  waiting_.fetch_add(1);
+  waiting().fetch_add(1);
   struct Leave {
-    std::atomic<int32_t> &count;
-    ~Leave() { count.fetch_sub(1); }
-  } leave{waiting_};
-  // unlock() looks at waiting_ after it has cleared owner_: it sees this wait, or this wait sees it unlocked.
+    const Mutex &mutex;
+    ~Leave() { mutex.waiting().fetch_sub(1); }
+  } leave{*this};
+  // unlock() looks at waiting() after it has cleared owner(): it sees this wait, or this wait sees it unlocked.
   bool mine = false;
   return wait(
       me, timeout, [&] { return mine || (mine = try_lock(me) > 0); }, [] {});
 }
 
 void Mutex::unlock(Participant &me) {
-  const uint64_t owner = owner_.load(std::memory_order_relaxed);
-  if (owner != me.token.load(std::memory_order_relaxed)) {
-    if (owner == 0)
+  const uint64_t holder = owner().load(std::memory_order_relaxed);
+  if (holder != me.token.load(std::memory_order_relaxed)) {
+    if (holder == 0)
       throw ArgumentError("this mutex is not locked");
-    const std::string name = holder_name(owner);
+    const std::string name = holder_name(holder);
     throw ArgumentError(name == me.name || name.empty()
                             ? "this mutex was locked by a task that has ended; only that task could unlock it"
                             : "this mutex is locked by " + name + ", and only it may unlock it");
   }
   --me.held;
   precedes(me, clock);
-  owner_.store(0);
-  if (waiting_.load() > 0) {
-    std::lock_guard guard(mutex_);
-    changed(false);
-  }
+  owner().store(0);
+  if (waiting().load() > 0)
+    unlocked();
+}
+
+void Mutex::unlocked() {
+  std::lock_guard guard(mutex_);
+  changed(false);
 }
 
 std::string Mutex::waited_for() const {
-  const std::string name = holder_name_registered(owner_.load());
+  const std::string name = holder_name_registered(owner().load());
   return name.empty() ? "a mutex" : "a mutex that " + name + " holds";
 }
 
@@ -67,7 +70,7 @@ static void check_holder(uint64_t owner, const char *what) {
 }
 
 void Mutex::check_hopeless() const {
-  check_holder(owner_.load(), "this mutex");
+  check_holder(owner().load(), "this mutex");
 }
 
 // ---------------------------------------------------------------------------------------------------- rwlock ---------
@@ -179,19 +182,21 @@ int64_t Barrier::wait(Participant &me, double timeout) {
       return place;
     }
   }
+  bool whole = false;
+  auto look = [&] { whole = round_ != round && broken_until_ <= round; };
+  // False where all have come in the moment since the wait ended.
   auto give_up = [&] {
     std::lock_guard guard(mutex_);
     if (round_ == round && !broken_)
       break_now();
+    look();
+    return !whole;
   };
   try {
-    bool whole = false;
     if (!Sync::wait(
-            me, timeout, [&] { return round_ != round || broken_; },
-            [&] { whole = round_ != round && broken_until_ <= round; })) {
-      give_up();
+            me, timeout, [&] { return round_ != round || broken_; }, look) &&
+        give_up())
       throw ArgumentError("the barrier was left when time was up, and is broken now");
-    }
     if (!whole)
       throw barrier_broken();
   } catch (...) {
@@ -243,9 +248,10 @@ bool Condition::wait(Participant &me, double timeout) {
   };
   bool came = false;
   try {
-    came = Sync::wait(
+    Sync::wait(
         me, timeout, [&] { return woken; }, [] {});
     leave();
+    came = woken; // also where that came when time was up: nobody else is told
     mutex->lock(me, std::numeric_limits<double>::infinity());
   } catch (...) {
     leave();
@@ -318,6 +324,35 @@ using namespace perigee::parallel;
 
 namespace {
 
+// The word of a mutex in the process that started this one, for the participant that it knows; NULL where it must be
+// asked.
+Word *remote_word(void *object, const pg_participant &me) {
+  return me.abroad != 0 ? static_cast<Remote *>(static_cast<Shared *>(object))->shared_word : nullptr;
+}
+
+// As pg_mutex_try; -2 where the process that has the mutex must be asked.
+int try_remote_mutex(void *object, pg_participant &me) {
+  Word *word = remote_word(object, me);
+  if (!word)
+    return -2;
+  uint64_t expected = 0;
+  if (std::atomic_ref(word->owner).compare_exchange_strong(expected, me.abroad)) {
+    ++me.held_abroad;
+    return 1;
+  }
+  return expected == me.abroad ? -1 : 0;
+}
+
+// 0: unlocked; 1: unlocked, and somebody waits for that; -1: not done.
+int unlock_remote_mutex(void *object, pg_participant &me) {
+  Word *word = remote_word(object, me);
+  if (!word || std::atomic_ref(word->owner).load(std::memory_order_relaxed) != me.abroad)
+    return -1;
+  --me.held_abroad;
+  std::atomic_ref(word->owner).store(0);
+  return std::atomic_ref(word->waiting).load() > 0 ? 1 : 0;
+}
+
 template <class T> T &as(void *object) {
   return *static_cast<T *>(static_cast<Shared *>(object));
 }
@@ -334,8 +369,10 @@ int32_t pg_mutex_create(pg_shared *out) {
   return create<Mutex>(out);
 }
 int32_t pg_mutex_try(void *object, pg_participant *me) {
-  if (is_remote(object))
-    return static_cast<int32_t>(ask_remote(object, me, {RemoteOp::mutex_try}));
+  if (is_remote(object)) {
+    const int got = try_remote_mutex(object, *me);
+    return got >= -1 ? got : static_cast<int32_t>(ask_remote(object, me, {RemoteOp::mutex_try}));
+  }
   return as<Mutex>(object).try_lock(*me);
 }
 int32_t pg_mutex_lock(void *object, pg_participant *me, double timeout, int32_t *done) {
@@ -344,8 +381,12 @@ int32_t pg_mutex_lock(void *object, pg_participant *me, double timeout, int32_t 
   return guard([&] { *done = as<Mutex>(object).lock(*me, timeout); });
 }
 int32_t pg_mutex_unlock(void *object, pg_participant *me) {
-  if (is_remote(object))
-    return call_remote(object, me, {RemoteOp::mutex_unlock});
+  if (is_remote(object)) {
+    const int left = unlock_remote_mutex(object, *me);
+    return left == 0   ? PG_OK
+           : left == 1 ? call_remote(object, me, {RemoteOp::mutex_unlocked})
+                       : call_remote(object, me, {RemoteOp::mutex_unlock});
+  }
   return guard([&] { as<Mutex>(object).unlock(*me); });
 }
 int32_t pg_mutex_state(void *object, const pg_participant *me) {

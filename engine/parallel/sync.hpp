@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parallel/waiting.hpp"
+#include "parallel/word.hpp"
 
 #include <deque>
 
@@ -14,16 +15,21 @@ class Mutex final : public Sync {
   int try_lock(Participant &me);
   bool lock(Participant &me, double timeout);
   void unlock(Participant &me);
-  bool held_by(const Participant &me) const { return owner_.load(std::memory_order_relaxed) == me.token; }
-  bool held() const { return owner_.load(std::memory_order_relaxed) != 0; }
+  // After a worker process has unlocked it itself: wakes one who waits.
+  void unlocked();
+  bool held_by(const Participant &me) const { return owner().load(std::memory_order_relaxed) == me.token; }
+  bool held() const { return owner().load(std::memory_order_relaxed) != 0; }
 
+  const Word *word() const override { return &*word_; }
   std::string waited_for() const override;
-  uint64_t blocked_by() const override { return owner_.load(); }
+  uint64_t blocked_by() const override { return owner().load(); }
   void check_hopeless() const override;
 
  private:
-  std::atomic<uint64_t> owner_{0};  // the holder's token
-  std::atomic<int32_t> waiting_{0}; // an unlock with nobody waiting need not take Sync's mutex
+  std::atomic_ref<uint64_t> owner() const { return std::atomic_ref(word_->owner); }
+  // An unlock with nobody waiting need not take Sync's mutex.
+  std::atomic_ref<int32_t> waiting() const { return std::atomic_ref(word_->waiting); }
+  const OwnWord word_;
 };
 
 // Many readers or one writer. Writers that wait keep new readers out, so that they are not starved.

@@ -10,6 +10,8 @@ pg_participant *pg_participant_open(void);
 void pg_participant_close(pg_participant *me);
 /* Where the script is that will wait next, for messages: "file:line". */
 void pg_participant_at(pg_participant *me, const char *position);
+/* Sleeps so many seconds, unless it is interrupted as waits are. */
+int32_t pg_participant_sleep(pg_participant *me, double seconds);
 /* A task has ended: locks that it still holds are abandoned. */
 void pg_participant_end_task(pg_participant *me);
 

@@ -31,7 +31,7 @@ enum Tag : uint8_t {
 constexpr uint32_t flag_seen = 1; // the message has a tag_seen
 constexpr int max_depth = 190;    // of tables: each level takes C stack
 
-// What kind_of (parallel_pool.lua) says of cdata.
+// What kind_of (parallel_transport.lua) says of cdata.
 enum Cdata {
   cdata_other,
   cdata_array,

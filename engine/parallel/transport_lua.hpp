@@ -67,7 +67,7 @@ class Transport {
   static Transport &of(lua_State *L);
 
   // Takes from the table at the top of the stack, and pops it, the functions that only Lua can provide
-  // (parallel_pool.lua).
+  // (parallel_transport.lua).
   void connect(lua_State *L);
 
   // Codes the values at `first` to the top. Where one cannot travel: false, and `reason` says which, with "\1" for the
@@ -108,12 +108,12 @@ class Transport {
   };
   std::vector<Cell> made_cells_;
   Bytes body_;
-  // Of the registry: functions of parallel_pool.lua, and tables.
+  // Of the registry: functions of parallel_transport.lua, and tables.
   int kind_of_ = LUA_NOREF, name_of_ = LUA_NOREF, resolve_ = LUA_NOREF, bless_ = LUA_NOREF, adopt_array_ = LUA_NOREF,
       array_address_ = LUA_NOREF, adopt_shared_ = LUA_NOREF, new_cdata_ = LUA_NOREF, libraries_ = LUA_NOREF,
       add_chunk_ = LUA_NOREF, chunk_text_ = LUA_NOREF, env_reference_ = LUA_NOREF;
-  int ids_ = LUA_NOREF;       // function -> id of its prototype, weak keys
-  int factories_ = LUA_NOREF; // id of a prototype -> its factory
+  int ids_ = LUA_NOREF;                                             // function -> id of its prototype, weak keys
+  int factories_ = LUA_NOREF;                                       // id of a prototype -> its factory
   int coded_functions_ = LUA_NOREF, decoded_functions_ = LUA_NOREF; // lists, of the message at hand
   size_t factory_count_ = 0;
   std::unordered_map<uint64_t, std::shared_ptr<const Prototype>> sent_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace perigee::parallel {
 namespace {
@@ -211,6 +212,17 @@ void pg_participant_close(pg_participant *me) {
 }
 void pg_participant_at(pg_participant *me, const char *position) {
   std::strncpy(me->where, position, sizeof me->where - 1);
+}
+int32_t pg_participant_sleep(pg_participant *me, double seconds) {
+  return guard([&] {
+    const GilReleased released(me->gil);
+    const auto until = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                          std::chrono::duration<double>(std::clamp(seconds, 0.0, 1e9)));
+    for (auto now = Clock::now(); now < until; now = Clock::now()) {
+      me->check_interrupt();
+      std::this_thread::sleep_until(std::min(until, now + slice));
+    }
+  });
 }
 void pg_participant_end_task(pg_participant *me) {
   me->end_task();

@@ -57,6 +57,11 @@ struct pg_participant {
   std::unique_ptr<perigee::parallel::RaceThread> own_race; // what runs outside of tasks
   perigee::parallel::VectorClock task_parent;              // what all its tasks follow
 
+  // In a worker process: the token of this participant in the process that started it, which it puts into words itself
+  // (word.hpp), and how many locks more it holds by that.
+  uint64_t abroad = 0;
+  int64_t held_abroad = 0;
+
   std::unique_ptr<perigee::parallel::Message> parcel; // on its way into a queue, or out of one
 
   // Of one whose script runs in another process: whether that has ended, and with it what waits here.

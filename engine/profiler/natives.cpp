@@ -419,6 +419,8 @@ int timeline_events(lua_State *L) {
       set(L, "begin", double(event.begin) * 1e-9);
       if (event.phase == 'C')
         set(L, "value", std::bit_cast<double>(event.end));
+      else if (event.phase == 's' || event.phase == 'f')
+        set(L, "arrow", double(event.end));
       else
         set(L, "seconds", event.phase == 'X' ? double(event.end - event.begin) * 1e-9 : 0);
       set(L, "thread", number);

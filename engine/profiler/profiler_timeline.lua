@@ -196,6 +196,8 @@ function Timeline:write(path)
         file:write(head, format(',"dur":%.3f}', event.seconds * 1e6))
       elseif event.phase == "C" then
         file:write(head, format(',"args":{"value":%.17g}}', event.value))
+      elseif event.arrow then
+        file:write(head, format(',"id":%d%s}', event.arrow, event.phase == "f" and ',"bp":"e"' or ""))
       else
         file:write(head, ',"s":"t"}')
       end

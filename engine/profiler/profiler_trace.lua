@@ -213,18 +213,21 @@ local function measure_real_time(self, fn, ...)
 end
 Calls.real_time = measure_real_time
 
-local orders = {
+local orders = { -- the largest first, but for texts
   own = function(row) return row.own end,
   cumulative = function(row) return row.total end,
   calls = function(row) return row.calls end,
+  per_call = function(row) return row.own / row.calls end,
+  name = function(row) return row.fn.name end,
+  defined = function(row) return row.fn.native and "~" or format("%s %9d", row.fn.file or "", row.fn.line or 0) end,
 }
 
--- profile:text([{sort = "own" | "cumulative" | "calls"}])
+-- profile:text([{sort = "own" | "cumulative" | "calls" | "per_call" | "name" | "defined"}])
 function Calls:text(options)
   local by = options and options.sort or "own"
   local value = orders[by]
   if not value then
-    core.fail('text: sort must be "own", "cumulative" or "calls", got %s', tostring(by))
+    core.fail('text: sort must be "own", "cumulative", "calls", "per_call", "name" or "defined", got %s', tostring(by))
   end
   local out = {}
   local function say(...)
@@ -237,7 +240,13 @@ function Calls:text(options)
   local rows = {}
   local order = { unpack(self.calls) }
   sort(order, function(a, b)
-    if value(a) ~= value(b) then return value(a) > value(b) end
+    local x, y = value(a), value(b)
+    if x ~= y then
+      if type(x) == "string" then
+        return x < y
+      end
+      return x > y
+    end
     return a.fn.name < b.fn.name
   end)
   for _, row in ipairs(order) do

@@ -164,9 +164,13 @@ local function run_serial(run, options)
     else
       local n, attempts, ok, result = kit.arguments(run, i, slots), 0, nil, nil
       local started = report and C.pg_timer_now()
+      local recorded = C.pg_operations_watched > 0 and C.pg_profiler_recording() ~= 0
+      if recorded then
+        C.pg_profiler_span_begin(spec.name, "delayed")
+      end
       repeat
         if attempts > 0 and spec.delay > 0 then
-          C.pg_timer_sleep(spec.delay)
+          core.require("timer").sleep(spec.delay)
         end
         attempts = attempts + 1
         if n == 1 then
@@ -177,6 +181,9 @@ local function run_serial(run, options)
           ok, result = finish(spec, xpcall(spec.fn, explain, unpack(slots, 1, n)))
         end
       until ok or attempts > (spec.retries or 0)
+      if recorded then
+        C.pg_profiler_span_end()
+      end
       if report then
         local ended = C.pg_timer_now()
         run.start[i], run.seconds[i], run.worker[i] = started - zero, ended - started, 1

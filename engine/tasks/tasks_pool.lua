@@ -3,11 +3,13 @@
 local core, kit = ...
 local tasks, is_delayed = kit.tasks, kit.is_delayed
 local C = core.C
-local type, next, pairs, rawget, unpack, tonumber = type, next, pairs, rawget, unpack, tonumber
+local type, next, pairs, rawget, unpack, tonumber, select = type, next, pairs, rawget, unpack, tonumber, select
 local format, gsub, min = string.format, string.gsub, math.min
 
 local FINISHED = 2 -- Future::State
 local natives, parallel, new_shared -- of module parallel, which is loaded with the first pool
+
+core.declare "profiler"
 
 local lazy = "it returned a delayed value, which is not computed any more; call delayed functions from outside of delayed " ..
   "functions, or compute inside"
@@ -25,12 +27,23 @@ local function results(several, started, ...)
   return started, ended, parallel.worker(), value
 end
 
---- In a worker: makes what runs the calls of a function. `several`: all of its results are wanted.
-function tasks._runner(fn, several)
+--- In a worker: makes what runs the calls of a function. `several`: all of its results are wanted. `name`: in timelines.
+function tasks._runner(fn, several, name)
   parallel = parallel or core.require "parallel"
   return function(...)
-    return results(several, C.pg_timer_now(), fn(...))
+    local started = C.pg_timer_now()
+    if C.pg_operations_watched > 0 and C.pg_profiler_recording() ~= 0 then
+      C.pg_profiler_span_begin(name, "delayed")
+      return kit.ended_span(results, several, started, fn(...))
+    end
+    return results(several, started, fn(...))
   end
+end
+
+-- (After an error the span ends with the worker's task.)
+function kit.ended_span(results_of, ...)
+  C.pg_profiler_span_end()
+  return results_of(...)
 end
 
 -- --------------------------------------------------------------------------------------------------------- pools -----
@@ -40,7 +53,7 @@ local most_kept = 64      -- workers; before there are more, all are ended
 local function pool_of(scheduler, workers)
   local key = format("%s:%d", scheduler, workers)
   local pool = pools[key]
-  if not pool or pool.closed then
+  if not pool or pool.closed or select(3, natives.pool_info(pool)) ~= "" then -- none, or a broken one
     parallel = parallel or core.require "parallel"
     natives, new_shared = core.natives.parallel, parallel._kit.shared_t
     if scheduler == "processes" and not rawget(parallel, "processes") then
@@ -118,7 +131,7 @@ function kit.run_pool(run, options)
     end
     if not job then
       job = new_shared()
-      local ok, reason = natives.job(job, tasks._runner, fn, several)
+      local ok, reason = natives.job(job, tasks._runner, fn, several, spec.name)
       if not ok then
         return nil, refusal(reason, "the function")
       end
@@ -243,7 +256,7 @@ function kit.run_pool(run, options)
       ready_count = ready_count - 1
       submit(i)
     end
-    if under_way > 0 and not failure then
+    if (under_way > 0 or wait) and not failure then
       local i, why = natives.waiter_next(waiter, wait)
       if i == nil then
         stop()
@@ -251,8 +264,6 @@ function kit.run_pool(run, options)
       elseif i then
         take(tonumber(i))
       end
-    elseif wait and not failure then
-      C.pg_timer_sleep(min(wait, 0.05))
     end
   end
   if failure then

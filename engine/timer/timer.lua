@@ -26,7 +26,12 @@ function timer.sleep(seconds)
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= 1e9) then
     core.fail("timer.sleep: seconds must be a number from 0 to 1e9, got %s", tostring(seconds))
   end
-  C.pg_timer_sleep(seconds)
+  local sleep = core.sleep -- of module parallel, where it is loaded: Ctrl-C and the end of a pool end it
+  if sleep then
+    sleep(seconds)
+  else
+    C.pg_timer_sleep(seconds)
+  end
 end
 
 -- timer.resolution([clock]) -> the smallest step in seconds that back-to-back readings of a clock show, which is what

@@ -172,6 +172,21 @@ TEST_CASE("shutdown refuses new tasks and runs or cancels those that wait", "[pa
   }
 }
 
+TEST_CASE("who lets go of a pool is told which workers are busy", "[parallel]") {
+  Fixture f(2);
+  const Ref<Future> busy = f.submit(0), waits = f.submit(0), never = f.submit(3);
+  while (f.gate.waiting < 2)
+    std::this_thread::yield();
+  std::string told;
+  f.pool->let_go(nullptr, [&](const std::string &who) {
+    told = who;
+    f.gate.release();
+  });
+  CHECK((told == "1, 2" || told == "2, 1"));
+  CHECK(busy->state() == Future::finished);
+  CHECK(never->state() == Future::cancelled);
+}
+
 TEST_CASE("a pool whose worker cannot start fails its tasks", "[parallel]") {
   auto pool = Pool::open(
       2, [](Pool &, int) -> std::unique_ptr<Executor> { throw perigee::UnsupportedError("no state"); }, std::nullopt);
@@ -229,7 +244,9 @@ TEST_CASE("pointers are numbered as they come", "[parallel]") {
 
 TEST_CASE("bytecode that is not LuaJIT's is refused", "[parallel]") {
   for (const std::string &bad : {std::string(), std::string("\x1bLua"), std::string("\x1bLJ\x02\x00\x00\x00", 7),
-                                 std::string("\x1bLJ\x02\x00\x02=a\x05" "ab", 10)})
+                                 std::string("\x1bLJ\x02\x00\x02=a\x05"
+                                             "ab",
+                                             10)})
     REQUIRE_THROWS_AS(make_factory(bad, bad, 0), perigee::InternalError);
 }
 

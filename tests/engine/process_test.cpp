@@ -104,7 +104,7 @@ TEST_CASE("shared arrays are the same memory in all processes", "[process]") {
         CHECK(Segment::of(back.extents[0].block) == Segment::of(a->_block));
         CHECK(back.extents[0].block->memory == a->_block->memory);
       }
-    CHECK(open_descriptors() == before + 3); // two channels, one array
+    CHECK(open_descriptors() == before + 5); // two channels, two processes, one array
     const uint64_t id = Segment::of(a->_block)->id();
     a = Array();
     CHECK(Segment::find(id) == nullptr);

@@ -738,6 +738,19 @@ function TestStreams:test_cancelled_reads_lose_nothing()
     lu.assertEquals(stream:read_line(), "two")
     stream:close()
     server:close()
+    -- One that reads to the end has taken a part when it is cancelled.
+    local half = async.event()
+    server = async.serve("localhost", 0, function(other)
+      other:write("one")
+      half:wait()
+      other:write("two")
+    end)
+    stream = async.connect("localhost", server.port)
+    fails_with("timed out", async.wait_for, function() return stream:read() end, 0.02)
+    half:set()
+    lu.assertEquals(stream:read(), "onetwo")
+    stream:close()
+    server:close()
   end)
 end
 
@@ -904,6 +917,25 @@ function TestPools:test_time_limits_and_cancelling()
     -- Ends while nobody waits for it any more.
     create_task(await, busy)
     go:set()
+  end)
+  pool:shutdown()
+end
+
+-- Of several tasks that wait for one call, one may give up: the others are told all the same.
+function TestPools:test_several_wait_for_one_call()
+  local pool, go = pg.parallel.pool(1), pg.parallel.event()
+  run(function()
+    local busy = pool:submit(function() go:wait() return 5 end)
+    while not busy:running() do
+      sleep(0.001)
+    end
+    local first, second = create_task(await, busy), create_task(await, busy)
+    sleep(0)
+    first:cancel()
+    fails_with("the task was cancelled", await, first)
+    go:set()
+    lu.assertEquals(await(second), 5)
+    lu.assertEquals(gather { busy, busy }, { 5, 5 })
   end)
   pool:shutdown()
 end

@@ -201,6 +201,53 @@ function TestFutures.test_callbacks()
   lu.assertEquals(seen, { 5, "at once" })
 end
 
+function TestFutures.test_an_error_in_a_callback_loses_no_result()
+  local calls = 0
+  local future = pool:submit(function() return 5 end)
+  future:add_done_callback(function() calls = calls + 1 error("told on standard error, by this test") end)
+  lu.assertEquals(future:result(), 5)
+  lu.assertEquals(pool:map(function(x) return x end, { 1 }), { 1 })
+  lu.assertEquals(calls, 1)
+end
+
+-- Whoever waits in a worker runs what has not begun; but asking whether callbacks are due is no waiting.
+function TestFutures.test_callbacks_in_a_worker_run_no_tasks()
+  local one = parallel.pool(1)
+  lu.assertFalse(one:submit(function()
+    local later = one:submit(function() end)
+    later:add_done_callback(function() end)
+    pool:submit(function() end):result()
+    return later:done()
+  end):result())
+  one:close()
+end
+
+function TestFutures.test_time_limits_hold_in_workers()
+  -- Where nobody else is left, the one that waits begins the task.
+  local one = parallel.pool(1)
+  lu.assertEquals(one:submit(function() return one:submit(function() return 7 end):result(60) end):result(), 7)
+  lu.assertEquals(one:submit(function()
+    local futures = { one:submit(function() return 1 end), one:submit(function() return 2 end) }
+    return #parallel.wait(futures, { timeout = 60 })
+  end):result(), 2)
+  lu.assertFalse(one:submit(function() -- a question is no wait
+    local future = one:submit(function() end)
+    return (pcall(future.result, future, 0))
+  end):result())
+  one:close()
+  -- Where somebody may still come, it waits, and no longer than that.
+  local two, gate, busy = parallel.pool(2), parallel.event(), parallel.event()
+  two:submit(function() busy:set() gate:wait() end)
+  busy:wait()
+  local message = two:submit(function()
+    local future = two:submit(function() gate:wait() end)
+    return (select(2, pcall(future.result, future, 0.05)))
+  end):result()
+  lu.assertStrContains(message, "TimeoutError: the task has not ended within 0.05 s")
+  gate:set()
+  two:close()
+end
+
 TestPools = {}
 
 function TestPools.test_sizes()
@@ -259,6 +306,35 @@ function TestPools.test_map_raises_the_first_error_of_the_list()
   lu.assertEquals(pool:map(function(x) return x end, { 1 }), { 1 })
 end
 
+-- An error comes when no other piece runs any more, whatever the order in which pieces are waited for.
+function TestPools.test_after_an_error_nothing_runs()
+  local sleep = pg.timer.sleep
+  for _, how in ipairs { "map", "imap", "imap_unordered" } do
+    local busy, begun = parallel.atomic(0), parallel.semaphore(0)
+    local function work(x)
+      if x == 3 then
+        begun:acquire()
+        begun:acquire()
+        error("the third")
+      end
+      busy:add(1)
+      begun:release()
+      if x < 6 then
+        sleep(0.05)
+      end
+      busy:sub(1)
+    end
+    fails("the third", function()
+      if how == "map" then
+        pool:map(work, { 1, 2, 3, 4, 5, 6, 7, 8 }, { chunksize = 1 })
+      else
+        for _ in pool[how](pool, work, { 1, 2, 3, 4, 5, 6, 7, 8 }) do end
+      end
+    end)
+    lu.assertEquals(tonumber(busy:get()), 0, how)
+  end
+end
+
 function TestPools.test_imap()
   local got = {}
   for i, value in pool:imap(function(x) return x * 2 end, { 5, 6, 7 }) do
@@ -273,7 +349,7 @@ function TestPools.test_imap()
 end
 
 function TestPools.test_loops()
-  for _, partitioner in ipairs { "auto", "simple", "static" } do
+  for _, partitioner in ipairs { "auto", "simple", "static", "affinity" } do
     local a = array.zeros(1000)
     pool:parallel_for(1, 1000, function(i) a[i] = a[i] + i end, { partitioner = partitioner, grain = 30 })
     lu.assertEquals(a:sum(), 500500)
@@ -284,6 +360,36 @@ function TestPools.test_loops()
   lu.assertEquals(a:sum(), 6)
   fails("first is an integer", pool.parallel_for, pool, 0.5, 2, print)
   fails("partitioner is", pool.parallel_for, pool, 1, 2, print, { partitioner = "best" })
+  fails("partitioner is", pool.parallel_for, pool, 1, 2, print, { partitioner = 1 })
+  fails("last is an integer, got inf", pool.parallel_for, pool, 1, math.huge, print)
+end
+
+function TestPools.test_pieces_that_workers_take()
+  for _, partitioner in ipairs { "simple", "affinity" } do
+    for _, range in ipairs { { 1, 1 }, { 5, 4 }, { -3, 9 }, { 1, 100003 } } do
+      local first, last = range[1], range[2]
+      local count = array.zeros(math.max(1, last - first + 1), { dtype = "int32" })
+      pool:parallel_for(first, last, function(i) count[i - first + 1] = count[i - first + 1] + 1 end,
+        { partitioner = partitioner })
+      lu.assertTrue(first > last or (count:min() == 1 and count:max() == 1))
+    end
+    local calls = parallel.atomic(0)
+    fails("at 7", pool.parallel_for, pool, 1, partitioner == "simple" and 1e12 or 1e5, function(i)
+      calls:add(1)
+      if i == 7 then -- 1e12 would take a while, were the others not told
+        error("at 7")
+      end
+    end, { partitioner = partitioner })
+  end
+  -- The same workers come first to the same places, where they are there to come.
+  local home, barrier = array.zeros(3), parallel.barrier(3)
+  for _ = 1, 3 do
+    pool:parallel_for(1, 3, function(i)
+      barrier:wait()
+      home[i] = parallel.worker()
+    end, { partitioner = "affinity" })
+    lu.assertTrue(home == array.range(3), tostring(home))
+  end
 end
 
 function TestPools.test_reduce()
@@ -292,6 +398,7 @@ function TestPools.test_reduce()
   lu.assertEquals(pool:reduce(add, { 1, 2, 3 }, 10), 16)
   lu.assertEquals(pool:reduce(add, {}, 10), 10)
   fails("the list is empty", pool.reduce, pool, add, {})
+  lu.assertFalse(pool:reduce(function(any, x) return any == true or x end, { false, false }, false))
   lu.assertEquals(pool:reduce(add, parallel.range(1, 100000), 0), 5000050000)
   lu.assertEquals(pool:reduce(function(s, x) return s .. x end, { "a", "b", "c" }), "abc")
   lu.assertEquals(pool:reduce(function(n, s) return n + #s end, { "a", "bb", "ccc" }, 0, { combine = add }), 6)
@@ -349,8 +456,43 @@ function TestPools.test_tasks_that_wait_end_with_a_pool_that_is_let_go()
     p:submit(function() begun:set() event:wait() end)
     begun:wait()
   end
+  do
+    local p = parallel.pool(1)
+    local begun = parallel.event()
+    p:submit(function() begun:set() pg.timer.sleep(1e6) end)
+    begun:wait()
+  end
   collectgarbage()
   collectgarbage()
+end
+
+function TestPools.test_pools_that_wait_for_each_other()
+  local a, b, both = parallel.pool(1), parallel.pool(1), parallel.barrier(2)
+  local first = a:submit(function() both:wait() b:shutdown() end)
+  local second = b:submit(function() both:wait() a:shutdown() end)
+  local errors = tostring(select(2, pcall(first.exception, first))) .. tostring(select(2, pcall(second.exception, second)))
+  lu.assertStrContains(errors, "deadlock: ") -- one of the three is told
+  lu.assertStrContains(errors, "waits for the tasks of a pool to end")
+end
+
+function TestPools.test_memory_limit()
+  local one = parallel.pool(1, { memory_limit = 2 ^ 25 })
+  fails("memory limit reached", function() one:submit(function() return array.zeros(2 ^ 23) end):result() end)
+  lu.assertEquals(one:submit(function() return array.ones(10):sum() end):result(), 10)
+  one:close()
+  fails("memory_limit is a number of bytes that each worker may hold, from 2^20 to 2^50, got 5", parallel.pool, 1,
+    { memory_limit = 5 })
+end
+
+-- Tasks that wait for tasks run each other, as deep as a worker's stack allows; then there is an error and no end.
+function TestPools.test_recursion_without_end()
+  local one = parallel.pool(1)
+  local function down(n)
+    return one:submit(down, n + 1):result()
+  end
+  fails("tasks of one worker wait for each other", function() return one:submit(down, 1):result() end)
+  lu.assertEquals(one:submit(function() return 3 end):result(), 3)
+  one:close()
 end
 
 function TestPools.test_initializer()

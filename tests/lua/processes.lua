@@ -180,6 +180,63 @@ function TestProcesses:test_shared_objects()
   fails("cannot be sent to a worker process", function() return pool:submit(function() return parallel.mutex() end):result() end)
 end
 
+-- Nobody else wants a lock: it takes no question to the parent. Somebody does: it does. All are counted alike.
+function TestProcesses:test_locks_that_several_want()
+  local mutex, counter, half, total = parallel.mutex(), parallel.atomic(0), parallel.atomic(0, "float64"),
+    parallel.shared_array(1)
+  local both, rounds = parallel.barrier(2), 3000
+  local held = pool:map(function()
+    both:wait()
+    for _ = 1, rounds do
+      mutex:lock()
+      total[1] = total[1] + 1
+      mutex:unlock()
+      counter:add(1)
+      half:sub(0.5)
+    end
+    return mutex.locked
+  end, { 1, 2 }, { chunksize = 1 })
+  lu.assertEquals(#held, 2)
+  lu.assertEquals({ total[1], counter:get(), half:get(), mutex.locked }, { 2 * rounds, 2 * rounds, -rounds, false })
+  local first, again, why, shown, twice = pool:submit(function()
+    local first = mutex:try_lock()
+    local again, why = pcall(mutex.lock, mutex)
+    local shown = tostring(mutex)
+    mutex:unlock()
+    return first, again, why, shown, (pcall(mutex.unlock, mutex))
+  end):result()
+  lu.assertEquals({ first, again, shown, twice }, { true, false, "mutex (locked here)", false })
+  lu.assertStrMatches(why, ".*is locked by worker %d already, which would wait for itself.*")
+end
+
+-- A task that ends with a lock held has abandoned it, although its process lives on.
+function TestProcesses:test_locks_that_a_task_keeps()
+  local mutex, other = parallel.mutex(), parallel.mutex()
+  pool:submit(function() mutex:lock() other:lock() other:unlock() end):result()
+  fails("was locked by a task that ended without unlocking it", mutex.lock, mutex)
+  for _ = 1, 4 do
+    fails("was locked by a task that ended", function() pool:submit(function() mutex:lock() end):result() end)
+    lu.assertTrue(pool:submit(function() other:lock() other:unlock() return not other.locked end):result())
+  end
+  -- Locked by a question and unlocked without one, or the other way round.
+  local gate, asked = parallel.event(), parallel.event()
+  other:lock()
+  local future = pool:submit(function()
+    asked:set()
+    other:lock()
+    other:unlock()
+    gate:wait()
+    return other:try_lock(), other:unlock()
+  end)
+  asked:wait()
+  other:unlock()
+  other:with(function() end)
+  gate:set()
+  lu.assertTrue(future:result())
+  lu.assertTrue(other:try_lock())
+  other:unlock()
+end
+
 function TestProcesses:test_queues()
   local inbox, outbox = parallel.queue(), parallel.queue(2)
   local worker = pool:submit(function()

@@ -550,11 +550,11 @@ end
 
 function TestTrace:test_orders()
   local profile = profiler.trace(top)
-  for _, order in ipairs { "own", "cumulative", "calls" } do
+  for _, order in ipairs { "own", "cumulative", "calls", "per_call", "name", "defined" } do
     lu.assertStrContains(profile:text { sort = order }, "Who calls whom")
   end
-  lu.assertErrorMsgContains('sort must be "own", "cumulative" or "calls", got size', profile.text, profile,
-    { sort = "size" })
+  lu.assertErrorMsgContains('sort must be "own", "cumulative", "calls", "per_call", "name" or "defined", got size',
+    profile.text, profile, { sort = "size" })
 end
 
 TestLines = {}
@@ -910,6 +910,22 @@ function TestOperations:test_what_is_not_watched_is_not_counted()
   lu.assertEquals(profiler.ops(function() return a + a end).count, 1)
 end
 
+function TestOperations:test_calls_of_kernels()
+  local kernel = pg.kernel
+  local double = kernel.jit(function(x) return 2 * x end)
+  double(1.5)
+  local profile = profiler.ops(function()
+    for i = 1, 200 do
+      assert(double(i + 0.5) == 2 * i + 1)
+    end
+  end)
+  lu.assertEquals(profile.count, 200)
+  lu.assertEquals(profile.operations[1].call, "pg_kernel_call")
+  local fails = kernel.jit(function(x, i) return x[i] end)
+  profile = profiler.ops(function() lu.assertFalse((pcall(fails, pg.array.ones(3), 7))) end)
+  lu.assertEquals(profile.operations[1].count, 1)
+end
+
 function TestOperations:test_the_roof()
   local roof = profiler.roofline()
   lu.assertTrue(#roof.levels >= 1)
@@ -1046,6 +1062,70 @@ function TestTimeline:test_tasks_of_a_pool_are_on_their_threads()
   lu.assertTrue(tasks >= 1)
   lu.assertEquals(spans, { ["of task 1"] = true, ["of task 2"] = true, ["of task 3"] = true })
   lu.assertEquals(timeline.threads[1], "main")
+end
+
+function TestTimeline:test_messages_are_arrows_between_spans()
+  local parallel = pg.parallel
+  local pool, queue = parallel.pool(1), parallel.queue()
+  local timeline = profiler.timeline(function()
+    local future = pool:submit(function() return queue:get(), queue:get() end)
+    queue:put(1)
+    queue:put { "two" }
+    future:result()
+  end)
+  pool:shutdown()
+  local from, to = {}, {}
+  for _, event in ipairs(timeline.events) do
+    if event.arrow then
+      lu.assertEquals({ event.name, event.category }, { "message", "queue" })
+      local ends = event.phase == "s" and from or to
+      lu.assertNil(ends[event.arrow])
+      ends[event.arrow] = event
+    end
+  end
+  local count = 0
+  for arrow, sent in pairs(from) do
+    count = count + 1
+    lu.assertTrue(to[arrow].begin >= sent.begin)
+    lu.assertEquals(timeline.threads[sent.thread], "main")
+    lu.assertEquals(timeline.threads[to[arrow].thread], "worker 1")
+  end
+  lu.assertEquals(count, 2)
+  local path = os.tmpname() .. ".json"
+  timeline:write(path)
+  local trace = pg.io.read_json(path)
+  os.remove(path)
+  local arrows = 0
+  for _, event in ipairs(trace.traceEvents) do
+    if event.ph == "s" or event.ph == "f" then
+      arrows = arrows + 1
+      lu.assertTrue(from[event.id] ~= nil)
+    end
+  end
+  lu.assertEquals(arrows, 4)
+end
+
+function TestTimeline:test_tasks_of_loops_and_graphs_are_spans()
+  local async, tasks = pg.async, pg.tasks
+  local square = tasks.delayed(function(x) return x * x end, { name = "square" })
+  local fails = tasks.delayed(function() error("x") end, { name = "fails" })
+  local timeline = profiler.timeline(function()
+    async.run(function()
+      async.sleep(0)
+      async.sleep(0)
+    end)
+    lu.assertEquals(square(3):compute { scheduler = "serial" }, 9)
+    lu.assertEquals((square(2) + square(3)):compute { workers = 2 }, 13)
+    lu.assertFalse((pcall(function() fails():compute { workers = 2 } end)))
+  end)
+  local seen = {}
+  for _, event in ipairs(timeline.events) do
+    local key = event.category .. " " .. event.name
+    seen[key] = (seen[key] or 0) + 1
+  end
+  lu.assertEquals(seen["async the main task"], 3)
+  lu.assertEquals(seen["delayed square"], 3)
+  lu.assertEquals(seen["delayed fails"], 1)
 end
 
 function TestTimeline:test_errors()

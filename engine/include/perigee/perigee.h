@@ -40,7 +40,8 @@ typedef struct pg_error {
 
 typedef struct pg_vm pg_vm;
 
-/* Receives what the script prints; text is not zero-terminated. */
+/* Receives what the script prints; text is not zero-terminated. Calls come one at a time, those for tasks in a pool on the
+   threads of its workers. */
 typedef void (*pg_print)(void *user, const char *text, size_t size);
 
 typedef struct pg_vm_options {
