@@ -74,7 +74,11 @@ std::string error_text(int error = errno) {
 
 std::string read_text(const fs::path &path) {
   std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::string text;
+  // (An istreambuf_iterator would throw where a process of /proc ends between opening and reading.)
+  for (char buffer[4096]; in.read(buffer, sizeof buffer), in.gcount() > 0;)
+    text.append(buffer, static_cast<size_t>(in.gcount()));
+  return text;
 }
 
 class Descriptor {
