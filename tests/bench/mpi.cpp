@@ -76,7 +76,8 @@ int main(int argc, char **argv) {
       command.insert(command.end(), program.begin(), program.end());
       return command;
     };
-    const std::string blocks = options.quick ? "3" : "6";
+    const std::string blocks = options.quick ? "12" : "60";
+    // The least of all blocks of all rounds stands for each: two ranks that both have their core for a moment.
     std::map<std::string, std::vector<double>> ours, c, python_times, against_c, against_python;
     for (int round = 0; round < (options.quick ? 3 : 9); ++round) {
       Figures a, b, p;
@@ -108,13 +109,13 @@ int main(int argc, char **argv) {
     }
     double spread = 0;
     for (const Measure &m : measures) {
-      const double value = bench::median(ours[m.name]) * m.scale;
+      const double value = *std::min_element(ours[m.name].begin(), ours[m.name].end()) * m.scale;
       const auto add = [&](const char *name, auto &theirs, auto &ratios) {
         if (theirs[m.name].empty())
           return;
         const bool has_goal = std::string(m.rival) == name;
-        figures.push_back(bench::against(m.what, value, m.unit, name, bench::median(theirs[m.name]) * m.scale,
-                                         bench::median(ratios[m.name]),
+        const double least = *std::min_element(theirs[m.name].begin(), theirs[m.name].end()) * m.scale;
+        figures.push_back(bench::against(m.what, value, m.unit, name, least, std::nullopt,
                                          has_goal ? std::optional<double>(m.goal) : std::nullopt));
         spread = std::max(spread, bench::spread(ratios[m.name]));
       };
