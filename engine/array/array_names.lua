@@ -13,7 +13,8 @@ local synonyms = { arange = "range", array = "from", asarray = "from", absolute 
   tgamma = "gamma", gammaln = "lgamma", amax = "max", amin = "min", concat = "concatenate", permute_dims = "transpose",
   cumulative_sum = "cumsum", cumulative_prod = "cumprod", len = "size", length = "size", count = "size",
   type = "dtype", average = "mean", avg = "mean", product = "prod", flatten = "reshape", sub = "subtract",
-  mul = "multiply", div = "divide", neg = "negative" }
+  mul = "multiply", div = "divide", neg = "negative", nearbyint = "round", lround = "round", ilogb = "logb",
+  scalbn = "ldexp", nexttoward = "nextafter", remquo = "ieee_remainder" }
 local elsewhere = { linalg = "cholesky cond cross det eig eigh eigvals eigvalsh einsum inner inv kron lstsq matrix_power " ..
   "norm outer pinv polyfit polyval qr roots slogdet solve svd tensordot trace vdot cdist pdist curve_fit",
   fft = "fftfreq fftshift ifft rfft irfft fft fft2 ifft2 fftn",

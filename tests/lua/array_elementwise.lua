@@ -260,4 +260,41 @@ function TestDtypes.test_integers_by_one_divisor()
   end
 end
 
+-- LuaJIT reads elements without a look at NaNs, and one with chosen bits would be another Lua value: no function makes one.
+function TestElementwise.test_no_function_makes_a_nan_with_other_bits()
+  array._everything()
+  local nan, inf, values = 0 / 0, 1 / 0, {}
+  local special = { nan, -nan, inf, -inf, 0, -0.0, 1, -1, 2.5, -2.5, 1e38, -1e38, 1e-38, 0.5 }
+  for i = 1, 42 do
+    values[i] = special[(i - 1) % 14 + 1]
+  end
+  for dtype, word in pairs { float64 = "uint64_t *", float32 = "uint32_t *" } do
+    local a = array.from(values, dtype)
+    local most, sign = 0x7ff8000000000000ULL, 0x8000000000000000ULL
+    if dtype == "float32" then
+      most, sign = 0x7fc00000ULL, 0x80000000ULL
+    end
+    local function look(name, fine, result)
+      if not fine or not array.is(result) or result.dtype ~= dtype then
+        return
+      end
+      local copy = result:copy()
+      local words = ffi.cast(word, copy._data)
+      for i = 0, copy.size - 1 do
+        local bits = words[i] + 0ULL
+        lu.assertTrue((bits >= sign and bits - sign or bits) <= most, name)
+      end
+    end
+    for name, f in pairs(array) do
+      if type(f) == "function" and name:sub(1, 1) ~= "_" then
+        look(name, pcall(f, a))
+        look(name, pcall(f, a, a, a))
+        for shift = 0, 13 do
+          look(name, pcall(f, a, array.roll(a, shift)))
+        end
+      end
+    end
+  end
+end
+
 os.exit(lu.LuaUnit.run())
