@@ -1,6 +1,7 @@
 #include "catalogue.hpp"
 
 #include "ranks.hpp"
+#include "wording.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -262,6 +263,9 @@ class Reader {
 
 std::string default_tier_name(const Tier &tier) {
   std::string other = tier.against == Against::reference ? "the reference" : "the naive script";
+  if (tier.counted())
+    return plain(std::round(100 / tier.ratio) / 100) + "x the " +
+           (tier.against == Against::reference ? "reference" : "naive script") + "'s " + counted_words(tier.metric);
   if (tier.ratio == 1.0)
     return "as fast as " + other;
   return plain(tier.ratio) + "x the speed of " + other;
@@ -415,7 +419,11 @@ Exercise load_exercise(const fs::path &folder, const fs::path &solutions_root) {
   for (Reader &reader : root.tables("tiers", "add [[tiers]], or write `tiers = []` above the first [table] if only the "
                                              "result counts")) {
     Tier tier;
-    reader.choice("metric", {"time"});
+    std::vector<std::string> metrics = counted_metrics();
+    metrics.insert(metrics.begin(), "time");
+    tier.metric = reader.choice("metric", metrics);
+    if (tier.counted() && !e.needs.gpu)
+      reader.fail("metric", "counts what a GPU does, and [needs] does not say gpu = true");
     tier.against = reader.choice("against", {"reference", "naive"}) == "naive" ? Against::naive : Against::reference;
     tier.ratio = reader.number("ratio", 0, 1e6, true, std::nullopt);
     tier.points = reader.number("points", 0, 1000, false, std::nullopt);

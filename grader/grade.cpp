@@ -285,7 +285,7 @@ class Grading {
     const Case *of;
     int number; // 1 to of->trials
     Batch batch;
-    std::vector<Bytes> expected;
+    std::vector<Bytes> expected, results, records; // records and results: the reference's, of exercises for a GPU
   };
 
   std::string solution(const char *name) {
@@ -308,17 +308,21 @@ class Grading {
     for (const Case &c : exercise_.cases)
       for (int i = 0; i < std::max(1, c.trials); ++i) {
         const Key key = session_.key(number_, exercise_.id, "trial of " + c.name, static_cast<uint64_t>(i));
-        trials.push_back({&c, i + 1, {0, judge_->inputs(std::span(&key, 1), c)}, {}});
+        trials.push_back({&c, i + 1, {0, judge_->inputs(std::span(&key, 1), c)}, {}, {}, {}});
         Trial &trial = trials.back();
         try {
           const bool other_ranks = reference_->run_on(c.ranks);
           if (std::exchange(first, false) || exercise_.fresh_state || other_ranks)
             reference_->renew();
-          trial.expected = reference_->run(trial.batch.inputs).results;
+          Slice slice = reference_->run(trial.batch.inputs);
+          trial.expected = std::move(slice.results);
+          trial.records = std::move(slice.records);
         } catch (const CallFailed &failure) {
           broken("reference", failure.message);
         }
         largest_result_ = std::max(largest_result_, trial.expected[0].size());
+        if (!trial.records.empty())
+          trial.results = trial.expected;
         if (judge_->has_expected())
           trial.expected = judge_->expected(trial.batch.inputs);
       }
@@ -342,8 +346,10 @@ class Grading {
         if (i == 0 || exercise_.fresh_state || other_ranks)
           yours_->renew();
         const Slice slice = yours_->run(trial.batch.inputs);
-        const Check check =
-            judge_->check(trial.batch.inputs, slice.results, trial.expected, CallInfo{slice.wall, slice.cpu});
+        const Check check = judge_->check(trial.batch.inputs, slice.results, trial.expected,
+                                          CallInfo{slice.wall, slice.cpu}, slice.records);
+        if (check.ok && counts(*trial.of))
+          count(trial, check.counts);
         if (!check.ok && wrong.insert(trial.of).second && !first)
           first = Ended{Verdict::wrong, where + ": " + first_line(check.message), where + ":\n" + check.message + "\n"};
       } catch (const CallFailed &failure) {
@@ -361,6 +367,52 @@ class Grading {
     }
     result_.output = yours_->output();
     yours_->keep_for_measuring();
+  }
+
+  bool counts(const Case &c) const {
+    return std::any_of(exercise_.tiers.begin(), exercise_.tiers.end(),
+                       [&](const Tier &t) { return t.counted() && t.case_name == c.name; });
+  }
+
+  // Judges the tiers that compare counts of this trial; of several trials the last counts.
+  void count(const Trial &trial, const std::map<std::string, double> &yours) {
+    const auto replayed = [&](const char *script, const std::vector<Bytes> &results,
+                              const std::vector<Bytes> &records) {
+      const Check check = judge_->check(trial.batch.inputs, results, trial.expected, {}, records);
+      if (!check.ok)
+        broken(script, check.message);
+      return check.counts;
+    };
+    std::map<std::string, double> others[2];
+    for (TierResult &result : result_.tiers) {
+      const Tier &tier = result.tier;
+      if (!tier.counted() || tier.case_name != trial.of->name)
+        continue;
+      std::map<std::string, double> &other = others[tier.against == Against::naive];
+      if (other.empty() && tier.against == Against::reference) {
+        other = replayed("reference", trial.results, trial.records);
+      } else if (other.empty()) {
+        WorkerOptions options = session_.worker_options(exercise_);
+        options.output_bytes = INT64_C(1) << 32;
+        Candidate naive(exercise_, "naive.lua", solution("naive.lua"), options, session_);
+        try {
+          naive.renew();
+          const Slice slice = naive.run(trial.batch.inputs);
+          other = replayed("naive", slice.results, slice.records);
+        } catch (const CallFailed &failure) {
+          broken("naive", failure.message);
+        }
+      }
+      const auto of = [&](const std::map<std::string, double> &counts) {
+        const auto found = counts.find(tier.metric);
+        if (found == counts.end())
+          throw InfrastructureError("the simulator does not count " + tier.metric);
+        return found->second;
+      };
+      const double mine = of(yours), theirs = of(other), ratio = mine > 0 ? theirs / mine : theirs > 0 ? 1e6 : 1;
+      result.speedup = {ratio, ratio, ratio};
+      result.state = judge_tier(result.speedup, tier.ratio);
+    }
   }
 
   [[noreturn]] static void fail(const CallFailed &failure, const std::string &where) {
@@ -415,7 +467,7 @@ class Grading {
     std::vector<const Case *> timed; // in the order of the cases
     for (const Case &c : exercise_.cases)
       if (std::any_of(exercise_.tiers.begin(), exercise_.tiers.end(),
-                      [&](const Tier &t) { return t.case_name == c.name; }))
+                      [&](const Tier &t) { return !t.counted() && t.case_name == c.name; }))
         timed.push_back(&c);
     for (const Case *c : timed)
       time(*c);
@@ -428,7 +480,7 @@ class Grading {
       return tier.against == Against::reference ? Goal{tier.ratio} : Goal{tier.ratio, *speedup(naive->series)};
     };
     for (const Tier &tier : exercise_.tiers) {
-      if (tier.case_name != c.name)
+      if (tier.counted() || tier.case_name != c.name)
         continue;
       if (tier.against == Against::naive && !naive)
         naive = &naive_against_reference(c);
@@ -459,7 +511,7 @@ class Grading {
 
     const auto ratio = speedup(measured.series);
     for (TierResult &tier : result_.tiers)
-      if (tier.tier.case_name == c.name) {
+      if (!tier.tier.counted() && tier.tier.case_name == c.name) {
         const Interval over = carry(ratio.value_or(Interval{}), goal_of(tier.tier).carried);
         tier.state = judge_tier(ratio ? std::optional(over) : std::nullopt, tier.tier.ratio);
         tier.speedup = over;

@@ -143,8 +143,8 @@ struct Judge::Impl {
   }
 
   json ask(std::span<const Bytes> inputs, std::span<const Bytes> got, std::span<const Bytes> expected,
-           const std::optional<CallInfo> &info) {
-    json header = {{"what", "check"}, {"info", nullptr}};
+           const std::optional<CallInfo> &info, std::span<const Bytes> records = {}) {
+    json header = {{"what", "check"}, {"info", nullptr}, {"records", !records.empty()}};
     if (info)
       header["info"] = {{"wall", info->wall}, {"cpu", info->cpu}};
     std::vector<frames::Blob> blobs;
@@ -152,6 +152,8 @@ struct Judge::Impl {
       blobs.emplace_back(inputs[i]);
       blobs.emplace_back(got[i]);
       blobs.emplace_back(expected[i]);
+      if (!records.empty())
+        blobs.emplace_back(records[i]);
     }
     return parse(request(header, std::move(blobs), 1)[0]);
   }
@@ -171,14 +173,18 @@ struct Judge::Impl {
   }
 
   Check check(std::span<const Bytes> inputs, std::span<const Bytes> got, std::span<const Bytes> expected,
-              const std::optional<CallInfo> &info) {
-    if (got.size() != inputs.size() || expected.size() != inputs.size())
+              const std::optional<CallInfo> &info, std::span<const Bytes> records) {
+    if (got.size() != inputs.size() || expected.size() != inputs.size() ||
+        (!records.empty() && records.size() != inputs.size()))
       throw std::logic_error("Judge::check: as many results as inputs are needed");
     Check result;
     try {
-      json verdict = ask(inputs, got, expected, info);
-      if (verdict.value("ok", false))
-        return {};
+      json verdict = ask(inputs, got, expected, info, records);
+      if (verdict.value("ok", false)) {
+        if (verdict.contains("counts"))
+          result.counts = verdict.at("counts").get<std::map<std::string, double>>();
+        return result;
+      }
       auto call = verdict.value("call", std::size_t(0));
       if (call >= inputs.size())
         throw NoAnswer{"the judge's answer is malformed"};
@@ -187,7 +193,7 @@ struct Judge::Impl {
       else
         result = {false, call, verdict.value("message", std::string())};
     } catch (const NoAnswer &none) {
-      result = find_culprit(inputs, got, expected, info, none);
+      result = find_culprit(inputs, got, expected, info, records, none);
     }
     result.message = clean_text(result.message);
     return result;
@@ -195,11 +201,12 @@ struct Judge::Impl {
 
   // The judge hung or died somewhere in the batch: check call by call.
   Check find_culprit(std::span<const Bytes> inputs, std::span<const Bytes> got, std::span<const Bytes> expected,
-                     const std::optional<CallInfo> &info, const NoAnswer &none) {
+                     const std::optional<CallInfo> &info, std::span<const Bytes> records, const NoAnswer &none) {
     if (inputs.size() == 1)
       return blame(inputs, expected, 0, info, none.reason);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      Check one = check(inputs.subspan(i, 1), got.subspan(i, 1), expected.subspan(i, 1), info);
+      Check one = check(inputs.subspan(i, 1), got.subspan(i, 1), expected.subspan(i, 1), info,
+                        records.empty() ? records : records.subspan(i, 1));
       if (!one.ok) {
         one.call = i;
         return one;
@@ -245,8 +252,8 @@ std::vector<Bytes> Judge::expected(std::span<const Bytes> inputs) {
 }
 
 Check Judge::check(std::span<const Bytes> inputs, std::span<const Bytes> got, std::span<const Bytes> expected,
-                   const std::optional<CallInfo> &info) {
-  return impl_->check(inputs, got, expected, info);
+                   const std::optional<CallInfo> &info, std::span<const Bytes> records) {
+  return impl_->check(inputs, got, expected, info, records);
 }
 
 std::optional<Bytes> Judge::mutate(const Bytes &result, const std::string &mutant) {

@@ -7,6 +7,7 @@
 #include "worker.hpp"
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +35,8 @@ struct Check {
   bool ok = true;
   std::size_t call = 0; // 0-based: the first call of the batch that is wrong
   std::string message;  // for the learner, several lines
+  std::map<std::string, double> counts =
+      {}; // of exercises for a GPU: what the simulator counted in the last call's replay
 };
 
 class Judge {
@@ -55,8 +58,9 @@ class Judge {
   // Compares results with expected ones, by cases.lua's `check` where it has one. A check that fails, hangs or dies on
   // `got` but accepts the expected result there means wrong; if the expected result is refused too:
   // InfrastructureError.
+  // records: of exercises for a GPU, what the calls had devices do; replayed here, on the simulator.
   Check check(std::span<const Bytes> inputs, std::span<const Bytes> got, std::span<const Bytes> expected,
-              const std::optional<CallInfo> &info = {});
+              const std::optional<CallInfo> &info = {}, std::span<const Bytes> records = {});
 
   // A wrong variant of a right result, for `perigee verify`: "off_by_one", "wrong_sign" or "drop_last". Nothing where
   // the mutant does not apply (a number has no last element; zeros and booleans have no sign).

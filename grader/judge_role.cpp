@@ -147,18 +147,57 @@ class JudgeRole : public Role {
   }
 
   Status check() {
-    std::size_t count = (blobs_.size() - 1) / 3;
+    const bool records = request_.value("records", false);
+    const std::size_t each = records ? 4 : 3, count = (blobs_.size() - 1) / each;
+    json counts;
     const json &t = settings_.at("tolerance");
     Tolerance tolerance{t[0].get<double>(), t[1].get<double>(), t[2].get<bool>()};
     for (std::size_t call = 0; call < count; ++call) {
-      std::span<const frames::Blob> blobs(&blobs_[1 + 3 * call], 3);
+      std::span<const frames::Blob> blobs(&blobs_[1 + each * call], 3);
       json verdict = check_ == LUA_NOREF ? compare_call(blobs, tolerance) : run_check(blobs, tolerance);
+      if (verdict.is_null() && records)
+        verdict = replay(blobs, blobs_[1 + each * call + 3], counts);
       if (!verdict.is_null()) {
         verdict["call"] = call;
         return answer_json(verdict);
       }
     }
-    return answer_json({{"ok", true}});
+    json answer = {{"ok", true}};
+    if (!counts.is_null())
+      answer["counts"] = counts;
+    return answer_json(answer);
+  }
+
+  // Has the simulator do again what a call had devices do, and counts. The host's part is not there: what was copied to
+  // a device must be one of the inputs, and one of the arrays there must become the result.
+  json replay(std::span<const frames::Blob> blobs, frames::Blob record, json &counts) {
+    bool right = false;
+    message_.clear();
+    bool ok = with_lua([&](lua_State *L) {
+      push_core(L, "require");
+      lua_pushliteral(L, "gpu");
+      lua_call(L, 1, 1);
+      lua_getfield(L, -1, "_grading");
+      lua_call(L, 0, 1);
+      lua_getfield(L, -1, "replay");
+      for (frames::Blob blob : {record, blobs[0], blobs[1]})
+        if (!wire::decode(L, blob, {}, bridge_, reason_))
+          luaL_error(L, "a value is malformed: %s", reason_.c_str());
+      lua_call(L, 3, 2);
+      right = lua_istable(L, -2);
+      if (!right) {
+        std::size_t size = 0;
+        if (const char *text = lua_tolstring(L, -1, &size))
+          message_.assign(text, size);
+        return;
+      }
+      counts = json::object();
+      for (lua_pushnil(L); lua_next(L, -3) != 0; lua_pop(L, 1))
+        counts[lua_tostring(L, -2)] = lua_tonumber(L, -1);
+    });
+    if (!ok)
+      return {{"error", vm_error()}};
+    return right ? json() : json{{"ok", false}, {"message", message_}};
   }
 
   json compare_call(std::span<const frames::Blob> blobs, const Tolerance &tolerance) {

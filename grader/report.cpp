@@ -2,6 +2,7 @@
 
 #include "catalogue.hpp"
 #include "grade.hpp"
+#include "wording.hpp"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -68,7 +69,7 @@ bool reached(TierState state) {
 // Tiers of one kind share a bar: they compare with the same script on the same case.
 struct Comparison {
   Against against;
-  std::string case_name;
+  std::string case_name, metric;
   Interval speedup;
   bool measured = false;
   std::vector<const TierResult *> tiers; // by ratio
@@ -78,10 +79,10 @@ std::vector<Comparison> comparisons(const Result &result) {
   std::vector<Comparison> list;
   for (const TierResult &tier : result.tiers) {
     auto it = std::find_if(list.begin(), list.end(), [&](const Comparison &c) {
-      return c.against == tier.tier.against && c.case_name == tier.tier.case_name;
+      return c.against == tier.tier.against && c.case_name == tier.tier.case_name && c.metric == tier.tier.metric;
     });
     if (it == list.end())
-      it = list.insert(list.end(), Comparison{tier.tier.against, tier.tier.case_name, {}, false, {}});
+      it = list.insert(list.end(), Comparison{tier.tier.against, tier.tier.case_name, tier.tier.metric, {}, false, {}});
     if (tier.state != TierState::not_measured) {
       it->speedup = tier.speedup;
       it->measured = true;
@@ -95,6 +96,8 @@ std::vector<Comparison> comparisons(const Result &result) {
 }
 
 std::string interval_text(const Interval &interval) {
+  if (interval.low == interval.high) // counted
+    return ratio_text(interval.mid) + "x";
   return ratio_text(interval.mid) + "x (" + ratio_text(interval.low) + " to " + ratio_text(interval.high) + ")";
 }
 
@@ -102,6 +105,8 @@ std::string interval_text(const Interval &interval) {
 std::string advice(const TierResult &tier) {
   if (tier.state != TierState::missed || !(tier.speedup.mid > 0))
     return "";
+  if (tier.tier.counted())
+    return "at most " + ratio_text(1 / tier.tier.ratio) + "x counts";
   return "make yours " + ratio_text(std::max(1.0, tier.tier.ratio / tier.speedup.mid)) + " times as fast";
 }
 
@@ -163,7 +168,7 @@ ordered_json to_json(const Result &r) {
     if (t.state != TierState::not_measured)
       speedup = {{"low", t.speedup.low}, {"mid", t.speedup.mid}, {"high", t.speedup.high}};
     tiers.push_back({{"name", t.tier.name},
-                     {"metric", "time"},
+                     {"metric", t.tier.metric},
                      {"against", name_of_against(t.tier.against)},
                      {"case", t.tier.case_name},
                      {"ratio", t.tier.ratio},
@@ -208,6 +213,7 @@ Result result_from_json(const ordered_json &j) {
   for (const ordered_json &t : j.at("tiers")) {
     TierResult tier;
     tier.tier.name = t.at("name");
+    tier.tier.metric = t.at("metric");
     tier.tier.against = t.at("against") == "naive" ? Against::naive : Against::reference;
     tier.tier.case_name = t.at("case");
     tier.tier.ratio = t.at("ratio");
@@ -330,7 +336,10 @@ void print_result(const Console &console, const Exercise &exercise, const Result
     for (const TierResult &t : r.tiers) {
       std::string state = t.state == TierState::granted ? "" : std::string(name_of(t.state));
       std::string todo = advice(t);
-      line(reached(t.state), t.tier.name, t.state == TierState::not_measured ? "" : interval_text(t.speedup),
+      line(reached(t.state), t.tier.name,
+           t.state == TierState::not_measured ? ""
+           : t.tier.counted()                 ? ratio_text(1 / t.speedup.mid) + "x"
+                                              : interval_text(t.speedup),
            tier_points(r, t), t.tier.points, todo.empty() ? state : todo);
     }
   }
@@ -575,9 +584,10 @@ std::string details_of(const Report &report, const Axes &axes, const Result &r, 
   for (const Comparison &c : comparisons(r)) {
     if (!c.measured)
       continue;
-    text += "<h3>Speedup over " + std::string(c.against == Against::reference ? "the reference" : "the naive script") +
-            ", case &ldquo;" + html(c.case_name) + "&rdquo;: " + interval_text(c.speedup) + "</h3>" +
-            bar(c, axes.of(r, c)) + "<ul>";
+    text += "<h3>" +
+            (c.metric == "time" ? "Speedup over " : html(counted_words(c.metric)) + ", so many times fewer than ") +
+            std::string(c.against == Against::reference ? "the reference" : "the naive script") + ", case &ldquo;" +
+            html(c.case_name) + "&rdquo;: " + interval_text(c.speedup) + "</h3>" + bar(c, axes.of(r, c)) + "<ul>";
     for (const TierResult *t : c.tiers) {
       std::string todo = advice(*t);
       text += "<li>" + html(t->tier.name) + ", " + points_text(tier_points(r, *t)) + " of " +

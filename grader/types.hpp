@@ -24,18 +24,20 @@ struct Case {
   int ranks = 0;  // of MPI that run it; 0 in exercises without MPI
 };
 
-enum class Metric { time };
 enum class Against { reference, naive };
 
-// A performance threshold: speedup = the other's time over the submission's, on `case_name`, must reach `ratio`.
+// A performance threshold: speedup = the other's time over the submission's, on `case_name`, must reach `ratio`. Of
+// what the GPU's simulator counts: the other's count over the submission's.
 struct Tier {
-  std::string name; // for people: "as fast as half the reference"
-  Metric metric = Metric::time;
+  std::string name;            // for people: "as fast as half the reference"
+  std::string metric = "time"; // or what is counted (counted_words in wording.hpp)
   Against against = Against::reference;
   double ratio = 1.0;
   double points = 0.0;
   std::string case_name; // default: the last case
   int cores = 1;         // that `ratio` is meant for; on fewer, as much less is asked for (scaled_to in catalogue.hpp)
+
+  bool counted() const { return metric != "time"; }
 };
 
 struct Needs {

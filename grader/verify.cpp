@@ -157,13 +157,15 @@ class Verification {
     // Asked for more, so that the measurement goes on until that much is certain.
     Exercise stricter = exercise_;
     for (Tier &tier : stricter.tiers)
-      tier.ratio *= reference_margin;
+      if (!tier.counted()) // counts are exact
+        tier.ratio *= reference_margin;
     const fs::path file = exercise_.solutions / "reference.lua";
     begin_(file.filename().string());
     Result result = grade_submission(stricter, {"", file}, session_);
     reference_seconds_ = result.reference_seconds;
     for (TierResult &tier : result.tiers)
-      tier.tier.ratio /= reference_margin;
+      if (!tier.tier.counted())
+        tier.tier.ratio /= reference_margin;
     if (undecided(claim, result))
       return;
     for (const TierResult &tier : result.tiers)
@@ -302,7 +304,7 @@ class Verification {
   // Inputs are decoded and results encoded inside the clock, for all candidates alike: where that takes long, speedups
   // are watered down.
   void coding() {
-    if (exercise_.tiers.empty() || !(reference_seconds_ > 0))
+    if (exercise_.tiers.empty() || !(reference_seconds_ > 0)) // nothing is timed
       return;
     const char *claim = "coding takes at most 10%";
     double share = 0;

@@ -23,6 +23,9 @@ namespace {
 // which the supervisor keeps within most_input_bytes.
 constexpr int64_t own_bytes = 64 << 20;
 
+// What a call had devices do: what was copied to them, code and arguments.
+constexpr uint64_t most_record_bytes = 256 << 20;
+
 double seconds_between(int64_t from, int64_t to) {
   return double(to - from) * 1e-9;
 }
@@ -125,7 +128,8 @@ struct Worker::Impl {
                                {"memory", exercise.limits.memory_bytes},
                                {"modules", exercise.modules},
                                {"may_thread", exercise.needs.cores > 1},
-                               {"threads", options.ranks > 0 ? 1 : cores()}};
+                               {"threads", options.ranks > 0 ? 1 : cores()},
+                               {"gpu", exercise.needs.gpu}};
     channel = std::make_unique<Channel>(channel_options, settings, script);
     try {
       load();
@@ -263,6 +267,7 @@ struct Worker::Impl {
     slice.failure = failed.text;
     slice.failed_call = failed.call < calls ? failed.call : 0; // the process may have said anything
     slice.results.clear();
+    slice.records.clear();
     switch (failed.kind) {
     case FailureKind::script_error:
     case FailureKind::bad_result:
@@ -344,11 +349,14 @@ struct Worker::Impl {
     Sandbox &sandbox = channel->sandbox();
     wire::Limits limits;
     limits.bytes = uint64_t(options.output_bytes);
-    uint64_t most = frames::table_bytes(inputs.size()) + inputs.size() * frames::aligned(limits.bytes);
+    const std::size_t frames_each = exercise.needs.gpu ? 2 : 1, count = frames_each * inputs.size();
+    uint64_t most = frames::table_bytes(count) + count * frames::aligned(std::max(limits.bytes, most_record_bytes));
     Bytes answer;
-    std::vector<frames::Blob> blobs;
-    if (!channel->read(channel->page().output, most, answer) || !frames::unpack(answer, inputs.size(), blobs))
+    std::vector<frames::Blob> all, blobs, records;
+    if (!channel->read(channel->page().output, most, answer) || !frames::unpack(answer, count, all))
       throw Failed{FailureKind::forged_protocol, "the worker's results are not where it says"};
+    for (std::size_t i = 0; i < all.size(); ++i)
+      (i % frames_each == 0 ? blobs : records).push_back(all[i]);
 
     std::vector<Range> ranges;
     for (std::size_t call = 0; call < blobs.size(); ++call) {
@@ -380,6 +388,15 @@ struct Worker::Impl {
     for (std::size_t call = 0; call < blobs.size(); ++call)
       if (!wire::materialise(blobs[call], read, slice.results[call]))
         throw Failed{FailureKind::forged_protocol, "the worker's result is not where it says", call};
+    slice.records.resize(records.size());
+    wire::Limits record_limits;
+    record_limits.bytes = most_record_bytes;
+    for (std::size_t call = 0; call < records.size(); ++call) {
+      std::string error;
+      if (!wire::check(records[call], record_limits, true, error) ||
+          !wire::materialise(records[call], read, slice.records[call]))
+        throw Failed{FailureKind::forged_protocol, "the record of the device is malformed: " + error, call};
+    }
 
     if (!exercise.in_place)
       check_inputs(inputs, packed, input.begin);

@@ -53,6 +53,7 @@ inline constexpr int64_t most_input_bytes = 256 << 20;
 // What became of one batch of calls.
 struct Slice {
   std::vector<Bytes> results; // one a call, in order; empty after a failure
+  std::vector<Bytes> records; // of exercises for a GPU: what each call had devices do
   double wall = 0.0;          // seconds for the whole batch, from go until every task was confirmed stopped
   double cpu = 0.0;           // seconds of CPU time of all its tasks, the same span
   double waited = 0.0; // wall-clock exercises: seconds its tasks waited for a core that others held, a core's share

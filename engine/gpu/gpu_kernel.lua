@@ -213,7 +213,7 @@ local function record(k, launch, arguments)
   for i = 1, k._parameters do
     local x = arguments[i]
     if shared.is_device_array(x) then
-      x = x:to_host()
+      x = shared.host_of(x):copy()
     elseif kit.is(x) then
       x = kit.as_array(x):copy()
     end
@@ -343,6 +343,28 @@ function gpu._replay(launch)
   end
   local record_of_it = shared.run_checked(self, specialise(self, keys), l, values)
   return { counts = record_of_it.counts, problems = record_of_it.problems, arguments = copies }
+end
+
+--- Of a recorded launch: which arguments are arrays whose elements its kernel reads.
+function gpu._reads(launch)
+  local self = setmetatable({ _source = launch.source, _parameters = #launch.arguments, _name = launch.name, _options = {} },
+    kernel_mt)
+  local keys, reads = {}, {}
+  for i, x in ipairs(launch.arguments) do
+    keys[i] = argument_of(self, i, x)
+  end
+  local s = specialise(self, keys)
+  for i = 1, #keys do
+    reads[i] = C.pg_kernel_reads(s.module, i - 1) ~= 0
+  end
+  return reads
+end
+
+local grading
+--- gpu._grading(): the grader's part (gpu_grading.lua).
+function gpu._grading()
+  grading = grading or shared.part("gpu_grading")
+  return grading
 end
 
 gpu._methods_of_kernels = kernel_methods

@@ -13,8 +13,8 @@ inline Exercise synthetic_exercise() {
   e.name = "double";
   e.correctness_points = 4;
   e.cases = {{"small", "3", 5}, {"large", "100", 1}};
-  e.tiers = {{"5x the speed of the naive script", Metric::time, Against::naive, 5, 3, "large"},
-             {"0.5x the speed of the reference", Metric::time, Against::reference, 0.5, 3, "large"}};
+  e.tiers = {{"5x the speed of the naive script", "time", Against::naive, 5, 3, "large"},
+             {"0.5x the speed of the reference", "time", Against::reference, 0.5, 3, "large"}};
   e.hints = {"Add it to itself."};
   return e;
 }
