@@ -80,7 +80,8 @@ inline int print(const char *suite, const nlohmann::json &figures, bool json, co
                   figure["rival_value"].template get<double>(), figure["unit"].template get<std::string>().c_str(),
                   figure["ratio"].template get<double>());
     if (!figure["goal"].is_null())
-      std::printf(" (goal: at most %s: %s)", figure["goal"].dump().c_str(), figure["met"] == true ? "met" : "MISSED");
+      std::printf(" (goal: at most %.4g: %s)", figure["goal"].template get<double>(),
+                  figure["met"] == true ? "met" : "MISSED");
     std::printf("\n");
   }
   if (noisy)

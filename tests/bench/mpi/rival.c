@@ -4,6 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Memory as NumPy's and Perigee's arrays have it: huge pages where the kernel gives them, and touched. With malloc's, 8 MiB
+   took this program four times as long as either. */
+static void *array(size_t bytes) {
+  const size_t huge = (size_t)2 << 20, rounded = (bytes + huge - 1) / huge * huge;
+  if (bytes < huge)
+    return calloc(bytes, 1);
+  void *memory = aligned_alloc(huge, rounded);
+  madvise(memory, rounded, MADV_HUGEPAGE);
+  memset(memory, 0, rounded);
+  return memory;
+}
 
 static int rank;
 
@@ -20,7 +33,7 @@ static void ping_pong(char *data, int bytes, int times) {
 
 /* Seconds of one message, one way. */
 static void one_way(const char *name, int bytes, int times, int blocks) {
-  char *data = calloc((size_t)bytes, 1);
+  char *data = array((size_t)bytes);
   double best = 1e9;
   ping_pong(data, bytes, times / 10 + 1);
   for (int block = 0; block < blocks; ++block) {
@@ -36,7 +49,7 @@ static void one_way(const char *name, int bytes, int times, int blocks) {
 }
 
 static void allreduce(int count, int times, int blocks) {
-  double *in = malloc(sizeof(double) * (size_t)count), *out = malloc(sizeof(double) * (size_t)count), best = 1e9;
+  double *in = array(sizeof(double) * (size_t)count), *out = array(sizeof(double) * (size_t)count), best = 1e9;
   for (int i = 0; i < count; ++i)
     in[i] = i;
   MPI_Allreduce(in, out, count, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
