@@ -1,7 +1,5 @@
 // Parallel loops, made of the function that is their body.
-#include "kernel/typing.hpp"
-
-#include <utility>
+#include "kernel/builder.hpp"
 
 namespace perigee::kernel {
 
@@ -371,4 +369,165 @@ Module grid_elementwise(const std::shared_ptr<Source> &source, int results,
   return grid_of(std::move(whole), made, arguments);
 }
 
+namespace {
+
+std::int32_t dtype_of(Kind kind) {
+  switch (kind) {
+  case Kind::boolean:
+    return PG_BOOL;
+  case Kind::integer:
+    return PG_INT64;
+  case Kind::float32:
+    return PG_FLOAT32;
+  case Kind::complex:
+    return PG_COMPLEX128;
+  default:
+    return PG_FLOAT64;
+  }
+}
+
+} // namespace
+
+Module elementwise(const Source &source, const std::vector<Operand> &operands, std::vector<std::int32_t> &outputs,
+                   bool outputs_contiguous) {
+  const Position at = source.body->at;
+  Specialiser specialiser;
+  Module &module = specialiser.module;
+  module.chunk = source.chunk;
+  module.entry = Entry::loop;
+  module.functions.emplace_back(); // the loop
+  std::vector<ArgumentType> types;
+  for (const Operand &operand : operands) {
+    ArgumentType type;
+    type.kind = operand.is_array ? kind_of_dtype(operand.dtype) : operand.kind;
+    types.push_back(type);
+  }
+  const Callee callee = specialiser.function(source, types, at, source.chunk);
+  if (callee.results.empty())
+    throw CompileError{"'" + source.name +
+                           "' returns nothing: a whole-array operation returns the elements of its results",
+                       source.chunk, at};
+  const bool given = !outputs.empty();
+  if (given && outputs.size() != callee.results.size())
+    throw CompileError{"'" + source.name + "' returns " + std::to_string(callee.results.size()) + " values, and " +
+                           std::to_string(outputs.size()) + " arrays are given for them",
+                       source.chunk, at};
+
+  Function loop;
+  loop.name = source.name;
+  loop.chunk = source.chunk;
+  loop.text = source.text;
+  loop.at = at;
+  auto add_node = [&](Node node) {
+    node.at = at;
+    loop.nodes.push_back(std::move(node));
+    return Ref(loop.nodes.size()) - 1;
+  };
+  auto variable = [&](std::int32_t index) {
+    Node node;
+    node.op = Op::variable;
+    node.type = loop.variables[std::size_t(index)].type;
+    node.index = index;
+    return add_node(node);
+  };
+  auto new_variable = [&](const char *name, Type type) {
+    loop.variables.push_back({name, type, at});
+    return std::int32_t(loop.variables.size()) - 1;
+  };
+  auto whole = [&](std::int64_t value) {
+    Node node;
+    node.type = Type::int64;
+    node.integer = value;
+    node.number = double(value);
+    return add_node(node);
+  };
+  const std::int32_t i = new_variable("i", Type::int64);
+  Node call;
+  call.op = Op::call;
+  call.index = callee.index;
+  call.type = type_of(callee.results[0]);
+  for (std::size_t k = 0; k < operands.size(); ++k) {
+    const std::string &name = source.body->parameters[k];
+    if (!operands[k].is_array) {
+      const std::int32_t v = new_variable(name.c_str(), type_of(operands[k].kind));
+      loop.parameters.push_back({false, v});
+      call.arguments.push_back(variable(v));
+      continue;
+    }
+    Array array;
+    array.name = name;
+    array.at = at;
+    array.dtype = operands[k].dtype;
+    array.ndim = 1;
+    array.contiguous = operands[k].contiguous;
+    loop.arrays.push_back(array);
+    loop.parameters.push_back({true, std::int32_t(loop.arrays.size()) - 1});
+    Node load;
+    load.op = Op::load;
+    load.type = type_of(kind_of_dtype(array.dtype));
+    load.index = std::int32_t(loop.arrays.size()) - 1;
+    load.arguments = {variable(i)};
+    load.integer = 1; // checked
+    call.arguments.push_back(add_node(load));
+  }
+  Instruction body{Step::for_, at}, evaluate{Step::assign_call, at};
+  evaluate.a = add_node(call);
+  std::vector<Instruction> steps;
+  for (std::size_t k = 0; k < callee.results.size(); ++k) {
+    const Kind kind = callee.results[k];
+    const std::int32_t result = new_variable("result", type_of(kind));
+    evaluate.targets.push_back(result);
+    if (!given)
+      outputs.push_back(dtype_of(kind));
+    const Kind element = kind_of_dtype(outputs[k]);
+    const bool fits = kind == Kind::boolean      ? element == Kind::boolean
+                      : element == Kind::boolean ? false
+                      : kind == Kind::complex    ? element == Kind::complex
+                      : kind == Kind::integer    ? true
+                                                 : element != Kind::integer;
+    if (!fits)
+      throw CompileError{"'" + source.name + "' gives a " + kind_name(kind) + " as result " + std::to_string(k + 1) +
+                             ", which the array given for it does not hold",
+                         source.chunk, at};
+    Array array;
+    array.name = "result " + std::to_string(k + 1);
+    array.at = at;
+    array.dtype = outputs[k];
+    array.ndim = 1;
+    array.contiguous = outputs_contiguous;
+    array.written = true;
+    loop.arrays.push_back(array);
+    loop.parameters.push_back({true, std::int32_t(loop.arrays.size()) - 1});
+    Instruction store{Step::store, at};
+    store.array = std::int32_t(loop.arrays.size()) - 1;
+    store.a = variable(result);
+    const Type wanted = element == Kind::integer ? Type::int64 : type_of(element);
+    if (loop.nodes[std::size_t(store.a)].type != wanted) {
+      Node convert;
+      convert.op = Op::convert;
+      convert.type = wanted;
+      convert.a = store.a;
+      store.a = add_node(convert);
+    }
+    store.arguments = {variable(i)};
+    store.integer = 1;
+    steps.push_back(store);
+  }
+  body.variable = i;
+  body.integer = 1;
+  body.a = whole(1);
+  Node length; // of the last array: an output
+  length.op = Op::length;
+  length.type = Type::int64;
+  length.index = std::int32_t(loop.arrays.size()) - 1;
+  body.b = add_node(length);
+  body.c = whole(1);
+  body.blocks.resize(1);
+  body.blocks[0].push_back(evaluate);
+  for (auto &step : steps)
+    body.blocks[0].push_back(std::move(step));
+  loop.body.push_back(std::move(body));
+  module.functions[0] = std::move(loop);
+  return std::move(specialiser.module);
+}
 } // namespace perigee::kernel
