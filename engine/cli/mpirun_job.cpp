@@ -210,6 +210,13 @@ void Job::take_record(std::string_view line) {
   case record::end:
     has_ended(number, std::atoi(std::string(text).c_str()), "");
     break;
+  case record::wait: { // of a rank on another host
+    mpi::RankState state{};
+    mpi::Wait wait;
+    if (read_wait_text(text, mpi::monotonic_nanoseconds(), state, wait))
+      board_.set(static_cast<uint32_t>(number), state, wait);
+    break;
+  }
   case record::exit: {
     const int code = std::atoi(std::string(text).c_str());
     mpi::Wait wait;
@@ -374,7 +381,7 @@ void Job::look(int64_t now) {
     still_since_ = now;
     return;
   }
-  if (now - still_since_ < std::max(limit / 2, 5 * second / 2))
+  if (now - still_since_ < std::max(limit / 2, std::min(5 * second, 5 * limit) / 2))
     return;
   char seconds[32];
   std::snprintf(seconds, sizeof seconds, "%g s", options_.deadlock_after);
@@ -533,7 +540,7 @@ int Job::explain(int status) {
 
 int Job::run(const std::vector<std::string> &command) {
   const int ranks = options_.ranks > 0 ? options_.ranks : usable_cores();
-  // Ranks on other hosts cannot see the board: then nothing is known of them.
+  // (Ranks on other hosts cannot see the board; their relays say what they wait for.)
   if (!board_.create(board_path_.c_str(), static_cast<uint32_t>(ranks)) || !start(command)) {
     say(std::string("cannot start: ") + std::strerror(errno));
     return 3;

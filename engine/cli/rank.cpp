@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <vector>
 
 namespace perigee::cli {
 
@@ -93,20 +95,58 @@ struct Stream {
   }
 };
 
+// Tells the launcher what the rank writes on a board of the relay's own.
+class Watch {
+ public:
+  explicit Watch(mpi::Board &board) : board_(board) {}
+  explicit operator bool() const { return static_cast<bool>(board_); }
+  void look(int rank, Wire &wire) {
+    const int64_t now = mpi::monotonic_nanoseconds();
+    if (!board_ || now < next_)
+      return;
+    next_ = now + interval;
+    mpi::Wait wait;
+    const mpi::RankState state = board_.get(static_cast<uint32_t>(rank), wait);
+    if (state == state_ && wait.since == since_)
+      return;
+    state_ = state;
+    since_ = wait.since;
+    wire.put(record::wait, wait_text(state, wait, now));
+  }
+  static constexpr int64_t interval = 300'000'000;
+
+ private:
+  mpi::Board &board_;
+  int64_t next_ = 0, since_ = 0;
+  mpi::RankState state_ = mpi::RankState::absent;
+};
+
+// The launcher's board is a file; ranks on other hosts do not see it, and write on one of their relay's.
+void open_own_board(mpi::Board &board, int rank) {
+  const char *path = std::getenv(mpi::board_variable);
+  if (!path || mpi::Board().open(path))
+    return;
+  const int file = memfd_create("board", MFD_CLOEXEC); // stays open: the rank finds it by this name
+  const std::string name = "/proc/self/fd/" + std::to_string(file);
+  if (file >= 0 && board.create(name.c_str(), static_cast<uint32_t>(rank) + 1))
+    setenv(mpi::board_variable, name.c_str(), 1);
+}
+
 // `last_words`: of the rank, and of nobody that it starts: its end is the rank's.
-[[noreturn]] void relay(int rank, pid_t child, int out, int err, int last_words, int wire_fd) {
+[[noreturn]] void relay(int rank, pid_t child, int out, int err, int last_words, int wire_fd, mpi::Board &board) {
   const int null = open("/dev/null", O_RDWR);
   for (const int fd : {0, 1, 2})
     dup2(null, fd);
   Wire wire(wire_fd, rank);
   Stream streams[] = {{out, record::out, record::out_part}, {err, record::err, record::err_part}};
   std::string words;
+  Watch watch(board);
   for (bool alive = true;;) {
     pollfd ready[] = {{streams[0].fd, POLLIN, 0}, {streams[1].fd, POLLIN, 0}, {alive ? last_words : -1, POLLIN, 0}};
     const bool pending = !streams[0].pending.empty() || !streams[1].pending.empty();
     // What waits for its line's end for so long is shown as it is. After the rank's end what is there is passed on, and
     // what programs that it has left behind may still print is not waited for.
-    const int count = poll(ready, 3, !alive ? 0 : pending ? 200 : -1);
+    const int count = poll(ready, 3, !alive ? 0 : pending ? 200 : watch ? int(Watch::interval / 1'000'000) : -1);
     if (count == 0)
       for (Stream &stream : streams)
         stream.send_pending(wire);
@@ -123,6 +163,7 @@ struct Stream {
       else
         alive = size < 0 && errno == EINTR;
     }
+    watch.look(rank, wire);
     wire.flush();
   }
   // Lines, each after its kind.
@@ -157,6 +198,34 @@ struct Stream {
 
 } // namespace
 
+std::string wait_text(mpi::RankState state, const mpi::Wait &wait, int64_t now) {
+  std::string text;
+  for (const int64_t number : {int64_t(state), now - wait.since, int64_t(wait.peer), int64_t(wait.tag)})
+    text += std::to_string(number) + '\t';
+  return text + wait.operation + '\t' + wait.communicator + '\t' + wait.place;
+}
+
+bool read_wait_text(std::string_view text, int64_t now, mpi::RankState &state, mpi::Wait &wait) {
+  std::vector<std::string> fields(1);
+  for (const char c : text) {
+    if (c == '\t' && fields.size() < 7)
+      fields.emplace_back();
+    else
+      fields.back() += c;
+  }
+  if (fields.size() != 7)
+    return false;
+  state = static_cast<mpi::RankState>(std::atoi(fields[0].c_str()));
+  wait = {};
+  wait.since = now - std::atoll(fields[1].c_str());
+  wait.peer = std::atoi(fields[2].c_str());
+  wait.tag = std::atoi(fields[3].c_str());
+  std::snprintf(wait.operation, sizeof wait.operation, "%s", fields[4].c_str());
+  std::snprintf(wait.communicator, sizeof wait.communicator, "%s", fields[5].c_str());
+  std::snprintf(wait.place, sizeof wait.place, "%s", fields[6].c_str());
+  return true;
+}
+
 RankOutput::RankOutput() {
   const char *text = std::getenv("OMPI_COMM_WORLD_RANK");
   const int rank = text ? std::atoi(text) : 0;
@@ -167,7 +236,9 @@ RankOutput::RankOutput() {
     std::exit(3);
   }
   fcntl(wire, F_SETFL, O_WRONLY | O_DIRECT); // packets
-  prctl(PR_SET_PDEATHSIG, SIGKILL);          // the end of mpirun, however it comes, is the relay's
+  mpi::Board board;
+  open_own_board(board, rank);
+  prctl(PR_SET_PDEATHSIG, SIGKILL); // the end of mpirun, however it comes, is the relay's
   // The rank's end ends the relay, and no signal to their group before.
   constexpr int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGPIPE};
   struct sigaction before[std::size(ignored)];
@@ -186,7 +257,7 @@ RankOutput::RankOutput() {
   if (child > 0) {
     for (const int fd : {out[1], err[1], words[1]})
       close(fd);
-    relay(rank, child, out[0], err[0], words[0], wire);
+    relay(rank, child, out[0], err[0], words[0], wire, board);
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL); // and the relay's this process's
   if (getppid() != parent)

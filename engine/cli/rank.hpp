@@ -9,6 +9,8 @@
 // A record is a line: record_mark, its kind, the rank, a space, text. Other lines are mpirun's own.
 #pragma once
 
+#include "mpi/board.hpp"
+
 #include <string>
 #include <string_view>
 
@@ -22,9 +24,14 @@ constexpr char error = '!';  // a line of the error that ended the script
 constexpr char end = 'x';    // the script has ended with this exit code
 constexpr char exit = 'q';   // the process has ended with this exit code, and its script had not ended before
 constexpr char signal = 'k'; // the process was ended by this signal
+constexpr char wait = 'w';   // what it waits for (wait_text), where the launcher's wait board is out of its sight
 } // namespace record
 
 constexpr std::size_t packet_size = 4096; // what a pipe passes on in one piece
+
+// A slot of the wait board as text: clocks of hosts differ, so it says how long ago the wait began.
+std::string wait_text(mpi::RankState state, const mpi::Wait &wait, int64_t now);
+bool read_wait_text(std::string_view text, int64_t now, mpi::RankState &state, mpi::Wait &wait);
 
 class RankOutput {
  public:

@@ -1,8 +1,9 @@
-// Collective calls of the array form: all ranks agree on the call first, then MPI's own blocking one is made.
+// Collective calls of the array form: all ranks agree on the call first, then MPI's own blocking one is made; where it
+// cannot count the elements, several or another.
 #include "mpi/messages.hpp"
 
 #include <algorithm>
-#include <climits>
+#include <functional>
 #include <numeric>
 #include <optional>
 
@@ -22,6 +23,13 @@ const char *const others[] = {"barrier",        "bcast",  "scatter",      "gathe
                               "window",         "fence",  "shared_array", "sub"};
 constexpr int32_t first_other = 100;
 
+const char *const begun_names[] = {
+    "Ibarrier",        "Ibcast",      "Iscatter",  "Iscatterv",           "Igather",           "Igatherv",
+    "Iallgather",      "Iallgatherv", "Ialltoall", "Ialltoallv",          "Ireduce",           "Iallreduce",
+    "Ireduce_scatter", "Iscan",       "Iexscan",   "Ineighbor_allgather", "Ineighbor_alltoall"};
+const char *const begun_others[] = {"ibarrier", "ibcast",     "iscatter", "igather", "iallgather",     "ialltoall",
+                                    "ireduce",  "iallreduce", "iscan",    "iexscan", "ireduce_scatter"};
+
 const char *name_of_kind(int32_t kind) {
   if (kind >= first_other)
     return others[kind - first_other];
@@ -38,18 +46,25 @@ const char *name_of_kind(int32_t kind) {
 }
 
 // "Allreduce(sum) of 10 float64"
-std::string describe(const Signature &s) {
+std::string text_of(const Signature &s) {
   std::string text = name_of_kind(s.kind);
   if (s.op >= 0)
     text += std::string("(") + operation_name(s.op) + ")";
+  const bool v = s.kind == PG_MPI_SCATTERV || s.kind == PG_MPI_GATHERV || s.kind == PG_MPI_ALLGATHERV ||
+                 s.kind == PG_MPI_ALLTOALLV;
   if (s.dtype >= 0)
-    text += " of " + (s.count >= 0 ? std::to_string(s.count) + " " : "") + array::dtype_name(s.dtype);
+    text += std::string(" of ") + (v && s.count != 1 ? "rows of " : "") +
+            (s.count >= 0 && !(v && s.count == 1) ? std::to_string(s.count) + " " : "") + array::dtype_name(s.dtype);
   if (s.root >= 0)
     text += " with root " + std::to_string(s.root);
   return text;
 }
 
 } // namespace
+
+const char *begun_name(int32_t kind) {
+  return kind >= first_other ? begun_others[kind - first_other] : begun_names[kind];
+}
 
 void Agreement::begin(const Comm &c, const char *name, const Signature &mine, int64_t value) {
   operation = name;
@@ -95,8 +110,8 @@ bool Agreement::poll() {
   if (out_.least.what != out_.last.what) {
     const auto [first, second] =
         std::minmax(out_.least, out_.last, [](const Said &a, const Said &b) { return a.rank < b.rank; });
-    throw ArgumentError("collective calls differ: " + rank_text(*comm, first.rank) + " calls " + describe(first.what) +
-                        ", " + rank_text(*comm, second.rank) + " calls " + describe(second.what) +
+    throw ArgumentError("collective calls differ: " + rank_text(*comm, first.rank) + " calls " + text_of(first.what) +
+                        ", " + rank_text(*comm, second.rank) + " calls " + text_of(second.what) +
                         "; all ranks must make the same one");
   }
   return true;
@@ -114,27 +129,40 @@ void Agreement::abandon() noexcept {
 namespace {
 
 // ---------------------------------------------------------------------------------------------- the call itself ------
-int to_int(const char *name, int64_t n) {
-  if (n > INT_MAX)
-    throw UnsupportedError(std::string(name) + ": more than 2^31 - 1 elements for one rank; make the call in pieces");
-  return static_cast<int>(n);
-}
-
-// A side that is cut among the ranks, in counts and places that MPI takes.
-struct Cut : Extra {
-  std::vector<int> counts, places;
+// A side that is cut among the ranks: elements of each part, and where it begins.
+struct Cut {
+  std::vector<int64_t> counts, places;
+  std::vector<int> small_counts, small_places; // the same for MPI, where they fit
 };
 
-struct Sides : Extra { // of v forms, until the call is over
+// What a call needs until it is over.
+struct Sides final : Extra {
   Cut send, recv;
+  std::unique_ptr<Parts> out, in;    // of large v forms
+  std::vector<MPI_Request> requests; // of calls made in pieces: all but the first
+  std::vector<array::Array> arrays;  // a script may release them
+  void *move_from = nullptr, *move_to = nullptr;
+  std::size_t move_bytes = 0;
+  bool poll() override {
+    int flag = 1;
+    if (!requests.empty())
+      require(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &flag, MPI_STATUSES_IGNORE),
+              "MPI_Testall");
+    return flag != 0;
+  }
+  void done() override {
+    if (move_bytes > 0)
+      std::memmove(move_to, move_from, move_bytes);
+  }
 };
 
 struct Call {
   int32_t kind = 0, op = -1, root = -1;
   bool values = false; // called by the table form
+  bool large = false;  // of v forms: too many elements for MPI's counts
   const Comm *comm = nullptr;
   const pg_array *send = nullptr, *recv = nullptr;
-  const int64_t *send_counts = nullptr, *send_places = nullptr, *recv_counts = nullptr, *recv_places = nullptr;
+  const int64_t *send_counts = nullptr, *recv_counts = nullptr;
 
   const char *name() const { return name_of_kind(values ? kind + PG_MPI_VALUES : kind); }
   bool is_root() const { return root == comm->rank; }
@@ -176,6 +204,14 @@ struct Call {
       throw ArgumentError(std::string(name()) + ": the array to send is " + array::dtype_name(send->_dtype) +
                           ", the one to receive into " + array::dtype_name(recv->_dtype));
     // Sizes of this rank's two sides.
+    if (v()) {
+      if (send_is_cut())
+        (void)cut(send, send_counts);
+      if (recv_is_cut())
+        (void)cut(recv, recv_counts);
+    }
+    if (kind == PG_MPI_REDUCE_SCATTER)
+      (void)parts_of_reduction();
     if (v() || !send || !recv)
       return;
     const int64_t n = parts();
@@ -230,8 +266,10 @@ struct Call {
     if (!a)
       return s;
     s.dtype = a->_dtype;
-    if (v())
+    if (v()) {
+      s.count = row_of(*a);
       return s;
+    }
     const int64_t n = kind == PG_MPI_NEIGHBOR_ALLGATHER || kind == PG_MPI_NEIGHBOR_ALLTOALL ? 1 : comm->size;
     switch (kind) {
     case PG_MPI_SCATTER: // what each rank gets
@@ -253,55 +291,71 @@ struct Call {
       return {nullptr, 0, MPI_BYTE};
     if (!cut)
       return layout_of(name(), *a, write);
-    return {a->_data, to_int(name(), a->_size / parts()), basic_type(a->_dtype)};
+    return layout_of(a->_data, a->_size / parts(), basic_type(a->_dtype));
+  }
+
+  // Elements of an entry along the first axis.
+  static int64_t row_of(const pg_array &a) {
+    return std::accumulate(a._shape + std::min(a._ndim, 1), a._shape + a._ndim, int64_t{1}, std::multiplies<>());
   }
 
   // Entries along the first axis to elements.
-  Cut cut(const pg_array *a, const int64_t *counts, const int64_t *places) const {
+  Cut cut(const pg_array *a, const int64_t *counts) const {
     Cut result;
-    const auto n = static_cast<std::size_t>(comm->size);
     if (!a || !counts)
       return result;
-    const int64_t length = a->_ndim > 0 ? a->_shape[0] : 1, row = length > 0 ? a->_size / length : 1;
-    int64_t place = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const int64_t at = places ? places[i] : place;
-      if (counts[i] < 0 || at < 0 || at + counts[i] > length)
+    const int64_t length = a->_ndim > 0 ? a->_shape[0] : 1, row = row_of(*a);
+    int64_t at = 0;
+    for (int i = 0; i < comm->size; ++i) {
+      if (counts[i] < 0 || at + counts[i] > length)
         throw ArgumentError(std::string(name()) + ": the part of rank " + std::to_string(i) + ", " +
                             std::to_string(counts[i]) + " entries from entry " + std::to_string(at + 1) +
                             " on, is outside of an array with " + std::to_string(length) + " along its first axis");
-      result.counts.push_back(to_int(name(), counts[i] * row));
-      result.places.push_back(to_int(name(), at * row));
-      place = at + counts[i];
+      result.counts.push_back(counts[i] * row);
+      result.places.push_back(at * row);
+      at += counts[i];
     }
+    if (!large)
+      for (std::size_t i = 0; i < result.counts.size(); ++i) {
+        result.small_counts.push_back(static_cast<int>(result.counts[i]));
+        result.small_places.push_back(static_cast<int>(result.places[i]));
+      }
     return result;
   }
 
-  // Makes it. `request` NULL: blocks. Sides: of v forms.
+  // Elements for each rank of Reduce_scatter.
+  std::vector<int64_t> parts_of_reduction() const {
+    const int64_t all = (send ? send : recv)->_size;
+    std::vector<int64_t> counts(static_cast<std::size_t>(comm->size), all / comm->size);
+    if (recv_counts)
+      counts.assign(recv_counts, recv_counts + comm->size);
+    if (std::accumulate(counts.begin(), counts.end(), int64_t{0}) != all)
+      throw ArgumentError(std::string(name()) + ": " + std::to_string(all) + " elements for " +
+                          std::to_string(comm->size) + " ranks: counts must add up to that number");
+    return counts;
+  }
+
+  // Makes it. `request` NULL: blocks.
   void make(MPI_Request *request, Sides &sides) const {
+    if (reduces())
+      return reduce(request, sides);
+    if (v() && large)
+      return make_large(request, sides);
     const MPI_Comm c = comm->comm;
-    const bool in_place = !send;
     Layout in = v() && send_is_cut()
                     ? Layout{send ? send->_data : nullptr, 0, send ? basic_type(send->_dtype) : MPI_BYTE}
-                    : side(send, send_is_cut() && !reduces(), false);
+                    : side(send, send_is_cut(), false);
     Layout out = v() && recv_is_cut()
                      ? Layout{recv ? recv->_data : nullptr, 0, recv ? basic_type(recv->_dtype) : MPI_BYTE}
                      : side(recv, recv_is_cut(), true);
-    void *from = in_place && recv ? MPI_IN_PLACE : in.data;
+    void *from = !send && recv ? MPI_IN_PLACE : in.data;
     void *to = out.data;
     if (v() && send_is_cut())
-      sides.send = cut(send, send_counts, send_places);
+      sides.send = cut(send, send_counts);
     if (v() && recv_is_cut())
-      sides.recv = cut(recv, recv_counts, recv_places);
-    auto &sc = sides.send.counts, &sp = sides.send.places, &rc = sides.recv.counts, &rp = sides.recv.places;
-    MPI_Op o = MPI_OP_NULL;
-    if (reduces()) {
-      const pg_array &a = send ? *send : *recv;
-      o = operation(name(), op, a._dtype);
-      in = layout_of(a._data, a._size, basic_type(a._dtype));
-      if (in.type != basic_type(a._dtype))
-        throw UnsupportedError(std::string(name()) + ": more than 2^31 - 1 elements; make the call in pieces");
-    }
+      sides.recv = cut(recv, recv_counts);
+    auto &sc = sides.send.small_counts, &sp = sides.send.small_places, &rc = sides.recv.small_counts,
+         &rp = sides.recv.small_places;
     int result = MPI_SUCCESS;
     switch (kind) {
     case PG_MPI_BARRIER:
@@ -351,38 +405,6 @@ struct Call {
                    ? MPI_Ialltoallv(from, sc.data(), sp.data(), in.type, to, rc.data(), rp.data(), out.type, c, request)
                    : MPI_Alltoallv(from, sc.data(), sp.data(), in.type, to, rc.data(), rp.data(), out.type, c);
       break;
-    case PG_MPI_REDUCE: {
-      // In place is the root's affair: the others give what they have.
-      void *give = in_place && !is_root() ? in.data : from;
-      result = request ? MPI_Ireduce(give, to, in.count, in.type, o, root, c, request)
-                       : MPI_Reduce(give, to, in.count, in.type, o, root, c);
-      break;
-    }
-    case PG_MPI_ALLREDUCE:
-      result = request ? MPI_Iallreduce(from, to, in.count, in.type, o, c, request)
-                       : MPI_Allreduce(from, to, in.count, in.type, o, c);
-      break;
-    case PG_MPI_REDUCE_SCATTER: {
-      auto &counts = sides.recv.counts;
-      counts.clear();
-      const int64_t all = send ? send->_size : recv->_size;
-      for (int i = 0; i < comm->size; ++i)
-        counts.push_back(to_int(name(), recv_counts ? recv_counts[i] : all / comm->size));
-      if (std::accumulate(counts.begin(), counts.end(), int64_t{0}) != all)
-        throw ArgumentError(std::string(name()) + ": " + std::to_string(all) + " elements for " +
-                            std::to_string(comm->size) + " ranks: counts must add up to that number");
-      result = request ? MPI_Ireduce_scatter(from, to, counts.data(), in.type, o, c, request)
-                       : MPI_Reduce_scatter(from, to, counts.data(), in.type, o, c);
-      break;
-    }
-    case PG_MPI_SCAN:
-      result =
-          request ? MPI_Iscan(from, to, in.count, in.type, o, c, request) : MPI_Scan(from, to, in.count, in.type, o, c);
-      break;
-    case PG_MPI_EXSCAN:
-      result = request ? MPI_Iexscan(from, to, in.count, in.type, o, c, request)
-                       : MPI_Exscan(from, to, in.count, in.type, o, c);
-      break;
     case PG_MPI_NEIGHBOR_ALLGATHER:
       result = request ? MPI_Ineighbor_allgather(in.data, in.count, in.type, to, out.count, out.type, c, request)
                        : MPI_Neighbor_allgather(in.data, in.count, in.type, to, out.count, out.type, c);
@@ -395,6 +417,111 @@ struct Call {
       throw InternalError("mpi: a collective call of unknown kind");
     }
     require(result, name(), comm);
+  }
+
+  // Reductions, element by element: in pieces, where there are more elements than MPI counts.
+  void reduce(MPI_Request *request, Sides &sides) const {
+    const pg_array &a = send ? *send : *recv;
+    const MPI_Op o = operation(name(), op, a._dtype);
+    const auto size = static_cast<int64_t>(array::element_size(a._dtype));
+    char *from = send ? static_cast<char *>(send->_data) : nullptr;
+    char *to = recv ? static_cast<char *>(recv->_data) : nullptr;
+    if (kind != PG_MPI_REDUCE_SCATTER)
+      return pieces(request, sides, kind, root, from, to, a._size, o);
+    const std::vector<int64_t> counts = parts_of_reduction();
+    if (a._size <= most_elements) {
+      const std::vector<int> small(counts.begin(), counts.end());
+      sides.recv.small_counts = small;
+      const int *n = sides.recv.small_counts.data();
+      const MPI_Datatype type = basic_type(a._dtype);
+      void *give = from ? from : MPI_IN_PLACE;
+      require(request ? MPI_Ireduce_scatter(give, to, n, type, o, comm->comm, request)
+                      : MPI_Reduce_scatter(give, to, n, type, o, comm->comm),
+              name(), comm);
+      return;
+    }
+    // Each rank's part is a reduction of which it is the root. In place it is in its own place first.
+    int64_t at = 0;
+    for (int r = 0; r < comm->size; at += counts[static_cast<std::size_t>(r++)]) {
+      const int64_t n = counts[static_cast<std::size_t>(r)];
+      char *part = (from ? from : to) + at * size;
+      const bool mine = r == comm->rank;
+      if (!mine)
+        pieces(request, sides, PG_MPI_REDUCE, r, part, nullptr, n, o);
+      else if (from)
+        pieces(request, sides, PG_MPI_REDUCE, r, part, to, n, o);
+      else
+        pieces(request, sides, PG_MPI_REDUCE, r, nullptr, part, n, o);
+      if (mine && !from) {
+        sides.move_from = part;
+        sides.move_to = to;
+        sides.move_bytes = static_cast<std::size_t>(n * size);
+      }
+    }
+    if (!request)
+      sides.done();
+  }
+
+  // `from` NULL: in place.
+  void pieces(MPI_Request *request, Sides &sides, int32_t what, int to_rank, char *from, char *to, int64_t n,
+              MPI_Op o) const {
+    const pg_array &a = send ? *send : *recv;
+    const MPI_Datatype type = basic_type(a._dtype);
+    const MPI_Comm c = comm->comm;
+    const auto size = static_cast<int64_t>(array::element_size(a._dtype));
+    const int64_t piece = n <= most_elements ? n : most_elements / 2 + 1;
+    int64_t at = 0;
+    do {
+      const auto count = static_cast<int>(std::min(piece, n - at));
+      void *give = from ? static_cast<void *>(from + at * size) : MPI_IN_PLACE, *take = to ? to + at * size : nullptr;
+      MPI_Request *r = request;
+      if (request && *request != MPI_REQUEST_NULL) {
+        sides.requests.push_back(MPI_REQUEST_NULL);
+        r = &sides.requests.back();
+      }
+      int result;
+      switch (what) {
+      case PG_MPI_REDUCE:
+        result = r ? MPI_Ireduce(give, take, count, type, o, to_rank, c, r)
+                   : MPI_Reduce(give, take, count, type, o, to_rank, c);
+        break;
+      case PG_MPI_ALLREDUCE:
+        result = r ? MPI_Iallreduce(give, take, count, type, o, c, r) : MPI_Allreduce(give, take, count, type, o, c);
+        break;
+      case PG_MPI_SCAN:
+        result = r ? MPI_Iscan(give, take, count, type, o, c, r) : MPI_Scan(give, take, count, type, o, c);
+        break;
+      default:
+        result = r ? MPI_Iexscan(give, take, count, type, o, c, r) : MPI_Exscan(give, take, count, type, o, c);
+      }
+      require(result, name(), comm);
+      at += piece;
+    } while (at < n);
+  }
+
+  // v forms with more elements than MPI's counts and places hold.
+  void make_large(MPI_Request *request, Sides &sides) const {
+    sides.out = std::make_unique<Parts>(*comm);
+    sides.in = std::make_unique<Parts>(*comm);
+    sides.send = cut(send_is_cut() ? send : nullptr, send_counts);
+    sides.recv = cut(recv_is_cut() ? recv : nullptr, recv_counts);
+    const bool in_place = kind == PG_MPI_SCATTERV ? is_root() && !recv : !send;
+    for (int r = 0; r < comm->size; ++r) {
+      const auto i = static_cast<std::size_t>(r), me = static_cast<std::size_t>(comm->rank);
+      if (in_place && r == comm->rank) // its part is there
+        continue;
+      if (!sides.send.counts.empty())
+        sides.out->set(r, send->_data, sides.send.places[i], sides.send.counts[i], basic_type(send->_dtype));
+      else if (send && (root < 0 || r == root))
+        sides.out->set(r, layout_of(name(), *send, false));
+      else if (kind == PG_MPI_ALLGATHERV)
+        sides.out->set(r, recv->_data, sides.recv.places[me], sides.recv.counts[me], basic_type(recv->_dtype));
+      if (!sides.recv.counts.empty())
+        sides.in->set(r, recv->_data, sides.recv.places[i], sides.recv.counts[i], basic_type(recv->_dtype));
+      else if (recv && r == root)
+        sides.in->set(r, layout_of(name(), *recv, true));
+    }
+    require(exchange(*sides.out, *sides.in, comm->comm, request), name(), comm);
   }
 };
 
@@ -425,11 +552,18 @@ using namespace perigee::mpi;
 
 int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t kind, int32_t op, double root,
                           const pg_array *send, const pg_array *recv, const int64_t *send_counts,
-                          const int64_t *send_places, const int64_t *recv_counts, const int64_t *recv_places) {
+                          const int64_t *recv_counts) {
   return guard_pending([&] {
-    Call call{kind % PG_MPI_VALUES, op,          -1,         kind >= PG_MPI_VALUES,
-              &checked(comm),       send,        recv,       send_counts,
-              send_places,          recv_counts, recv_places};
+    Call call{kind % PG_MPI_VALUES,
+              op,
+              -1,
+              (kind & PG_MPI_VALUES) != 0,
+              (kind & PG_MPI_LARGE) != 0,
+              &checked(comm),
+              send,
+              recv,
+              send_counts,
+              recv_counts};
     if (call.rooted())
       call.root = check_rank(call.name(), *call.comm, root, "the root", false, false);
     call.check();
@@ -440,12 +574,16 @@ int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t ki
       return run(collective);
     }
     auto sides = std::make_unique<Sides>();
+    for (const pg_array *a : {send, recv})
+      if (a)
+        sides->arrays.push_back(array::share(*a));
     MPI_Request handle = MPI_REQUEST_NULL;
     call.make(&handle, *sides);
     *request = {};
     request->_comm = comm;
     request->_kind = PG_MPI_COLLECTIVE;
     request->_peer = no_rank;
+    request->_tag = call.kind;
     request->_extra = sides.release();
     set_handle(*request, handle);
     return static_cast<int32_t>(PG_OK);

@@ -26,7 +26,8 @@ struct Receive {
   int32_t peer, tag; // pg_mpi_special or MPI's own
   int32_t dtype;
   bool partial;
-  int64_t expected;
+  int64_t expected;  // elements
+  std::size_t bytes; // the same
 };
 // What has come, or throws: truncated, of another dtype, too short.
 void received(pg_mpi_found &out, const Receive &wanted, int code, const MPI_Status &status);
@@ -47,8 +48,6 @@ struct ValueReceive final : Extra {
 // Adds a receive of the table form to those that wait for a message, and takes it off.
 void expect_value(pg_mpi_request &r);
 void forget_value(pg_mpi_request &r);
-// Gives messages that have come to those who wait for them, in the order in which they asked.
-void match_values();
 bool poll_value(pg_mpi_request &r);
 
 // Starts them, for functions that wait and those that do not.
@@ -58,6 +57,8 @@ MPI_Request start_recv(const Comm &c, const pg_array &a, const Receive &wanted);
 // Says what a wait waits for.
 void prepare(Blocked &wait, const char *name, const Comm &c, int32_t peer, int32_t tag);
 
+// "Ibcast", of a collective call's request.
+const char *begun_name(int32_t kind);
 // Looks once; throws where it failed.
 bool poll_request(pg_mpi_request &r);
 

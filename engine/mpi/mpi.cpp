@@ -48,8 +48,19 @@ bool check_wanted() {
   throw ArgumentError(std::string("the environment variable PERIGEE_MPI_CHECK must be 0 or 1, not '") + text + "'");
 }
 
+// A job step of Slurm without PMIx starts processes that know nothing of each other: each would be a world of one rank,
+// and do all of the work.
+void refuse_strangers() {
+  const char *tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks && std::atoi(tasks) > 1 && !started_by_launcher())
+    throw ArgumentError(std::string("srun has started ") + tasks +
+                        " processes without PMIx, by which they would find each other: write srun --mpi=pmix (srun "
+                        "--mpi=list shows what this Slurm has), or perigee mpirun in the job file instead of srun");
+}
+
 void open_mpi() {
   process.check = check_wanted();
+  refuse_strangers();
   int there = 0;
   MPI_Initialized(&there);
   if (!there) {
@@ -235,6 +246,7 @@ Blocking::~Blocking() {
 }
 
 int32_t start_pending(Blocked &wait) {
+  wait.describe();
   pending = &wait;
   waiting_since = now() - slice;
   return PG_MPI_PENDING;
@@ -303,6 +315,7 @@ void pg_mpi_close(int32_t failed, int32_t requests) {
   forget_types();
   if (process.ours)
     MPI_Finalize();
+  forget_windows();
   process.board.set(rank, RankState::finalised);
 }
 
@@ -332,6 +345,8 @@ int32_t pg_mpi_continue(const char *place) {
     const int64_t deadline = now() + slice;
     for (unsigned i = 1; !over; ++i) {
       over = wait->poll();
+      if (!over && !expected_values.empty())
+        match_values(true);
       if (!over && i % 64 == 0 && now() > deadline)
         return;
     }
@@ -369,6 +384,12 @@ pg_mpi_comm *pg_mpi_shadow(pg_mpi_comm *comm) {
 
 int32_t pg_mpi_max_tag() {
   return tags.most;
+}
+
+int64_t pg_mpi_most_elements(int64_t n) {
+  if (n > 0)
+    most_elements = n;
+  return most_elements;
 }
 
 int32_t pg_mpi_check(int32_t on) {

@@ -50,6 +50,8 @@ extern struct Tags {
   int bits, most; // of the script's tags
 } tags;
 extern MPI_Datatype basic_types[array::dtype_count];
+extern int64_t most_elements; // that MPI's calls count, in an int; tests have less
+extern MPI_Request over;      // what MPI_Isend gives where nothing is left to wait for; MPI_REQUEST_NULL: not known
 void prepare_types();
 inline int wire_tag(int tag, int code) {
   return tag | code << tags.bits;
@@ -73,7 +75,7 @@ struct Layout {
 // Strided views by derived types. `write`: refuses what cannot be written.
 Layout layout_of_view(const char *name, const pg_array &a, bool write);
 inline Layout layout_of(const char *name, const pg_array &a, bool write) {
-  if (a._ndim == 1 && a._strides[0] == 1 && a._size <= INT32_MAX) [[likely]]
+  if (a._ndim == 1 && a._strides[0] == 1 && a._size <= most_elements) [[likely]]
     return {a._data, static_cast<int>(a._size), basic_type(a._dtype)};
   return layout_of_view(name, a, write);
 }
@@ -83,7 +85,10 @@ Layout layout_of(void *data, int64_t count, MPI_Datatype basic);
 inline Layout bytes_layout(const void *data, int64_t size) {
   return layout_of(const_cast<void *>(data), size, MPI_BYTE);
 }
+// So many elements of a basic type from an offset (in elements) on: a type that the caller frees, with the place in it.
+MPI_Datatype placed_type(int64_t offset, int64_t count, MPI_Datatype basic);
 void forget_types();
+void forget_windows(); // at the end: lets go of their arrays
 MPI_Op operation(const char *name, int32_t op, int32_t dtype);
 const char *operation_name(int32_t op);
 
@@ -115,6 +120,8 @@ class Blocked {
   virtual bool poll() = 0;
   // Once it is over.
   virtual void done() {}
+  // Says what it waits for, in the fields below: once it takes long.
+  virtual void describe() {}
   // Looks why it takes so long; throws where that will never end.
   virtual void diagnose() {}
   // Gives it up.
@@ -124,6 +131,11 @@ class Blocked {
   const Comm *comm = nullptr;
   int32_t peer = no_rank, tag = -1;
 };
+
+// Receives of the table form that have no message yet, in the order in which they were posted; and gives messages that
+// have come to them. Whoever waits does so: their senders may wait for that.
+extern std::vector<pg_mpi_request *> expected_values;
+void match_values(bool quiet);
 
 // The status of a first slice: PG_OK or PG_MPI_PENDING.
 int32_t start_pending(Blocked &wait);
@@ -138,6 +150,8 @@ template <class W> int32_t run(W &wait) {
       wait.done();
       return PG_OK;
     }
+    if (!expected_values.empty())
+      match_values(true);
     if (i % 64 == 0) { // of polls that may each give the processor away
       const int64_t time = now();
       if (deadline == 0)
@@ -170,12 +184,37 @@ class Blocking {
 // What requests keep until they are done.
 struct Extra {
   virtual ~Extra() = default;
+  // Whether what else they are made of is over.
+  virtual bool poll() { return true; }
+  virtual void done() {}
 };
 inline Extra *extra_of(const pg_mpi_request &r) {
   return static_cast<Extra *>(r._extra);
 }
 // It is over.
 void request_ended(pg_mpi_request &r);
+
+// ------------------------------------------------------------------------------------------------ larger parts -------
+// What MPI's v forms do, for parts that an int does not count: one side of an MPI_Alltoallw, to which each rank gives
+// as much and from which it gets as much as it says. (Displacements there are ints too, and in bytes: so each part has
+// a type that holds its place.)
+class Parts {
+ public:
+  explicit Parts(const Comm &comm);
+  ~Parts();
+  Parts(const Parts &) = delete;
+  // What goes to a rank, or comes from it; nothing where it is not said.
+  void set(int rank, const Layout &whole);
+  void set(int rank, void *data, int64_t offset, int64_t count, MPI_Datatype basic);
+
+ private:
+  friend int exchange(const Parts &, const Parts &, MPI_Comm, MPI_Request *);
+  void *data_ = nullptr;
+  std::vector<int> counts_, places_;
+  std::vector<MPI_Datatype> types_, made_;
+};
+// `request` NULL: blocks; else both sides stay until it is done.
+int exchange(const Parts &send, const Parts &recv, MPI_Comm comm, MPI_Request *request);
 
 // ---------------------------------------------------------------------------------------------------- agreements -----
 // Whether collective calls are compared first.

@@ -1,6 +1,6 @@
 -- pg.mpi: message passing between the ranks that `perigee mpirun -n 4 script.lua` starts. Point to point is here, in two
 -- forms: lower case for any value (table form), upper case for arrays without a copy (array form). Collective calls are in
--- mpi_collectives.lua, topologies in mpi_topology.lua, windows in mpi_windows.lua; what waits and sends is C++ (mpi_abi.h).
+-- mpi_collectives.lua and mpi_begun.lua, topologies in mpi_topology.lua, windows in mpi_windows.lua; what waits and sends is C++ (mpi_abi.h).
 --
 -- A call that has waited for half a second returns PENDING: only then does Lua learn of it, looks for Ctrl-C, and says at
 -- which line it waits. The fast path is one C call, which compiled code keeps.
@@ -9,7 +9,7 @@ local ffi = core.ffi
 local fail, check = core.fail, core.check
 local istype, type, tostring, tonumber, getmetatable, setmetatable, rawget, rawset, pairs, ipairs, select, unpack = ffi.istype,
   type, tostring, tonumber, getmetatable, setmetatable, rawget, rawset, pairs, ipairs, select, unpack
-local format, error, pcall = string.format, error, pcall
+local format, sub, error, pcall = string.format, string.sub, error, pcall
 
 local array = core.require("array")
 local kit_a = array._kit
@@ -36,6 +36,7 @@ local natives       -- functions of mpi_lua.cpp, with the first value that is se
 local world, self_comm
 -- Operations under way keep their arrays, and are kept themselves: MPI writes to both.
 local live = {}
+local index_out = ffi.new("int32_t[1]")
 
 local function interrupted()
   local parallel = core.loaded.parallel
@@ -60,7 +61,7 @@ jit.off(finish)
 
 -- ------------------------------------------------------------------------------------------------- communicators -----
 local function new_comm(handle)
-  return setmetatable({ _c = handle, rank = handle.rank, size = handle.size }, Comm)
+  return setmetatable({ _c = handle }, Comm)
 end
 
 local function open()
@@ -82,7 +83,7 @@ local function open()
     for request in pairs(live) do
       left = left + 1
       if request._r._kind == RECV or request._r._kind == RECV_VALUE then -- into memory that goes now
-        library.pg_mpi_cancel(request._r)
+        library.pg_mpi_cancel(index_out, request._r)
       end
     end
     library.pg_mpi_close(core.failed and 1 or 0, left)
@@ -280,6 +281,7 @@ function Comm.recv(comm, source, tag)
   return received(values().recv(c, source, tag))
 end
 
+local isend_value -- below
 local sendrecv_value_options = { sendtag = true, recvtag = true }
 
 --- comm:sendrecv(value, dest [, source [, {sendtag =, recvtag =}]]): sends a value and receives one.
@@ -293,7 +295,7 @@ function Comm.sendrecv(comm, value, dest, source, options)
     check_options("sendrecv", options, sendrecv_value_options)
     send_tag, recv_tag = options.sendtag, options.recvtag
   end
-  local request = comm:isend(value, dest, send_tag)
+  local request = isend_value("sendrecv", STANDARD, comm, value, dest, send_tag)
   local got, from, tag = comm:recv(source, recv_tag)
   request:wait()
   return got, from, tag
@@ -302,7 +304,6 @@ end
 -- ------------------------------------------------------------------------------------------------------- requests ----
 local request_t = ffi.typeof("pg_mpi_request")
 local requests_t = ffi.typeof("pg_mpi_request *[?]")
-local index_out = ffi.new("int32_t[1]")
 
 local function start(struct, a, b)
   local request = setmetatable({ _r = struct, _a = a or false, _b = b or false, _over = false }, Request)
@@ -341,7 +342,7 @@ function Comm.Irecv(comm, a, source, tag, options)
   return start(r, a)
 end
 
-local function isend_value(name, mode, comm, value, dest, tag)
+function isend_value(name, mode, comm, value, dest, tag)
   local c = need_comm(name, comm)
   need_value(name, value)
   local r = request_t()
@@ -392,7 +393,9 @@ local function outcome(request)
     end
     request._a, request._b, request._then = false, false, nil
   end
-  if r._kind == RECV_VALUE then
+  if request._cancelled then
+    return nil
+  elseif r._kind == RECV_VALUE then
     return request._value, request._source, request._tag
   elseif r._kind == RECV then
     return r.found.source, r.found.tag, tonumber(r.found.count)
@@ -455,14 +458,20 @@ function Request.test(request)
   return true, outcome(request)
 end
 
---- request:cancel(): gives up a receive that has not got its message.
+--- request:cancel(): gives up a receive that has not got its message. Returns whether it was given up: false where the
+--- message had come, which wait then gives.
 function Request.cancel(request)
   need_request("cancel", request)
-  if not request._over then
-    check(library.pg_mpi_cancel(request._r))
-    request._over = true
-    live[request] = nil
+  if request._over then
+    return request._cancelled or false
   end
+  check(library.pg_mpi_cancel(index_out, request._r))
+  if index_out[0] == 0 then
+    return false
+  end
+  request._over, request._cancelled = true, true
+  live[request] = nil
+  return true
 end
 
 --- mpi.waitall(requests): waits for all of a list. Returns a list of what each wait returns first.
@@ -577,11 +586,17 @@ function mpi.check(on)
   return library.pg_mpi_check(on == nil and -1 or on and 1 or 0) ~= 0
 end
 
+-- How many elements MPI's calls count; less for tests, on all ranks.
+function mpi._most_elements(n)
+  return tonumber(library.pg_mpi_most_elements(n or 0))
+end
+
 -- ------------------------------------------------------------------------------------------------------------ parts --
 kit = {
   core = core, library = library, mpi = mpi, Comm = Comm, Request = Request, finish = finish, start = start, open = open,
   need_comm = need_comm, need_array = need_array, need_number = need_number, need_value = need_value, values = values,
-  new_comm = new_comm, request_t = request_t, kind_of = kind_of,
+  new_comm = new_comm, request_t = request_t, requests_t = requests_t, kind_of = kind_of, isend_value = isend_value,
+  outcome = outcome, live = live,
 }
 
 local function part(name)
@@ -594,6 +609,7 @@ local function part(name)
 end
 kit.part = part
 part("mpi_collectives")
+part("mpi_begun")
 part("mpi_topology")
 part("mpi_windows")
 part("mpi_spawn")
@@ -605,6 +621,10 @@ local elsewhere = { rank = "mpi.world.rank", size = "mpi.world.size", get_rank =
   get_processor_name = "mpi.host_name()", any = "mpi.ANY_SOURCE", null = "mpi.PROC_NULL", cart_create = "world:create_cart",
   cart_shift = "grid:shift", cart_coords = "grid:coords_of(rank)", neighbors = "grid:neighbours()", win = "world:window(array)",
   win_create = "world:window(array)", waitsome = "mpi.waitany", sendrecv_replace = "Sendrecv with a second array",
+  gatherv = "world:gather (values of any size) or world:Gatherv (arrays)",
+  allgatherv = "world:allgather (values of any size) or world:Allgatherv (arrays)",
+  scatterv = "world:scatter (values of any size) or world:Scatterv (arrays)",
+  alltoallv = "world:alltoall (values of any size) or world:Alltoallv (arrays)",
   create = "world:split(color)", wait = "request:wait()", test = "request:test()", split_type = "world:split_shared()" }
 
 local function hint(key, ...)
@@ -616,21 +636,44 @@ local function hint(key, ...)
   return meant and "; here it is: " .. meant or core.did_you_mean(key, ...)
 end
 
--- Names that objects do not have are errors at once; `optional` may be nil.
-local function finish_class(name, class, optional)
-  class.__index = class
-  setmetatable(class, { __index = function(_, key)
-    if type(key) == "string" and key:sub(1, 1) ~= "_" and not optional[key] then
-      fail("%s has no '%s'%s", name, key, class == Comm and hint(key, class, optional) or
-        core.did_you_mean(key, class, optional))
+-- Names that objects do not have are errors at once, and nothing of them can be set: that world.rank is changed is always a
+-- mistake. What this module keeps in them begins with an underscore. `fields`: functions that give what is no method.
+local function finish_class(name, class, fields)
+  function class.__index(object, key)
+    local member = class[key]
+    if member ~= nil then
+      return member
+    elseif fields[key] then
+      return fields[key](object)
+    elseif type(key) ~= "string" or sub(key, 1, 1) ~= "_" then
+      fail("%s has no '%s'%s", name, tostring(key), class == Comm and type(key) == "string" and hint(key, class, fields) or
+        core.did_you_mean(key, class, fields))
     end
-  end })
+  end
+  function class.__newindex(object, key, value)
+    if type(key) == "string" and sub(key, 1, 1) == "_" then
+      rawset(object, key, value)
+    elseif fields[key] or class[key] ~= nil then
+      fail("%s cannot be changed: its '%s' is what MPI made it with", name, key)
+    else
+      fail("%s takes no '%s'; keep it in a variable of your own", name, tostring(key))
+    end
+  end
+end
+
+local function of_grid(key)
+  return function(comm)
+    local grid = comm._grid
+    return grid and grid[key]
+  end
 end
 
 function mpi._missing(key)
   return hint(key, mpi, { world = true, self = true })
 end
-finish_class("a communicator", Comm, { rank = true, size = true, dims = true, periods = true, coords = true })
+finish_class("a communicator", Comm, {
+  rank = function(comm) return comm._c.rank end, size = function(comm) return comm._c.size end,
+  dims = of_grid("dims"), periods = of_grid("periods"), coords = of_grid("coords") })
 finish_class("a request", Request, {})
 finish_class("a window", kit.Window, {})
 Comm.__tostring = function(comm)

@@ -25,7 +25,7 @@ typedef struct pg_mpi_request {
   void *_extra;         /* what C++ keeps until it is done */
   pg_mpi_comm *_comm;
   int32_t _kind;        /* enum pg_mpi_request_kind */
-  int32_t _peer, _tag, _dtype, _partial;
+  int32_t _peer, _tag, _dtype, _partial; /* of collective calls _tag is which */
   int32_t done;
   int64_t _expected;
   pg_mpi_found found;   /* of receives, once it is done */
@@ -62,6 +62,9 @@ const char *pg_mpi_comm_name(const pg_mpi_comm *comm);
 pg_mpi_comm *pg_mpi_shadow(pg_mpi_comm *comm);
 /* What a tag may be at most. */
 int32_t pg_mpi_max_tag(void);
+/* How many elements MPI's own calls count, 2^31 - 1: what has more goes by derived types, or in several calls. n > 0 sets it,
+   on all ranks: for tests of these. */
+int64_t pg_mpi_most_elements(int64_t n);
 /* Whether ranks compare what collective calls they make, before each: 1 or 0, -1 asks. */
 int32_t pg_mpi_check(int32_t on);
 /* This file's path, for package.loadlib: mpi_lua.cpp. */
@@ -83,7 +86,11 @@ int32_t pg_mpi_probe(pg_mpi_found *out, pg_mpi_comm *comm, double source, double
 int32_t pg_mpi_test(pg_mpi_request *request);
 /* Waits for all of them, or (`any`) for one: *index from 0, -1 where all had been waited for. */
 int32_t pg_mpi_wait(int32_t *index, pg_mpi_request *const *requests, int32_t count, int32_t any);
-int32_t pg_mpi_cancel(pg_mpi_request *request);
+/* *cancelled = 0: its message has come; wait gives it. */
+int32_t pg_mpi_cancel(int32_t *cancelled, pg_mpi_request *request);
+/* One request for several, which stay: done once they are. `kind`: of the collective call that they make, as pg_mpi_agree's
+   `what`. */
+int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, pg_mpi_request *const *parts, int32_t count);
 
 /* Collective calls of the array form. */
 enum pg_mpi_collective {
@@ -104,7 +111,8 @@ enum pg_mpi_collective {
   PG_MPI_EXSCAN = 14,
   PG_MPI_NEIGHBOR_ALLGATHER = 15,
   PG_MPI_NEIGHBOR_ALLTOALL = 16,
-  PG_MPI_VALUES = 32 /* added for a call that the table form makes: messages then name that */
+  PG_MPI_VALUES = 32, /* added for a call that the table form makes: messages then name that */
+  PG_MPI_LARGE = 64   /* added for v forms that together have more elements than MPI's calls count, on all ranks */
 };
 enum pg_mpi_op {
   PG_MPI_SUM = 0,
@@ -121,11 +129,11 @@ enum pg_mpi_op {
   PG_MPI_NO_OP = 11
 };
 /* One of them; `request` NULL: waits. `send` NULL: in place (or not this rank's to give); arrays that are cut among ranks,
-   and those of reductions, must be row-major. Counts and places (from 0) of v forms are in entries along the first axis,
-   one for each rank. */
+   and those of reductions, must be row-major. Counts of v forms are in entries along the first axis, one for each rank, whose
+   parts lie one after the other. */
 int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t kind, int32_t op, double root,
                           const pg_array *send, const pg_array *recv, const int64_t *send_counts,
-                          const int64_t *send_places, const int64_t *recv_counts, const int64_t *recv_places);
+                          const int64_t *recv_counts);
 /* All ranks have come here with the same `what`, a number, and root; *most = the largest `value` of any. The wait of table
    forms and of what makes communicators and windows; nothing where checks are off and `needed` is 0. */
 int32_t pg_mpi_agree(int64_t *most, pg_mpi_comm *comm, int32_t what, double root, int64_t value, int32_t needed);

@@ -10,7 +10,7 @@ local array = core.require("array")
 -- enum pg_mpi_collective, and pg_mpi_agree's numbers
 local BARRIER, BCAST, SCATTER, SCATTERV, GATHER, GATHERV, ALLGATHER, ALLGATHERV, ALLTOALL, ALLTOALLV, REDUCE, ALLREDUCE,
   REDUCE_SCATTER, SCAN, EXSCAN = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
-local VALUES = 32 -- added for calls of the table form
+local VALUES, LARGE = 32, 64 -- added for calls of the table form, and for what has more elements than MPI counts
 local bcast, scatter, gather, allgather, alltoall, reduce, allreduce, scan, exscan, reduce_scatter = 101, 102, 103, 104,
   105, 106, 107, 108, 109, 110
 local ops = { sum = 0, prod = 1, max = 2, min = 3, land = 4, lor = 5, lxor = 6, band = 7, bor = 8, bxor = 9 }
@@ -105,6 +105,8 @@ local function call_fold(name, fold, a, b)
   return result
 end
 
+kit.need_op, kit.fold_of, kit.check_operand, kit.call_fold = need_op, fold_of, check_operand, call_fold
+
 -- --------------------------------------------------------------------------------------------- agreement, inside ------
 local most = ffi.new("int64_t[1]")
 
@@ -118,7 +120,7 @@ kit.agree = agree
 local function shadow(comm)
   local inner = comm._shadow
   if not inner then
-    inner = setmetatable({ _c = library.pg_mpi_shadow(comm._c), rank = comm.rank, size = comm.size }, Comm)
+    inner = kit.new_comm(library.pg_mpi_shadow(comm._c))
     comm._shadow = inner
   end
   return inner
@@ -158,10 +160,12 @@ local function check_list(name, comm, list)
   end
 end
 
+kit.check_root, kit.check_list = check_root, check_list
+
 -- ------------------------------------------------------------------------------------------------- the table form -----
 --- comm:barrier(): waits until all ranks have come here.
 function Comm.barrier(comm)
-  finish(library.pg_mpi_collective(nil, need_comm("barrier", comm), BARRIER + VALUES, -1, 0, nil, nil, nil, nil, nil, nil))
+  finish(library.pg_mpi_collective(nil, need_comm("barrier", comm), BARRIER + VALUES, -1, 0, nil, nil, nil, nil))
 end
 Comm.Barrier = Comm.barrier
 
@@ -232,7 +236,7 @@ local function number_reduction(comm, kind, op, root, value)
     one_in, one_out = array.zeros(1), array.zeros(1)
   end
   one_in[1] = value
-  finish(library.pg_mpi_collective(nil, comm._c, kind + VALUES, op, root or -1, one_in, one_out, nil, nil, nil, nil))
+  finish(library.pg_mpi_collective(nil, comm._c, kind + VALUES, op, root or -1, one_in, one_out, nil, nil))
   return one_out[1]
 end
 
@@ -347,9 +351,9 @@ local names = { [SCATTER] = "Scatter", [SCATTERV] = "Scatterv", [GATHER] = "Gath
 
 -- Makes a call. `begin`: as a request. result: what it returns. back: what is to be done at its end.
 local function collective(comm, begin, kind, op, root, send, recv, back, result, counts)
-  local sc, sp, rc, rp
+  local sc, rc
   if counts then
-    sc, sp, rc, rp = counts.send, counts.send_places, counts.recv, counts.recv_places
+    sc, rc = counts.send, counts.recv
   end
   if send ~= nil and recv ~= nil and kind ~= BCAST and send._block == recv._block and send._size > 0 and
     array.shares_memory(send, recv) then
@@ -360,15 +364,16 @@ local function collective(comm, begin, kind, op, root, send, recv, back, result,
         names[kind])
     end
   end
+  local made = counts and counts.large and kind + LARGE or kind
   if not begin then
-    finish(library.pg_mpi_collective(nil, comm._c, kind, op, root or -1, send, recv, sc, sp, rc, rp), send, recv, counts)
+    finish(library.pg_mpi_collective(nil, comm._c, made, op, root or -1, send, recv, sc, rc), send, recv, counts)
     if back then
       back()
     end
     return result
   end
   local r = request_t()
-  check(library.pg_mpi_collective(r, comm._c, kind, op, root or -1, send, recv, sc, sp, rc, rp))
+  check(library.pg_mpi_collective(r, comm._c, made, op, root or -1, send, recv, sc, rc))
   local request = kit.start(r, send, recv)
   request._then = function()
     if back then
@@ -566,6 +571,16 @@ local function all_counts(comm, kind, root, own)
   return list
 end
 
+-- Whether MPI's own call cannot count all the ranks' entries, of arrays like a: then it is made of others. All ranks must
+-- find the same.
+local function is_large(a, entries)
+  local row = 1
+  for i = 2, a.ndim do
+    row = row * a.shape[i]
+  end
+  return entries * row > tonumber(library.pg_mpi_most_elements(0))
+end
+
 local function sum_of(counts, n)
   local total = 0
   for i = 0, n - 1 do
@@ -612,12 +627,14 @@ define("Gatherv", function(name, comm, begin, send, recv, counts, root)
   local own
   send, own = to_send_v(name, comm, send, comm.rank == root and recv or nil, given)
   local all = compare_counts(name, comm, given, all_counts(comm, GATHERV, root, own), "sends")
+  local sum = sum_of(all, comm.size)
+  local large = is_large(send or need_array(name, "the array to receive into", recv), sum)
   if comm.rank ~= root then
-    return collective(comm, begin, GATHERV, -1, root, send, nil)
+    return collective(comm, begin, GATHERV, -1, root, send, nil, nil, nil, { large = large })
   end
-  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum_of(all, comm.size))
+  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum)
   local row, back = row_major(recv, true)
-  return collective(comm, begin, GATHERV, -1, root, send, row, back, recv, { recv = all })
+  return collective(comm, begin, GATHERV, -1, root, send, row, back, recv, { recv = all, large = large })
 end)
 
 -- comm:Allgatherv(send [, recv [, counts]])
@@ -625,9 +642,10 @@ define("Allgatherv", function(name, comm, begin, send, recv, counts)
   local given, own = need_counts(name, comm, counts), nil
   send, own = to_send_v(name, comm, send, recv, given)
   local all = compare_counts(name, comm, given, all_counts(comm, ALLGATHERV, nil, own), "sends")
-  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum_of(all, comm.size))
+  local sum = sum_of(all, comm.size)
+  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum)
   local row, back = row_major(recv, true)
-  return collective(comm, begin, ALLGATHERV, -1, nil, send, row, back, recv, { recv = all })
+  return collective(comm, begin, ALLGATHERV, -1, nil, send, row, back, recv, { recv = all, large = is_large(recv, sum) })
 end)
 
 -- comm:Scatterv(send, recv [, counts [, root]]): recv has the length that this rank gets.
@@ -641,11 +659,13 @@ define("Scatterv", function(name, comm, begin, send, recv, counts, root)
     own = length_of(recv)
   end
   local all = compare_counts(name, comm, given, all_counts(comm, SCATTERV, root, own), "receives")
+  local sum = sum_of(all, comm.size)
   if comm.rank ~= root then
-    return collective(comm, begin, SCATTERV, -1, root, nil, recv, nil, recv)
+    return collective(comm, begin, SCATTERV, -1, root, nil, recv, nil, recv, { large = is_large(recv, sum) })
   end
   send = need_array(name, "the array to send", send)
-  return collective(comm, begin, SCATTERV, -1, root, (row_major(send)), recv, nil, recv, { send = all })
+  return collective(comm, begin, SCATTERV, -1, root, (row_major(send)), recv, nil, recv,
+    { send = all, large = is_large(send, sum) })
 end)
 
 -- comm:Alltoallv(send, counts [, recv]): counts[r + 1] entries of send go to rank r.
@@ -659,13 +679,17 @@ define("Alltoallv", function(name, comm, begin, send, counts, recv)
   for i = 1, comm.size do
     come[i - 1] = theirs[i]
   end
-  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum_of(come, comm.size))
-  if length_of(recv) < sum_of(come, comm.size) then
-    fail("%s: %d entries come from all ranks, and the array to receive into has %d along its first axis", name,
-      sum_of(come, comm.size), length_of(recv))
+  local sum = sum_of(come, comm.size)
+  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or with_length(send, sum)
+  if length_of(recv) < sum then
+    fail("%s: %d entries come from all ranks, and the array to receive into has %d along its first axis", name, sum,
+      length_of(recv))
   end
+  -- The most that any rank gives or gets: what one of them cannot count, all leave to other calls.
+  local most = agree(comm, ALLTOALLV, nil, math.max(sum, sum_of(out, comm.size)), true)
   local row, back = row_major(recv, true)
-  return collective(comm, begin, ALLTOALLV, -1, nil, (row_major(send)), row, back, recv, { send = out, recv = come })
+  return collective(comm, begin, ALLTOALLV, -1, nil, (row_major(send)), row, back, recv,
+    { send = out, recv = come, large = is_large(send, most) })
 end)
 
 -- comm:Reduce_scatter(send [, recv [, op [, counts]]]): of the reduction this rank's part: counts[rank + 1] elements, by
@@ -696,7 +720,7 @@ end)
 -- those beyond an edge. cart:Neighbor_alltoall(send [, recv]): send[i] goes to neighbour i.
 define("Neighbor_allgather", function(name, comm, begin, send, recv)
   send = need_array(name, "the array to send", send)
-  if not recv and rawget(comm, "dims") then
+  if not recv and comm._grid then
     recv = array.zeros({ 2 * #comm.dims, unpack(send.shape, 1, send.ndim) }, { dtype = send.dtype })
   end
   recv = need_array(name, "the array to receive into", recv)

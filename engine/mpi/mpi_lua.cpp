@@ -77,6 +77,8 @@ int send(lua_State *L) {
     require((synchronous ? MPI_Issend : MPI_Isend)(layout.data, layout.count, layout.type, to,
                                                    wire_tag(tag, value_code), c.comm, &sending.request),
             name, &c, to);
+    if (sending.request == over)
+      return static_cast<int32_t>(PG_OK);
     prepare(sending, name, c, to, tag);
     return run(sending);
   });
@@ -187,18 +189,33 @@ struct ValueCollective final : Agreement {
   bool is_root() const { return comm->rank == root; }
   std::size_t ranks() const { return static_cast<std::size_t>(comm->size); }
 
+  // Whether all together may be more than MPI counts; all ranks find the same.
+  bool large() const { return most > most_elements / comm->size; }
   // Counts and places for MPI.
-  std::pair<std::vector<int>, std::vector<int>> cut(const std::vector<int64_t> &sizes) const {
+  static std::pair<std::vector<int>, std::vector<int>> cut(const std::vector<int64_t> &sizes) {
     std::vector<int> counts, places;
-    int64_t at = 0;
+    int at = 0;
     for (const int64_t size : sizes) {
       counts.push_back(static_cast<int>(size));
-      places.push_back(static_cast<int>(at));
-      at += size;
-      if (at > INT32_MAX)
-        throw UnsupportedError(std::string(operation) + ": more than 2 GiB of values at once; use the array form");
+      places.push_back(at);
+      at += static_cast<int>(size);
     }
     return {counts, places};
+  }
+  // What MPI's v forms do otherwise.
+  void exchange_large() {
+    Parts to(*comm), from(*comm);
+    const bool pieces = kind == scatter || kind == alltoall;
+    int64_t at = 0;
+    for (std::size_t r = 0; r < sizes_out.size() && pieces; at += sizes_out[r++])
+      to.set(static_cast<int>(r), out.data(), at, sizes_out[r], MPI_BYTE);
+    for (int r = 0; r < comm->size && !pieces; ++r)
+      if (kind == allgather || r == root)
+        to.set(r, bytes_layout(out.data(), static_cast<int64_t>(out.size())));
+    at = 0;
+    for (std::size_t r = 0; r < sizes_in.size(); at += sizes_in[r++])
+      from.set(kind == scatter ? root : static_cast<int>(r), in.data(), at, sizes_in[r], MPI_BYTE);
+    require(exchange(to, from, comm->shadow, nullptr), operation, comm);
   }
   void make_room() {
     int64_t all = 0;
@@ -213,7 +230,7 @@ struct ValueCollective final : Agreement {
     auto need = [&](int result) { require(result, operation, comm); };
     switch (kind) {
     case bcast: {
-      constexpr int64_t piece = int64_t(1) << 30;
+      const int64_t piece = most_elements / 2 + 1;
       Buffer &bytes = is_root() ? out : in;
       if (!is_root())
         in.resize(static_cast<std::size_t>(most));
@@ -226,6 +243,8 @@ struct ValueCollective final : Agreement {
       need(MPI_Scatter(sizes_out.data(), 1, MPI_INT64_T, &size, 1, MPI_INT64_T, root, c));
       sizes_in = {size};
       make_room();
+      if (large())
+        return exchange_large();
       const auto [counts, places] = cut(sizes_out);
       need(MPI_Scatterv(out.data(), counts.data(), places.data(), MPI_BYTE, in.data(), static_cast<int>(size), MPI_BYTE,
                         root, c));
@@ -235,6 +254,8 @@ struct ValueCollective final : Agreement {
       sizes_in.resize(is_root() ? ranks() : 0);
       need(MPI_Gather(sizes_out.data(), 1, MPI_INT64_T, sizes_in.data(), 1, MPI_INT64_T, root, c));
       make_room();
+      if (large())
+        return exchange_large();
       const auto [counts, places] = cut(sizes_in);
       need(MPI_Gatherv(out.data(), static_cast<int>(out.size()), MPI_BYTE, in.data(), counts.data(), places.data(),
                        MPI_BYTE, root, c));
@@ -244,6 +265,8 @@ struct ValueCollective final : Agreement {
       sizes_in.resize(ranks());
       need(MPI_Allgather(sizes_out.data(), 1, MPI_INT64_T, sizes_in.data(), 1, MPI_INT64_T, c));
       make_room();
+      if (large())
+        return exchange_large();
       const auto [counts, places] = cut(sizes_in);
       need(MPI_Allgatherv(out.data(), static_cast<int>(out.size()), MPI_BYTE, in.data(), counts.data(), places.data(),
                           MPI_BYTE, c));
@@ -253,6 +276,8 @@ struct ValueCollective final : Agreement {
       sizes_in.resize(static_cast<std::size_t>(n));
       need(MPI_Alltoall(sizes_out.data(), 1, MPI_INT64_T, sizes_in.data(), 1, MPI_INT64_T, c));
       make_room();
+      if (large())
+        return exchange_large();
       const auto [out_counts, out_places] = cut(sizes_out);
       const auto [in_counts, in_places] = cut(sizes_in);
       need(MPI_Alltoallv(out.data(), out_counts.data(), out_places.data(), MPI_BYTE, in.data(), in_counts.data(),

@@ -3,7 +3,7 @@ local core, kit = ...
 local ffi, fail, check = core.ffi, core.fail, core.check
 local library, mpi, Comm = kit.library, kit.mpi, kit.Comm
 local need_comm, agree, kind_of, new_comm, finish = kit.need_comm, kit.agree, kit.kind_of, kit.new_comm, kit.finish
-local type, format = type, string.format
+local type, pairs, format = type, pairs, string.format
 
 local DUP, SPLIT, CART, FREE, SUB = 111, 112, 113, 114, 118 -- pg_mpi_agree's numbers
 local out = ffi.new("pg_mpi_comm *[1]")
@@ -42,9 +42,16 @@ end
 
 --- comm:free(): all its ranks are done with it.
 function Comm.free(comm)
-  need_comm("free", comm)
+  local c, left = need_comm("free", comm), 0
+  for request in pairs(kit.live) do
+    left = left + (request._r._comm == c and 1 or 0)
+  end
+  if left > 0 then
+    fail("free: %d of this communicator's requests %s not been waited for; call wait, or cancel receives", left,
+      left == 1 and "has" or "have")
+  end
   agree(comm, FREE)
-  check(library.pg_mpi_free(comm._c))
+  check(library.pg_mpi_free(c))
 end
 
 --- comm:world_rank(rank): the rank in the world of one of this communicator.
@@ -138,15 +145,15 @@ function Comm.create_cart(comm, dims, options)
   agree(comm, CART, nil, 0)
   local cart = made(library.pg_mpi_cart(out, comm._c, #dims, ints, periods, options.reorder and 1 or 0))
   if cart then
-    cart.dims, cart.periods = to_list(ints, #dims), list
-    cart.coords = cart:coords_of(cart.rank)
+    cart._grid = { dims = to_list(ints, #dims), periods = list }
+    cart._grid.coords = cart:coords_of(cart.rank)
   end
   return cart
 end
 
 local function need_cart(name, comm)
   need_comm(name, comm)
-  if not rawget(comm, "dims") then
+  if not comm._grid then
     fail("%s: this communicator is no grid; make one by create_cart", name)
   end
 end
@@ -224,6 +231,6 @@ function Comm.sub(cart, keep)
   end
   agree(cart, SUB)
   local slice = made(library.pg_mpi_cart_sub(out, cart._c, ints))
-  slice.dims, slice.periods, slice.coords = dims, periods, coords
+  slice._grid = { dims = dims, periods = periods, coords = coords }
   return slice
 end

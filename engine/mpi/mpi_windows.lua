@@ -22,9 +22,8 @@ local function need_window(name, window)
   return window._w
 end
 
--- `used`: what MPI may write or read until the epoch ends.
-local function new_window(comm, a)
-  return setmetatable({ _w = out[0], _comm = comm, _a = a, _used = {} }, Window)
+local function new_window(comm)
+  return setmetatable({ _w = out[0], _comm = comm }, Window)
 end
 
 --- comm:window(a): all ranks make a window of an array of theirs, which the others then read and write.
@@ -33,7 +32,7 @@ function Comm.window(comm, a)
   a = need_array("window", "what the window shows", a)
   agree(comm, WINDOW)
   check(library.pg_mpi_window_create(out, c, a))
-  return new_window(comm, a)
+  return new_window(comm)
 end
 
 --- comm:shared_array(shape [, {dtype =}]): an array of zeros in memory that all ranks of comm, which must be on one host
@@ -57,7 +56,7 @@ function Comm.shared_array(comm, shape, options)
   end
   local a = ka.array_t()
   check(library.pg_mpi_window_shared(out, a, c, dtype, rank, lengths))
-  return a, new_window(comm, a)
+  return a, new_window(comm)
 end
 
 local function access(name, kind, window, a, rank, first, op, result)
@@ -68,11 +67,6 @@ local function access(name, kind, window, a, rank, first, op, result)
     fail("%s: the first element must be an integer, 1 or more, got %s", name, kind_of(first))
   end
   check(library.pg_mpi_window_access(w, kind, a, result, rank, (first or 1) - 1, op))
-  local used = window._used
-  used[#used + 1] = a
-  if result then
-    used[#used + 1] = result
-  end
 end
 
 local function window_op(name, op)
@@ -120,7 +114,6 @@ function Window.fence(window)
   need_window("fence", window)
   agree(window._comm, FENCE)
   epoch("fence", window, epochs.fence)
-  window._used = {}
 end
 
 local lock_options = { shared = true }
@@ -142,7 +135,6 @@ end
 function Window.unlock(window, rank)
   need_window("unlock", window)
   epoch("unlock", window, epochs.unlock, need_number("unlock", "the target (a rank)", rank))
-  window._used = {}
 end
 
 --- win:lock_all(): locks the windows of all ranks, shared.
@@ -152,7 +144,6 @@ end
 
 function Window.unlock_all(window)
   epoch("unlock_all", window, epochs.unlock_all)
-  window._used = {}
 end
 
 --- win:flush([rank]): ends what was begun with a rank (with all), and keeps the lock.
@@ -174,7 +165,6 @@ function Window.free(window)
   local w = need_window("free", window)
   agree(window._comm, FREE)
   check(library.pg_mpi_window_free(w))
-  window._a, window._used = nil, {}
 end
 
 Window.__tostring = function(window)

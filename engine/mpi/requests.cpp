@@ -1,6 +1,8 @@
 // Operations that do not block: their beginning, tests, waits; and probes.
 #include "mpi/messages.hpp"
 
+#include <algorithm>
+
 namespace perigee::mpi {
 namespace {
 
@@ -27,12 +29,29 @@ const char *name_of(const pg_mpi_request &r) {
   case PG_MPI_RECV_VALUE:
     return "irecv";
   default:
-    return "a collective call";
+    return begun_name(r._tag);
   }
 }
 
+// Of a request whose array a script may release.
+struct Kept final : Extra {
+  explicit Kept(const pg_array &a) : array(array::share(a)) {}
+  array::Array array;
+};
+
+struct Joined final : Extra {
+  std::vector<pg_mpi_request *> parts;
+  bool poll() override {
+    // All of them: a send may wait for a receive to be taken. (Those of the table form stay undone until they are
+    // taken, and only say so again.)
+    return std::count_if(parts.begin(), parts.end(), [](pg_mpi_request *part) { return !poll_request(*part); }) == 0;
+  }
+};
+
 Receive wanted_of(const pg_mpi_request &r) {
-  return {"Irecv", &comm_of(r), r._peer, r._tag, r._dtype, r._partial != 0, r._expected};
+  const std::size_t size = r._kind == PG_MPI_RECV ? array::element_size(r._dtype) : 0;
+  return {"Irecv",  &comm_of(r),     r._peer,     r._tag,
+          r._dtype, r._partial != 0, r._expected, static_cast<std::size_t>(r._expected) * size};
 }
 
 struct Requests final : Blocked {
@@ -65,8 +84,8 @@ struct Requests final : Blocked {
       if (!list[i]->done && list[i]->_kind == PG_MPI_RECV)
         look_for_others("Irecv", comm_of(*list[i]), list[i]->_peer, list[i]->_tag, list[i]->_dtype);
   }
-  // For messages: what it waits for first.
-  void describe() {
+  // What it waits for first.
+  void describe() override {
     operation = "wait";
     comm = nullptr;
     for (int32_t i = first; i < count; ++i)
@@ -85,7 +104,7 @@ struct Requests final : Blocked {
 } waiting;
 
 bool probe_once(pg_mpi_found &out, const Comm &c, int32_t source, int32_t tag) {
-  match_values();
+  match_values(false);
   for (int code = 0; code <= value_code; ++code) {
     const bool one = tag == MPI_ANY_TAG;
     if (!one && code >= array::dtype_count && code != value_code)
@@ -124,8 +143,11 @@ bool poll_request(pg_mpi_request &r) {
   set_handle(r, handle);
   if (code != MPI_SUCCESS)
     flag = 1;
-  if (!flag)
+  Extra *extra = extra_of(r);
+  if (!flag || (extra && code == MPI_SUCCESS && !extra->poll()))
     return false;
+  if (extra)
+    extra->done();
   const Receive wanted = wanted_of(r);
   const int32_t kind = r._kind, peer = r._peer;
   request_ended(r);
@@ -149,6 +171,8 @@ int32_t pg_mpi_isend(pg_mpi_request *out, pg_mpi_comm *comm, const pg_array *a, 
     const int32_t to = check_rank(name, c, dest, "the destination", false, true), t = check_tag(name, tag, false);
     const MPI_Request handle = start_send(name, c, *a, to, t, mode);
     begin(*out, comm, PG_MPI_SEND, to, t);
+    if (handle != over)
+      out->_extra = new Kept(*a);
     set_handle(*out, handle);
     return PG_OK;
   });
@@ -165,6 +189,7 @@ int32_t pg_mpi_irecv(pg_mpi_request *out, pg_mpi_comm *comm, const pg_array *a, 
     out->_dtype = wanted.dtype;
     out->_expected = wanted.expected;
     out->_partial = partial;
+    out->_extra = new Kept(*a);
     set_handle(*out, handle);
     return PG_OK;
   });
@@ -214,29 +239,53 @@ int32_t pg_mpi_wait(int32_t *index, pg_mpi_request *const *requests, int32_t cou
     waiting.first = 0;
     waiting.index = index;
     *index = -1;
-    const int32_t status = run(waiting);
-    if (status == PG_MPI_PENDING)
-      waiting.describe();
-    return status;
+    return run(waiting);
   });
 }
 
-int32_t pg_mpi_cancel(pg_mpi_request *request) {
+int32_t pg_mpi_cancel(int32_t *cancelled, pg_mpi_request *request) {
   return guard_pending([&] {
     require_open();
     pg_mpi_request &r = *request;
+    *cancelled = 0;
     if (r.done)
       return PG_OK;
     if (r._kind == PG_MPI_RECV_VALUE) {
+      match_values(false);
+      if (static_cast<ValueReceive &>(*extra_of(r)).matched)
+        return PG_OK;
       forget_value(r);
     } else if (r._kind == PG_MPI_RECV) {
       MPI_Request handle = handle_of(r);
+      MPI_Status status;
+      int flag = 0;
       MPI_Cancel(&handle);
-      MPI_Wait(&handle, MPI_STATUS_IGNORE);
+      const int code = MPI_Wait(&handle, &status);
+      set_handle(r, handle);
+      const Receive wanted = wanted_of(r);
+      if (code == MPI_SUCCESS)
+        MPI_Test_cancelled(&status, &flag);
+      if (!flag) {
+        request_ended(r);
+        received(r.found, wanted, code, status);
+        return PG_OK;
+      }
     } else {
       throw UnsupportedError("cancel: only receives can be cancelled; wait for this request");
     }
+    *cancelled = 1;
     request_ended(r);
+    return PG_OK;
+  });
+}
+
+int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, pg_mpi_request *const *parts, int32_t count) {
+  return guard_pending([&] {
+    auto joined = std::make_unique<Joined>();
+    joined->parts.assign(parts, parts + count);
+    begin(*out, comm, PG_MPI_COLLECTIVE, no_rank, kind);
+    out->_extra = joined.release();
+    set_handle(*out, MPI_REQUEST_NULL);
     return PG_OK;
   });
 }

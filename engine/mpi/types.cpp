@@ -10,8 +10,6 @@
 namespace perigee::mpi {
 namespace {
 
-constexpr int64_t piece = int64_t(1) << 30; // of what has more elements than an int counts
-
 struct Key {
   std::array<int64_t, 18> words{};
   bool operator<(const Key &other) const { return words < other.words; }
@@ -52,10 +50,11 @@ int64_t size_of(MPI_Datatype type) {
 // n elements in a row, as one of a derived type.
 MPI_Datatype row_type(int64_t n, MPI_Datatype basic) {
   MPI_Datatype row;
-  if (n <= INT_MAX) {
+  if (n <= most_elements) {
     require(MPI_Type_contiguous(static_cast<int>(n), basic, &row), "MPI_Type_contiguous");
     return row;
   }
+  const int64_t piece = most_elements / 2 + 1;
   MPI_Datatype block;
   require(MPI_Type_contiguous(static_cast<int>(piece), basic, &block), "MPI_Type_contiguous");
   int counts[2] = {static_cast<int>(n / piece), static_cast<int>(n % piece)};
@@ -111,6 +110,8 @@ std::string number_text(double x) {
 } // namespace
 
 Tags tags{0, 0};
+int64_t most_elements = INT_MAX;
+MPI_Request over = MPI_REQUEST_NULL;
 MPI_Datatype basic_types[array::dtype_count];
 
 void prepare_types() {
@@ -127,10 +128,18 @@ void prepare_types() {
     ++wide;
   tags.bits = wide - 4;
   tags.most = (1 << tags.bits) - 1;
+  // Open MPI has one request for all sends that were over at once, small ones: nothing need be asked about it.
+  MPI_Request seen[2];
+  for (MPI_Request &request : seen)
+    require(MPI_Isend(nullptr, 0, MPI_BYTE, MPI_PROC_NULL, 0, MPI_COMM_SELF, &request), "MPI_Isend");
+  if (seen[0] == seen[1])
+    over = seen[0];
+  for (MPI_Request &request : seen)
+    require(MPI_Wait(&request, MPI_STATUS_IGNORE), "MPI_Wait");
 }
 
 Layout layout_of(void *data, int64_t count, MPI_Datatype basic) {
-  if (count <= INT_MAX) [[likely]]
+  if (count <= most_elements) [[likely]]
     return {data, static_cast<int>(count), basic};
   Key key;
   key.words[0] = static_cast<int64_t>(size_of(basic)) << 32 | 0x100;
@@ -138,6 +147,18 @@ Layout layout_of(void *data, int64_t count, MPI_Datatype basic) {
   // Of equal size, bytes and numbers are different types; messages tell them apart (and complex from two reals).
   std::memcpy(&key.words[2], &basic, sizeof basic);
   return {data, 1, cached(key, [&] { return row_type(count, basic); })};
+}
+
+MPI_Datatype placed_type(int64_t offset, int64_t count, MPI_Datatype basic) {
+  MPI_Datatype row = row_type(count, basic), placed;
+  const int one = 1;
+  const auto place = static_cast<MPI_Aint>(offset * size_of(basic));
+  int result = MPI_Type_create_hindexed(1, &one, &place, row, &placed);
+  MPI_Type_free(&row);
+  require(result, "MPI_Type_create_hindexed");
+  result = MPI_Type_commit(&placed);
+  require(result, "MPI_Type_commit");
+  return placed;
 }
 
 Layout layout_of_view(const char *name, const pg_array &a, bool write) {

@@ -18,6 +18,12 @@ struct pg_mpi_window {
   std::vector<Part> parts; // of each rank
   bool shared = false, open = true, fenced = false, all = false;
   std::set<int> locked;
+  array::Array memory; // what it shows, which a script may release
+  // What MPI may read or write until the epoch ends, and the rank whose window it is for.
+  std::vector<std::pair<int, array::Array>> used;
+  void forget_used(int target) {
+    std::erase_if(used, [target](const auto &entry) { return target < 0 || entry.first == target; });
+  }
 };
 
 namespace perigee::mpi {
@@ -54,6 +60,10 @@ Layout target_layout(int64_t count, int32_t dtype) {
 }
 
 } // namespace
+
+void forget_windows() {
+  windows.clear();
+}
 } // namespace perigee::mpi
 
 int32_t pg_mpi_window_create(pg_mpi_window **out, pg_mpi_comm *comm, const pg_array *a) {
@@ -66,6 +76,7 @@ int32_t pg_mpi_window_create(pg_mpi_window **out, pg_mpi_comm *comm, const pg_ar
     MPI_Win win;
     require(MPI_Win_create(a->_data, a->_size * size, size, MPI_INFO_NULL, c.comm, &win), "window", &c);
     *out = keep(win, c, a->_dtype, a->_size);
+    (*out)->memory = array::share(*a);
   });
 }
 
@@ -79,6 +90,8 @@ int32_t pg_mpi_window_free(pg_mpi_window *window) {
       throw ArgumentError("free: the window is locked by this rank; unlock it first");
     w.open = false;
     require(MPI_Win_free(&w.win), "free", w.comm);
+    w.memory = array::Array();
+    w.used.clear();
   });
 }
 
@@ -158,6 +171,9 @@ int32_t pg_mpi_window_access(pg_mpi_window *window, int32_t access, const pg_arr
     }
     }
     require(code, name, w.comm, target);
+    w.used.emplace_back(target, array::share(*a));
+    if (result)
+      w.used.emplace_back(target, array::share(*result));
   });
 }
 
@@ -175,6 +191,7 @@ int32_t pg_mpi_window_epoch(pg_mpi_window *window, int32_t what, double rank) {
       if (!w.locked.empty() || w.all)
         throw ArgumentError("fence: this rank holds a lock on the window; unlock it first");
       require(MPI_Win_fence(0, w.win), name, w.comm);
+      w.forget_used(-1);
       w.fenced = true;
       break;
     case PG_MPI_LOCK:
@@ -193,6 +210,7 @@ int32_t pg_mpi_window_epoch(pg_mpi_window *window, int32_t what, double rank) {
         throw ArgumentError("unlock: this rank has not locked the window of " + to);
       w.locked.erase(target);
       require(MPI_Win_unlock(target, w.win), name, w.comm, target);
+      w.forget_used(target);
       break;
     case PG_MPI_LOCK_ALL:
       if (w.all || !w.locked.empty())
@@ -206,11 +224,13 @@ int32_t pg_mpi_window_epoch(pg_mpi_window *window, int32_t what, double rank) {
         throw ArgumentError("unlock_all: lock_all comes first");
       w.all = false;
       require(MPI_Win_unlock_all(w.win), name, w.comm);
+      w.forget_used(-1);
       break;
     case PG_MPI_FLUSH:
       if (!w.all && !w.locked.count(target))
         throw ArgumentError("flush: this rank has not locked the window of " + to);
       require(MPI_Win_flush(target, w.win), name, w.comm, target);
+      w.forget_used(target);
       break;
     case PG_MPI_FLUSH_ALL:
       if (!w.all && w.locked.empty())
@@ -218,6 +238,7 @@ int32_t pg_mpi_window_epoch(pg_mpi_window *window, int32_t what, double rank) {
       require(w.all ? MPI_Win_flush_all(w.win) : MPI_SUCCESS, name, w.comm);
       for (const int locked : w.locked)
         require(MPI_Win_flush(locked, w.win), name, w.comm, locked);
+      w.forget_used(-1);
       break;
     default:
       require(MPI_Win_sync(w.win), name, w.comm);

@@ -240,6 +240,23 @@ test("requests", function()
   assert(first:wait() == "first" and first:wait() == "first")
 end)
 
+-- A receive that was posted is enough for a large value to be sent, whoever is waited for first.
+test("large values, receives posted before", function()
+  local text = ("x"):rep(200000)
+  local receive = world:irecv(left, 11)
+  world:send(text .. rank, right, 11)
+  assert(receive:wait() == text .. left)
+  local results = mpi.waitall { world:isend(text, right, 12), world:irecv(left, 12) }
+  assert(results[2] == text)
+  receive = world:irecv(left, 13)
+  local a = data(rank, 100000)
+  local array_receive = world:Irecv(array.zeros(100000), left, 14)
+  world:Send(a, right, 14)
+  world:isend(text, right, 13):wait()
+  array_receive:wait()
+  assert(receive:wait() == text)
+end)
+
 test("Sendrecv, PROC_NULL", function()
   local got = array.zeros(3)
   world:Sendrecv(data(rank, 3), right, got, left, { sendtag = 4, recvtag = 4 })
@@ -522,6 +539,189 @@ test("calls that begin", function()
     "Ireduce")
 end)
 
+test("calls of values that begin", function()
+  local function begun(name, ...)
+    local request = world["i" .. name](world, ...)
+    local same_call = world[name](world, ...)
+    return request:wait(), same_call
+  end
+  local lists, letters = {}, ("abcde"):sub(1, size)
+  for r = 1, size do
+    lists[r] = { rank, r, text = ("x"):rep(1000 * r) }
+  end
+  local function join(a, b) return a .. b end
+  local letter = letters:sub(rank + 1, rank + 1)
+  for root = 0, size - 1 do
+    local calls = {
+      { "bcast", rank == root and { root, data(root, 3) } or nil, root },
+      { "scatter", rank == root and lists or nil, root },
+      { "gather", { rank, ("y"):rep(rank) }, root },
+      { "allgather", { rank } },
+      { "alltoall", lists },
+      { "reduce", rank + 1, "sum", root },
+      { "reduce", letter, join, root },
+      { "allreduce", letter, join },
+      { "allreduce", data(rank, 4), "max" },
+      { "allreduce", { -rank, rank }, "minloc" },
+      { "scan", letter, join },
+      { "exscan", letter, join },
+    }
+    for _, call in ipairs(calls) do
+      local one, other = begun(unpack(call, 1, 4))
+      deep({ one }, { other }, "i" .. call[1])
+    end
+  end
+  local numbers = {}
+  for r = 1, size do
+    numbers[r] = rank * 10 + r
+  end
+  local one, other = begun("reduce_scatter", numbers)
+  assert(one == other)
+  -- Several at once, waited for in another order, beside messages and other calls.
+  local requests = { world:iallgather(rank), world:ibcast(rank == 0 and "first" or nil), world:ibarrier(),
+    world:ibcast(rank == size - 1 and "second" or nil, size - 1), world:iallreduce(rank + 1) }
+  assert(world:sendrecv(rank, right, left) == left and world:allreduce(1) == size)
+  assert(requests[4]:wait() == "second")
+  local results = mpi.waitall(requests)
+  assert(#results[1] == size and results[2] == "first" and results[4] == "second" and results[5] == size * (size + 1) / 2)
+  assert(requests[5]:wait() == results[5] and requests[5]:test() == true)
+  requests = { world:igather(rank), world:ialltoall(lists) }
+  local done = {}
+  for _ = 1, 2 do
+    done[mpi.waitany(requests)] = true
+  end
+  assert(done[1] and done[2] and mpi.waitany(requests) == nil)
+  raises("the value is nil", world.iallgather, world)
+  raises("the list has", world.ialltoall, world, { 1, 2, 3, 4, 5, 6 })
+  raises("not defined for", world.iallreduce, world, { 1 }, "sum")
+  raises("no rank of this communicator", world.igather, world, 1, size)
+  raises("cannot be sent", world.iallgather, world, coroutine.create(function() end))
+end)
+
+-- More elements than MPI's calls count: with a limit so low that few are too many.
+test("more than MPI counts", function()
+  assert(mpi._most_elements() == 2 ^ 31 - 1)
+  mpi._most_elements(7)
+  local n = 25
+  local function sum_upto(last, f)
+    local list = {}
+    for r = 0, last do
+      list[r + 1] = data(r, n)
+    end
+    return fold(list, f or array.add)
+  end
+  local got = array.zeros(n)
+  world:Sendrecv(data(rank, n), right, got, left)
+  same(got, data(left, n), "Sendrecv")
+  local whole = array.concatenate(all_of(n))
+  for root = 0, size - 1 do
+    same(world:Bcast(rank == root and data(root, n) or array.zeros(n), root), data(root, n), "Bcast")
+    same(world:Ibcast(rank == root and data(root, n) or array.zeros(n), root):wait(), data(root, n), "Ibcast")
+    local part = array.zeros(n)
+    world:Scatter(rank == root and whole or nil, part, root)
+    same(part, data(rank, n), "Scatter")
+    same(world:Gather(part, nil, root), rank == root and whole or nil, "Gather")
+    same(world:Reduce(part, nil, "sum", root), rank == root and sum_upto(size - 1) or nil, "Reduce")
+    same(world:Ireduce(part, nil, "sum", root):wait(), rank == root and sum_upto(size - 1) or nil, "Ireduce")
+    local a = data(rank, n)
+    world:Reduce(rank == root and mpi.IN_PLACE or a, rank == root and a or nil, "max", root)
+    same(a, rank == root and sum_upto(size - 1, array.maximum) or data(rank, n), "Reduce in place")
+  end
+  same(world:Allgather(data(rank, n)), whole, "Allgather")
+  same(world:Iallgather(data(rank, n)):wait(), whole, "Iallgather")
+  local expected = {}
+  for r = 0, size - 1 do
+    expected[r + 1] = data(r, n * size)[{ { n * rank + 1, n * rank + n } }]
+  end
+  same(world:Alltoall(data(rank, n * size)), array.concatenate(expected), "Alltoall")
+  same(world:Allreduce(data(rank, n)), sum_upto(size - 1), "Allreduce")
+  local requests, a = {}, data(rank, n)
+  requests[1] = world:Iallreduce(a)
+  requests[2] = world:Iscan(a, nil, "max")
+  requests[3] = world:Ireduce_scatter(data(rank, n * size))
+  same(requests[2]:wait(), sum_upto(rank, array.maximum), "Iscan")
+  same(requests[1]:wait(), sum_upto(size - 1), "Iallreduce")
+  local total = fold(all_of(n * size), array.add)
+  local mine = total[{ { n * rank + 1, n * rank + n } }]:copy()
+  same(requests[3]:wait(), mine, "Ireduce_scatter")
+  same(world:Reduce_scatter(data(rank, n * size)), mine, "Reduce_scatter")
+  a = data(rank, n * size)
+  same(world:Reduce_scatter(mpi.IN_PLACE, a):copy(), mine, "Reduce_scatter in place")
+  a = data(rank, n * size)
+  same(world:Ireduce_scatter(mpi.IN_PLACE, a):wait():copy(), mine, "Ireduce_scatter in place")
+  a = data(rank, n)
+  world:Allreduce(mpi.IN_PLACE, a, "max")
+  same(a, sum_upto(size - 1, array.maximum), "Allreduce in place")
+  same(world:Scan(data(rank, n)), sum_upto(rank), "Scan")
+  local before = world:Exscan(data(rank, n))
+  if rank > 0 then
+    same(before, sum_upto(rank - 1), "Exscan")
+  end
+  -- Parts of unequal length: rank r has 3 r rows of 2.
+  local function rows(of)
+    return data(of, 6 * of, "int32"):reshape { 3 * of, 2 }
+  end
+  local all, counts, from = {}, {}, 3 * rank * (rank - 1) / 2
+  for r = 0, size - 1 do
+    all[r + 1], counts[r + 1] = rows(r), 3 * r
+  end
+  whole = array.concatenate(all)
+  local function with_own_rows()
+    local b = array.zeros({ #whole, 2 }, { dtype = "int32" })
+    if rank > 0 then
+      b[{ { from + 1, from + 3 * rank } }] = rows(rank)
+    end
+    return b
+  end
+  for root = 0, size - 1 do
+    same(world:Gatherv(rows(rank), nil, nil, root), rank == root and whole or nil, "Gatherv")
+    same(world:Igatherv(rows(rank), nil, nil, root):wait(), rank == root and whole or nil, "Igatherv")
+    local part = array.zeros({ 3 * rank, 2 }, { dtype = "int32" })
+    world:Scatterv(rank == root and whole or nil, part, nil, root)
+    same(part, rows(rank), "Scatterv")
+    if rank == root then
+      same(world:Gatherv(mpi.IN_PLACE, with_own_rows(), counts, root), whole, "Gatherv in place")
+      world:Scatterv(whole, mpi.IN_PLACE, counts, root)
+    else
+      world:Gatherv(rows(rank), nil, nil, root)
+      world:Scatterv(nil, part, nil, root)
+      same(part, rows(rank), "Scatterv in place")
+    end
+  end
+  same(world:Allgatherv(rows(rank)), whole, "Allgatherv")
+  same(world:Iallgatherv(rows(rank)):wait(), whole, "Iallgatherv")
+  same(world:Allgatherv(mpi.IN_PLACE, with_own_rows(), counts), whole, "Allgatherv in place")
+  local give, out = {}, {}
+  local function given(of, to)
+    return data(of * size + to, 4 * ((of + to) % 3))
+  end
+  for r = 0, size - 1 do
+    give[r + 1], out[r + 1], expected[r + 1] = 4 * ((rank + r) % 3), given(rank, r), given(r, rank)
+  end
+  same(world:Alltoallv(array.concatenate(out), give), array.concatenate(expected), "Alltoallv")
+  same(world:Ialltoallv(array.concatenate(out), give):wait(), array.concatenate(expected), "Ialltoallv")
+  -- The table form.
+  local list = {}
+  for r = 0, size - 1 do
+    list[r + 1] = { rank, r, ("x"):rep(20 * r) }
+  end
+  deep(world:bcast(rank == 0 and "a longer text" or nil), "a longer text", "bcast")
+  for root = 0, size - 1 do
+    local texts = {}
+    for r = 0, size - 1 do
+      texts[r + 1] = ("y"):rep(10 * r)
+    end
+    deep(world:scatter(rank == root and list or nil, root), { root, rank, ("x"):rep(20 * rank) }, "scatter")
+    deep(world:gather(texts[rank + 1], root), rank == root and texts or nil, "gather")
+    deep(world:allgather(texts[rank + 1]), texts, "allgather")
+  end
+  local come = world:alltoall(list)
+  for r = 0, size - 1 do
+    deep(come[r + 1], { r, rank, ("x"):rep(20 * rank) }, "alltoall")
+  end
+  mpi._most_elements(2 ^ 31 - 1)
+end)
+
 test("arrays under way stay", function()
   -- Nothing but the request refers to them; garbage is collected meanwhile.
   local requests = {}
@@ -531,6 +731,17 @@ test("arrays under way stay", function()
     collectgarbage()
   end
   mpi.waitall(requests)
+  -- Nor does it matter that a script releases them.
+  local given, taken = data(rank, 5000), array.zeros(5000)
+  local view = taken[{ {} }]
+  requests = { world:Irecv(taken, left), world:Issend(given, right), world:Iallreduce(given) }
+  given:release()
+  taken:release()
+  for _ = 1, 10 do
+    array.full(5000, -1)
+  end
+  mpi.waitall(requests)
+  same(view:copy(), data(left, 5000), "released")
   -- Rows of a matrix, as a halo exchange sends them; many, so that the loop is compiled.
   local u = array.full({ 6, 40 }, rank)
   for _ = 1, 300 do
@@ -604,6 +815,120 @@ test("Lua's own mistakes", function()
   raises("not defined for", world.allreduce, world, { 1 }, "sum")
   raises("read%-only", world.Recv, world, array.broadcast_to(array.zeros(1), { 4 }), 0)
   raises("unknown option", world.Recv, world, array.zeros(1), 0, 0, { partal = true })
+  -- What there is cannot be changed, and what there is not cannot be read.
+  raises("cannot be changed: its 'rank'", function() world.rank = 3 end)
+  raises("cannot be changed: its 'Send'", function() world.Send = print end)
+  raises("takes no 'colour'", function() world.colour = 1 end)
+  raises("takes no '1'", function() world[1] = 1 end)
+  raises("has no '1'", function() return world[1] end)
+  raises("Gatherv %(arrays%)", function() return world.gatherv end)
+  local request = world:isend(1, rank)
+  raises("a request has no 'wiat'; did you mean 'wait'", function() return request.wiat end)
+  raises("a request takes no 'done'", function() request.done = true end)
+  assert(world:recv(rank) == 1)
+  request:wait()
+  request:wait()
+  assert(request:test() == true and tostring(request) == "a request that is done")
+  raises("a list of requests is expected", mpi.waitall, request)
+  raises("item 1: a request is expected", mpi.waitany, { 1 })
+  raises("with a colon", world.Bcast, array.zeros(1))
+  raises("a request is expected", request.wait, nil)
+  raises("only receives can be cancelled", function()
+    local sent = world:Issend(array.zeros(1), rank, 8)
+    local ok, message = pcall(sent.cancel, sent)
+    world:Recv(array.zeros(1), rank, 8)
+    sent:wait()
+    error(ok and "none" or message, 0)
+  end)
+  -- A message that has come is not lost by cancelling.
+  local buffer = array.zeros(2)
+  for _, receive in ipairs { world:Irecv(buffer, rank, 9), world:irecv(rank, 9) } do
+    local sent = receive._r._kind == 1 and world:Isend(data(rank, 2), rank, 9) or world:isend("here", rank, 9)
+    sent:wait()
+    assert(receive:cancel() == false)
+    local first, second = receive:wait()
+    assert(receive._r._kind == 1 and first == rank and second == 9 or first == "here" and second == rank)
+  end
+  local never = world:irecv(rank, 10)
+  assert(never:cancel() == true and never:cancel() == true and never:wait() == nil)
+  local released = array.zeros(3)
+  released:release()
+  raises("was released", world.Send, world, released, rank)
+  raises("was released", world.Irecv, world, released, rank)
+  raises("was released", world.Bcast, world, released)
+  for _, root in ipairs { -1, size, 0.5 } do
+    for _, name in ipairs { "Bcast", "bcast" } do
+      raises("the root .* is no rank of this communicator", world[name], world, buffer, root)
+    end
+    raises("the root .* is no rank", world.Reduce, world, buffer, nil, "sum", root)
+    raises("the root .* is no rank", world.gather, world, 1, root)
+    raises("the root .* is no rank", world.Scatterv, world, buffer, buffer, nil, root)
+  end
+  raises("root %(a rank%) must be a number", world.Gather, world, buffer, nil, "0")
+  local rows = array.broadcast_to(array.zeros(1), { 2 })
+  for _, name in ipairs { "Allreduce", "Allgather", "Alltoall", "Scan" } do
+    raises("read%-only", world[name], world, array.zeros(name == "Allgather" and 1 or 2 * size),
+      array.broadcast_to(array.zeros(1), { name == "Allgather" and size or 2 * size }))
+  end
+  assert(rows.size == 2)
+end)
+
+test("dtypes and sizes that differ within one rank", function()
+  local a, b = array.zeros(2 * size), array.zeros(2 * size, { dtype = "int32" })
+  for _, name in ipairs { "Allreduce", "Allgather", "Alltoall", "Scan", "Exscan", "Reduce_scatter", "Allgatherv" } do
+    raises("the array to send is float64, the one to receive into int32", world[name], world, a,
+      name == "Allgather" and array.zeros(2 * size * size, { dtype = "int32" }) or b)
+  end
+  raises("must have " .. 2 * size * size .. " elements, got one with 1", world.Allgather, world, a, array.zeros(1))
+  raises("must have " .. 2 * size .. " elements, got one with 1", world.Allreduce, world, a, array.zeros(1))
+  raises("must have " .. 2 * size .. " elements, got one with 1", world.Alltoall, world, a, array.zeros(1))
+  raises("must have 2 elements, got one with 1", world.Reduce_scatter, world, a, array.zeros(1))
+  raises("must add up to that number", world.Reduce_scatter, world, a, nil, "sum", (function()
+    local counts = {}
+    for r = 1, size do
+      counts[r] = 1
+    end
+    return counts
+  end)())
+  raises("counts are a list with a number for each of", world.Allgatherv, world, a, nil, { 1, 2, 3, 4, 5, 6 })
+  raises("counts are integers", world.Alltoallv, world, a, (function()
+    local counts = {}
+    for r = 1, size do
+      counts[r] = -1
+    end
+    return counts
+  end)())
+  if size > 1 then
+    raises("cannot be cut into", world.Alltoall, world, array.zeros(2 * size + 1))
+  end
+end)
+
+-- Each of them, of which the ranks hold different dtypes, or entries of different sizes.
+test("dtypes and sizes that differ among ranks", function()
+  if size == 1 then
+    return
+  end
+  local dtype = rank == 0 and "float64" or "float32"
+  local a, part = array.zeros(2 * size, { dtype = dtype }), array.zeros(2, { dtype = dtype })
+  local function differ(name, ...)
+    local message = raises("collective calls differ", world[name], world, ...)
+    assert(message:find("float64", 1, true) and message:find("float32", 1, true) and message:find(name, 1, true), message)
+  end
+  for _, name in ipairs { "Bcast", "Gather", "Allgather", "Alltoall", "Reduce", "Allreduce", "Reduce_scatter", "Scan", "Exscan",
+    "Gatherv", "Allgatherv" } do
+    differ(name, a)
+  end
+  differ("Scatter", a, part)
+  differ("Scatterv", a, part)
+  local ones = {}
+  for r = 1, size do
+    ones[r] = 1
+  end
+  differ("Alltoallv", a, ones)
+  local message = raises("collective calls differ", world.Allgatherv, world, array.zeros { 2, rank == 0 and 3 or 4 })
+  assert(message:find("Allgatherv of rows of 3 float64", 1, true) and message:find("rows of 4 float64", 1, true), message)
+  raises("collective calls differ.*sum.*max", world.Allreduce, world, array.zeros(2), nil, rank == 0 and "sum" or "max")
+  raises("collective calls differ", world.Bcast, world, array.zeros(rank == 0 and 2 or 3))
 end)
 
 -- ------------------------------------------------------------------------------------------------- communicators -----
@@ -629,6 +954,15 @@ test("split, dup, free", function()
   request:wait()
   copy:free()
   raises("was freed", copy.send, copy, 1, 0)
+  raises("was freed", copy.Allreduce, copy, array.zeros(1))
+  raises("was freed", copy.irecv, copy, 0)
+  raises("was freed", copy.free, copy)
+  raises("stay until the end", world.free, world)
+  copy = world:dup()
+  local open = copy:irecv(left)
+  raises("1 of this communicator's requests has not been waited for", copy.free, copy)
+  open:cancel()
+  copy:free()
   assert(world:split_shared().size == size)
   assert(mpi.self.size == 1 and mpi.self:allreduce(rank) == rank)
 end)
@@ -686,8 +1020,31 @@ test("windows", function()
   same(got, data(rank, 4, "int64", right + 1), "get")
   raises("outside of the window", window.get, window, got, right, 4 * size)
   raises("has int64, this array float64", window.put, window, array.zeros(1), right)
+  raises("is no rank", window.put, window, got, size)
+  raises("the target .* must be a number", window.put, window, got, "0")
+  raises("has no 'Put'", function() return window.Put end)
+  raises("a window takes no 'size'", function() window.size = 3 end)
   window:free()
   raises("was freed", window.fence, window)
+  raises("was freed", window.put, window, got, 0)
+  raises("was freed", window.free, window)
+
+  -- What a script releases stays until the epoch ends, and a window's array until the window does.
+  local shown, given = array.zeros(3000), data(rank, 3000)
+  window = world:window(shown)
+  window:fence()
+  window:put(given, right)
+  given:release()
+  shown:release()
+  for _ = 1, 10 do
+    array.full(3000, -1)
+  end
+  window:fence()
+  local there = array.zeros(3000)
+  window:get(there, rank)
+  window:fence()
+  same(there, data(left, 3000), "released")
+  window:free()
 
   local counter = array.zeros(1, { dtype = "int64" })
   window = world:window(counter)
