@@ -8,8 +8,8 @@ local array = core.require("array")
 local kit = array._kit
 local array_t, kind_of, check_options, parse_dtype, parse_constructor = kit.array_t, kit.kind_of, kit.check_options,
   kit.parse_dtype, kit.parse_constructor
-local type, tonumber, tostring, ipairs, pairs, select, setmetatable, istype, format, concat = type, tonumber, tostring,
-  ipairs, pairs, select, setmetatable, ffi.istype, string.format, table.concat
+local type, tonumber, tostring, ipairs, pairs, select, setmetatable, istype, format = type, tonumber, tostring,
+  ipairs, pairs, select, setmetatable, ffi.istype, string.format
 local new = ffi.new
 
 local gpu = {}
@@ -166,7 +166,7 @@ function gpu.synchronize()
 end
 
 -- ---------------------------------------------------------------------------------------------------------- arrays ----
-local device_t, host_t = ffi.typeof("pg_gpu_array"), ffi.typeof("pg_array")
+local device_t = ffi.typeof("pg_gpu_array")
 local collect = new("int32_t[1]")
 
 -- A device array for C++ to fill, which gives its memory back at its end.
@@ -537,13 +537,6 @@ function methods.is_contiguous(d)
   return contiguous(need_device_array("is_contiguous", d)._a)
 end
 
-local function vector(values, n)
-  local list = {}
-  for i = 1, n do
-    list[i] = tonumber(values[i - 1])
-  end
-  return list
-end
 function getters.shape(d) return layout_of(d).shape end
 function getters.strides(d) return layout_of(d).strides end
 function getters.ndim(d) return d._a._ndim end

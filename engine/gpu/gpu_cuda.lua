@@ -6,9 +6,9 @@ local fail, check = core.fail, core.check
 local gpu, library, kit = shared.gpu, shared.library, shared.kit
 local kind_of, check_options = kit.kind_of, kit.check_options
 local is_device_array = shared.is_device_array
-local type, tonumber, tostring, ipairs, pairs, select, setmetatable, format, concat, find, gsub, match, sub, floor = type,
+local type, tonumber, tostring, ipairs, pairs, select, setmetatable, format, concat, find, gsub, match, sub = type,
   tonumber, tostring, ipairs, pairs, select, setmetatable, string.format, table.concat, string.find, string.gsub,
-  string.match, string.sub, math.floor
+  string.match, string.sub
 local error = error
 
 local cuda = {}

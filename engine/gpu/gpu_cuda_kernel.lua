@@ -2,7 +2,7 @@
 local core, shared = ...
 local C, ffi = core.C, core.ffi
 local check, fail = core.check, core.fail
-local gpu, library, kit = shared.gpu, shared.library, shared.kit
+local gpu, library = shared.gpu, shared.library
 local type, tonumber, ipairs, pairs, format, gmatch, match, max, abs = type, tonumber, ipairs, pairs, string.format,
   string.gmatch, string.match, math.max, math.abs
 

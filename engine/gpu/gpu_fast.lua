@@ -3,7 +3,7 @@
 local core, shared = ...
 local C, ffi = core.C, core.ffi
 local check = core.check
-local gpu, kit = shared.gpu, shared.kit
+local kit = shared.kit
 local front = core.require("kernel")._kit
 
 local ERROR_UNSUPPORTED = 2

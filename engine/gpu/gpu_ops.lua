@@ -1,14 +1,12 @@
 -- Operations on device arrays: arguments are checked here. On the simulator the engine's own operations do the work, in the
 -- same memory; on a GPU generated kernels and cuBLAS do (gpu_ops_cuda.lua).
 local core, shared = ...
-local ffi = core.ffi
 local C, fail, check = core.C, core.fail, core.check
-local gpu, library, array, kit = shared.gpu, shared.library, shared.array, shared.kit
+local gpu, array, kit = shared.gpu, shared.array, shared.kit
 local methods, mt = shared.methods, shared.mt
 local is_device_array, need_device_array, device_of, host_of, adopt = shared.is_device_array, shared.need_device_array,
   shared.device_of, shared.host_of, shared.adopt
-local create, copy_lengths, same_shape, options_of, stream_of = shared.create, shared.copy_lengths, shared.same_shape,
-  shared.options_of, shared.stream_of
+local create, same_shape, options_of, stream_of = shared.create, shared.same_shape, shared.options_of, shared.stream_of
 local kind_of, dtype_names = kit.kind_of, kit.dtype_names
 local type, ipairs, select, format, gmatch, tonumber, tostring, setmetatable, rawequal = type, ipairs, select,
   string.format, string.gmatch, tonumber, tostring, setmetatable, rawequal
