@@ -162,7 +162,11 @@ end
 --- gpu.synchronize(): waits until the device in use has done all it was given to do.
 function gpu.synchronize()
   check(library.pg_gpu_synchronize(device().handle))
-  shared.finish_reads(nil)
+  if device().backend == "sim" then
+    shared.work.synchronized()
+  else
+    shared.finish_reads(nil)
+  end
 end
 
 -- ---------------------------------------------------------------------------------------------------------- arrays ----
@@ -189,9 +193,14 @@ local function with_memory(f, out, ...)
   return out
 end
 
--- An array of kit.lengths on the device.
+-- An array of kit.lengths on the device. stream: an object or nil.
 local function create(d, dtype, ndim, zero, stream)
-  return with_memory(library.pg_gpu_create, fresh(), d.handle, dtype, ndim, kit.lengths, zero and 1 or 0, stream)
+  local out = with_memory(library.pg_gpu_create, fresh(), d.handle, dtype, ndim, kit.lengths, zero and 1 or 0,
+    stream and stream.handle or nil)
+  if d.backend == "sim" then
+    shared.work.created(out, zero, stream)
+  end
+  return out
 end
 
 local function is_device_array(x)
@@ -217,18 +226,23 @@ local function device_of(d)
   return open(backend_of(d), d._a._device)
 end
 
--- On the simulator: the same memory as a host array.
-local function host_of(d)
+-- On the simulator: the same memory as a host array. bare(a): of a device array's pg_array.
+local function bare(layout)
   local a = array_t()
-  check(core.C.pg_array_share(a, collect, d._a))
+  check(core.C.pg_array_share(a, collect, layout))
   a._device, a._flags = 0, 0
   return a
 end
+local function host_of(d)
+  return bare(d._a)
+end
+shared.bare = bare
 
 -- On the simulator: a device array in a host array's memory.
 local function adopt(d, a)
   local out = fresh()
   check(library.pg_gpu_adopt(out, d.handle, a))
+  shared.work.created(out)
   return out
 end
 
@@ -265,13 +279,13 @@ shared.device_of, shared.host_of, shared.adopt, shared.contiguous, shared.copy_l
   host_of, adopt, contiguous, copy_lengths, same_shape
 shared.with_memory, shared.collect, shared.open, shared.backend_of = with_memory, collect, open, backend_of
 
--- The stream of the options, as C takes it; nil for the default one.
+-- The stream of the options; nil for the default one.
 local function stream_of(name, options)
   local s = options and options.stream
   if s == nil then
     return nil
   end
-  return shared.need_stream(name, s).handle
+  return shared.need_stream(name, s)
 end
 shared.stream_of = stream_of
 
@@ -297,15 +311,38 @@ local element_bytes = { [0] = 1, 1, 4, 8, 4, 8, 1, 2, 2, 4, 8, 8, 16 } -- in the
 local function bytes_of(a)
   return tonumber(a._size) * element_bytes[a._dtype]
 end
-shared.bytes_of = bytes_of
+shared.bytes_of, shared.element_bytes = bytes_of, element_bytes
 
+--- The bytes of an array without gaps, as a string.
+function shared.content(a)
+  return ffi.string(a._data, bytes_of(a))
+end
+
+-- Host arrays that copies on a stream use are kept until it is done.
 local function write(d, host, stream)
   moved.to_device = moved.to_device + bytes_of(host)
-  check(library.pg_gpu_write(d, host, stream, stream == nil and 1 or 0))
+  if backend_of(d) == "sim" then
+    shared.work.to_device(d, host, stream)
+    check(library.pg_gpu_write(d, host, nil, 1))
+    return
+  end
+  check(library.pg_gpu_write(d, host, stream and stream.handle or nil, stream == nil and 1 or 0))
+  if stream ~= nil then
+    shared.keep_until_done(stream, host)
+  end
 end
 local function read(host, d, stream)
   moved.to_host = moved.to_host + bytes_of(host)
-  check(library.pg_gpu_read(host, d, stream, stream == nil and 1 or 0))
+  if backend_of(d) == "sim" then
+    local to = stream and kit.create(copy_lengths(host), host._dtype, 0) or host
+    check(library.pg_gpu_read(to, d, nil, 1))
+    shared.work.to_host(host, d, stream, to)
+    return
+  end
+  check(library.pg_gpu_read(host, d, stream and stream.handle or nil, stream == nil and 1 or 0))
+  if stream ~= nil then
+    shared.keep_until_done(stream, host, d)
+  end
 end
 
 --- gpu.transfers(): bytes that copies between host and device have moved since the start: {to_device, to_host}.
@@ -332,9 +369,6 @@ function gpu.array(a, options)
   local stream = stream_of("gpu.array", options)
   local d = create(device(), host._dtype, copy_lengths(host), false, stream)
   write(d, host, stream)
-  if stream ~= nil then
-    shared.keep_until_done(options.stream, host)
-  end
   return d
 end
 
@@ -374,16 +408,20 @@ function gpu.empty_like(d, options) return like("gpu.empty_like", d, options, fa
 --- gpu.pinned(2, 3 [, options]) or gpu.pinned(a): a host array in page-locked memory, of zeros or with a's elements. Copies
 --- from and to it are faster, and those on a stream run beside other work.
 function gpu.pinned(first, ...)
-  local out = array_t()
+  local out, d = array_t(), device()
   if kit.is(first) then
     local a = kit.need_array("gpu.pinned", first)
     kit.check_alive(a)
-    with_memory(library.pg_gpu_pinned, out, device().handle, a._dtype, copy_lengths(a), kit.lengths, 0)
+    with_memory(library.pg_gpu_pinned, out, d.handle, a._dtype, copy_lengths(a), kit.lengths, 0)
     check(core.C.pg_array_assign(out, a))
-    return out
+  else
+    local ndim, dtype = parse_constructor("gpu.pinned", first, ...)
+    with_memory(library.pg_gpu_pinned, out, d.handle, dtype, ndim, kit.lengths, 1)
   end
-  local ndim, dtype = parse_constructor("gpu.pinned", first, ...)
-  return with_memory(library.pg_gpu_pinned, out, device().handle, dtype, ndim, kit.lengths, 1)
+  if d.backend == "sim" then
+    shared.work.pin(out)
+  end
+  return out
 end
 
 --- gpu.is_array(x): whether x is a device array.
@@ -419,9 +457,7 @@ function methods.to_host(d, options)
     target = kit.create(ndim, d._a._dtype, 0)
   end
   read(target, from, stream)
-  if stream ~= nil then
-    shared.keep_until_done(options.stream, target, from)
-  elseif out and target ~= out then
+  if out and target ~= out then
     check(core.C.pg_array_assign(out, target))
   end
   return out or target
@@ -456,7 +492,10 @@ function methods.copy_from(d, a, options)
   end
   if on_device then
     if from._dtype == d._a._dtype and contiguous(from) and contiguous(d._a) then
-      check(library.pg_gpu_copy(d, a, stream))
+      if backend_of(d) == "sim" then
+        shared.work.copy(d, a, stream)
+      end
+      check(library.pg_gpu_copy(d, a, stream and stream.handle or nil))
     else
       shared.assign(d, a, options)
     end
@@ -469,9 +508,6 @@ function methods.copy_from(d, a, options)
   a = array.ascontiguousarray(a)
   if contiguous(d._a) then
     write(d, a, stream)
-    if stream ~= nil then
-      shared.keep_until_done(options.stream, a)
-    end
   else
     shared.assign(d, gpu.array(a), options)
   end
@@ -648,6 +684,7 @@ local function part(name)
 end
 shared.part = part
 
+part("gpu_work")
 part("gpu_streams")
 part("gpu_ops")
 part("gpu_launch")

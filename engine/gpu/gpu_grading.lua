@@ -1,14 +1,15 @@
--- What a script has devices do, for the grader: recorded on the checked simulator (gpu._record), and run again elsewhere
--- without the script, to be counted there (gpu._replay).
+-- What a script has devices do, for the grader: recorded on the checked simulator (gpu_work.lua), and done again elsewhere
+-- without the script, to be counted there.
 --
--- A replay believes none of it: before a launch, an array that the kernel reads holds an argument of the exercise's function
--- (or a part of one), what an earlier launch of the replay left, or one value throughout. So no kernel can be given what the
--- host has computed. And the result must lie in one of the arrays that kernels have left.
+-- A replay believes none of it. It has a device's memory of its own, in which nothing is but what the record copies there,
+-- and that must be an argument of the exercise's function (or a part of one), what was copied back before, or one value
+-- throughout; so no kernel can be given what the host has computed. What the result consists of must have been copied back.
+-- So no copy can be left out: bytes, launches and the order of streams are those of this second run.
 local core, shared = ...
 local ffi = core.ffi
-local gpu, array = shared.gpu, shared.array
-local type, tonumber, ipairs, pairs, format, istype, setmetatable = type, tonumber, ipairs, pairs, string.format, ffi.istype,
-  setmetatable
+local gpu, array, kit, work = shared.gpu, shared.array, shared.kit, shared.work
+local type, tonumber, tostring, ipairs, pairs, format, istype, setmetatable, max, min, pcall, error = type, tonumber, tostring,
+  ipairs, pairs, string.format, ffi.istype, setmetatable, math.max, math.min, pcall, error
 
 local array_t = ffi.typeof("pg_array")
 
@@ -19,18 +20,19 @@ local grading = {}
 function grading.recorder()
   gpu.use("sim")
   gpu.mode("checked")
-  local moved = shared.moved
   return function(f, ...)
-    local before = moved.to_device + moved.to_host
-    local launches, result = gpu._record(f, ...)
-    return { launches = launches, transferred = moved.to_device + moved.to_host - before }, result
+    local list = {}
+    work.record_into(list)
+    local result = f(...)
+    work.record_into(nil)
+    list.known = nil
+    return list, result
   end
 end
 
 -- ------------------------------------------------------------------------------------------------- replaying ----------
 local function bytes_of(a)
-  a = array.ascontiguousarray(a)
-  return ffi.string(a._data, shared.bytes_of(a))
+  return shared.content(array.ascontiguousarray(a))
 end
 
 -- All values of a kind in a value, in tables as well.
@@ -53,9 +55,12 @@ local function uniform(a, bytes)
   return #bytes <= size or bytes:sub(1, -1 - size) == bytes:sub(1 + size)
 end
 
--- Contents that kernels may be given, whole or in part.
+-- Contents that are known, whole or in part.
 local Known = {}
 Known.__index = Known
+local function new_known()
+  return setmetatable({ whole = {}, list = {} }, Known)
+end
 function Known:add(bytes)
   if not self.whole[bytes] then
     self.whole[bytes] = true
@@ -73,72 +78,248 @@ function Known:has(bytes)
   end
   return false
 end
+-- Whether bytes are pieces that are known, one behind the other.
+function Known:covers(bytes)
+  local at = 1
+  while at <= #bytes do
+    local most = 0
+    for _, piece in ipairs(self.list) do
+      if #piece > most and #piece <= #bytes - at + 1 and bytes:sub(at, at + #piece - 1) == piece then
+        most = #piece
+      end
+    end
+    if most == 0 then
+      return false
+    end
+    at = at + most
+  end
+  return true
+end
+
+local most_memory = 2 ^ 30 -- of all devices in a record
+
+-- The memory of a replay: arrays in it by their descriptions in the record.
+local Memory = {}
+Memory.__index = Memory
+
+-- Ends a replay with what is wrong with the record.
+local function refuse(...)
+  error({ refused = format(...) }, 0)
+end
+local function malformed()
+  refuse("the record of the device is malformed")
+end
+
+local function whole_number(n, low, high)
+  if type(n) ~= "number" or n % 1 ~= 0 or n < low or n > high then
+    malformed()
+  end
+  return n
+end
+
+local function line_text(e)
+  return e.line and format("line %d: ", e.line) or ""
+end
+
+function Memory:array(d)
+  if type(d) ~= "table" or type(d.shape) ~= "table" or type(d.strides) ~= "table" or #d.shape ~= #d.strides or #d.shape > 8 then
+    malformed()
+  end
+  local dtype = kit.dtypes[d.dtype] or malformed()
+  local number = whole_number(d.memory, 1, 2 ^ 52)
+  local m = self.blocks[number]
+  if not m then
+    local bytes = whole_number(d.bytes, 1, most_memory)
+    self.total = self.total + bytes
+    if self.total > most_memory then
+      refuse("the arrays on the device take more than %.0f MiB", most_memory / 2 ^ 20)
+    end
+    -- What nothing has written is not zero, as it may be by luck, but large numbers.
+    m = { bytes = bytes, array = array.full({ bytes }, 0x7f, "uint8") }
+    self.blocks[number] = m
+  end
+  local a = array_t()
+  core.check(core.C.pg_array_share(a, shared.collect, m.array))
+  local size, low, high = 1, 0, 0
+  a._dtype, a._ndim, a._flags = dtype, #d.shape, 0
+  for i = 1, #d.shape do
+    local n, stride = whole_number(d.shape[i], 0, 2 ^ 40), whole_number(d.strides[i], -2 ^ 40, 2 ^ 40)
+    a._shape[i - 1], a._strides[i - 1] = n, stride
+    size = size * n
+    low, high = low + min(0, stride * (n - 1)), high + max(0, stride * (n - 1))
+  end
+  a._size = size
+  local each, at = shared.element_bytes[dtype], whole_number(d.at, 0, most_memory)
+  if size > 0 and (at + low * each < 0 or at + (high + 1) * each > m.bytes) or at % each ~= 0 then
+    malformed()
+  end
+  a._data = ffi.cast("char *", m.array._data) + at
+  return a, { memory = number, first = at + low * each, last = at + (high + 1) * each, origin = at }
+end
+
+-- The kernel again, on this memory. Returns what the simulator has recorded of it, and the ranges that it touched.
+local function launch(entry, memory)
+  local values, ranges = {}, {}
+  for i, x in ipairs(entry.arguments) do
+    if type(x) == "table" then
+      values[i], ranges[i] = memory:array(x.array)
+    else
+      values[i] = x
+    end
+  end
+  local run = shared.run_again(entry, values)
+  local touched = {}
+  for i, range in pairs(ranges) do
+    local read, written = shared.touched(i, range)
+    touched[#touched + 1] = read
+    if written then
+      written.write = true
+      touched[#touched + 1] = written
+    end
+  end
+  return run, touched
+end
+
+local function range_of(r, write)
+  r.write = write
+  return r
+end
+
+-- grading.replay's body: raises what is wrong with the record.
+local function replay(record, inputs, result)
+  if type(record) ~= "table" then
+    malformed()
+  end
+  local memory = setmetatable({ blocks = {}, total = 0 }, Memory)
+  local known, back, numbers = new_known(), new_known(), {} -- what may be copied there; what came back, and its elements
+  for _, a in ipairs(values_in(inputs, is_array, {})) do
+    known:add(bytes_of(a))
+  end
+  local order, late, events = shared.new_order(), {}, {}
+  local sums = { gpu_sectors = 0, gpu_wavefronts = 0, gpu_divergent = 0, gpu_atomics = 0, gpu_launches = 0, gpu_transfers = 0 }
+  local function add(e, ranges)
+    local s = whole_number(e.stream, 0, 1e6)
+    local access, range = order:add(s, ranges, e)
+    if access then
+      refuse("%s", work.race_text(e, s, range, access))
+    end
+    if e.wait then
+      order:synchronize(s)
+    end
+  end
+  for _, e in ipairs(record) do
+    e.line, e.cost = type(e.line) == "number" and e.line or nil, nil
+    if e.kind == "to_device" then
+      local to, range = memory:array(e.array)
+      local from = is_array(e.data) and e.data or malformed()
+      local bytes = bytes_of(from)
+      if not uniform(from, bytes) and not known:has(bytes) then
+        refuse("%swhat is copied to the device is neither an argument of the function, or a part of one, nor what the "
+          .. "device has left: the host has changed it", line_text(e))
+      end
+      core.check(core.C.pg_array_assign(to, from))
+      e.bytes = #bytes
+      sums.gpu_transfers = sums.gpu_transfers + #bytes
+      add(e, { range_of(range, true) })
+    elseif e.kind == "to_host" then
+      local from, range = memory:array(e.array)
+      local bytes = bytes_of(from)
+      known:add(bytes)
+      back:add(bytes)
+      if from._size <= 4096 then
+        for _, n in ipairs(from:flatten():totable()) do
+          numbers[n] = true
+        end
+      end
+      e.bytes = #bytes
+      sums.gpu_transfers = sums.gpu_transfers + #bytes
+      add(e, { range_of(range, false) })
+      late[#late + 1] = { e.stream, order.clocks[e.stream][e.stream], e }
+    elseif e.kind == "copy" then
+      local to, range = memory:array(e.array)
+      local from, source = memory:array(e.from)
+      core.check(core.C.pg_array_assign(to, from))
+      e.bytes = shared.bytes_of(to)
+      add(e, { range_of(range, true), range_of(source, false) })
+    elseif e.kind == "fill" then
+      local to, range = memory:array(e.array)
+      if e.value ~= nil then
+        kit.write(to, e.value)
+      end
+      e.bytes = shared.bytes_of(to)
+      if not e.found then
+        add(e, { range_of(range, true) })
+      end
+    elseif e.kind == "kernel" then
+      local run, ranges = launch(e, memory)
+      for _, problem in ipairs(run.problems) do
+        if not problem.warning then
+          refuse("%s:%d: %s", problem.file, problem.line, problem.message)
+        end
+      end
+      local c = run.counts
+      local sectors = c.load_sectors + c.store_sectors
+      sums.gpu_sectors = sums.gpu_sectors + sectors
+      -- A request of 128 bytes takes one, and so does each lane that waits for another's atomic.
+      sums.gpu_wavefronts = sums.gpu_wavefronts + c.shared_wavefronts + sectors / 4 + c.atomic_serial
+      sums.gpu_divergent = sums.gpu_divergent + c.divergent
+      sums.gpu_atomics = sums.gpu_atomics + c.atomics
+      sums.gpu_launches = sums.gpu_launches + 1
+      e.cost = gpu.report().estimate.time
+      add(e, ranges)
+    elseif e.kind == "operation" then
+      if e.array ~= nil then
+        refuse("%s'%s' of device arrays is the library's: write a kernel", line_text(e),
+          tostring(e.name))
+      end
+      e.bytes = nil
+    elseif e.kind == "record" then
+      events[whole_number(e.event, 1, 2 ^ 52)] = order:record(whole_number(e.stream, 0, 1e6))
+    elseif e.kind == "wait" then
+      order:wait(whole_number(e.stream, 0, 1e6), events[e.event] or malformed())
+    elseif e.kind == "synchronize" then
+      order:synchronize(e.event and (events[e.event] or malformed()) or e.stream)
+    else
+      malformed()
+    end
+  end
+  if sums.gpu_launches == 0 then
+    refuse("no kernel was launched: the device must compute the result")
+  end
+  for _, l in ipairs(late) do
+    if not order:is_done(l[1], l[2]) then
+      refuse("%snothing waits for the copy to the host: call synchronize() of its stream before its elements are used",
+        line_text(l[3]))
+    end
+  end
+  for _, a in ipairs(values_in(result, is_array, {})) do
+    local bytes = bytes_of(a)
+    if not back:has(bytes) and not back:covers(bytes) then
+      refuse("the result is right, but it is not what the kernels left on the device and was copied back from there: the host "
+        .. "has changed it, or a kernel read memory that nothing had written")
+    end
+  end
+  for _, n in ipairs(values_in(result, is_number, {})) do
+    if not numbers[n] then
+      refuse("the result is right, but no array that was copied back from the device holds it: the device must compute it")
+    end
+  end
+  sums.gpu_estimate = shared.schedule(record, gpu.model())
+  return sums
+end
 
 --- grading.replay(record, inputs, result) -> counts by metric, or nil and what is wrong with it.
 function grading.replay(record, inputs, result)
   gpu.use("sim")
   gpu.mode("checked")
-  if type(record) ~= "table" or type(record.launches) ~= "table" then
-    return nil, "the record of the device is malformed"
-  elseif #record.launches == 0 then
-    return nil, "no kernel was launched: the device must compute the result"
+  shared.timeline()
+  local ok, sums = pcall(replay, record, inputs, result)
+  if ok then
+    return sums
+  elseif type(sums) == "table" and sums.refused then
+    return nil, sums.refused
   end
-  local known, left = setmetatable({ whole = {}, list = {} }, Known), setmetatable({ whole = {}, list = {} }, Known)
-  for _, a in ipairs(values_in(inputs, is_array, {})) do
-    known:add(bytes_of(a))
-  end
-  local numbers = {} -- elements of small arrays that kernels have left
-  local sums = { gpu_sectors = 0, gpu_wavefronts = 0, gpu_divergent = 0, gpu_atomics = 0, gpu_estimate = 0,
-    gpu_launches = #record.launches, gpu_transfers = tonumber(record.transferred) or 0 }
-  for number, launch in ipairs(record.launches) do
-    local reads = gpu._reads(launch)
-    for i, x in ipairs(launch.arguments) do
-      if is_array(x) and reads[i] then
-        local bytes = bytes_of(x)
-        if not uniform(x, bytes) and not known:has(bytes) then
-          return nil, format("launch %d gives '%s' an array (argument %d) that holds what is neither an argument of the "
-            .. "function nor left by a kernel before: the host has changed it", number, launch.name, i)
-        end
-      end
-    end
-    local done = gpu._replay(launch)
-    for _, problem in ipairs(done.problems) do
-      if not problem.warning then
-        return nil, format("%s:%d: %s", problem.file, problem.line, problem.message)
-      end
-    end
-    local c = done.counts
-    local sectors = c.load_sectors + c.store_sectors
-    sums.gpu_sectors = sums.gpu_sectors + sectors
-    -- A request of 128 bytes takes one, and so does each lane that waits for another's atomic.
-    sums.gpu_wavefronts = sums.gpu_wavefronts + c.shared_wavefronts + sectors / 4 + c.atomic_serial
-    sums.gpu_divergent = sums.gpu_divergent + c.divergent
-    sums.gpu_atomics = sums.gpu_atomics + c.atomics
-    sums.gpu_estimate = sums.gpu_estimate + gpu.report().estimate.time
-    for _, x in ipairs(done.arguments) do
-      if is_array(x) then
-        local bytes = bytes_of(x)
-        known:add(bytes)
-        left:add(bytes)
-        if x._size <= 4096 then
-          for _, n in ipairs(x:flatten():totable()) do
-            numbers[n] = true
-          end
-        end
-      end
-    end
-  end
-  for _, a in ipairs(values_in(result, is_array, {})) do
-    if not left:has(bytes_of(a)) then
-      return nil, "the result is right, but it is not what the kernels left on the device: the host has changed it"
-    end
-  end
-  for _, n in ipairs(values_in(result, is_number, {})) do
-    if not numbers[n] then
-      return nil, "the result is right, but no array on the device holds it: the device must compute it"
-    end
-  end
-  return sums
+  error(sums, 0)
 end
 
 return grading

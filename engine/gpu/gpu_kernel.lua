@@ -3,13 +3,13 @@
 local core, shared = ...
 local C, ffi = core.C, core.ffi
 local fail = core.fail
-local gpu, kit = shared.gpu, shared.kit
+local gpu, kit, work = shared.gpu, shared.kit, shared.work
 local kernel = core.require("kernel")
 local front = kernel._kit -- of the kernels' front end
 local kind_of, check_options = kit.kind_of, kit.check_options
 local array_t, row_t, complex_t, int64_t = front.array_t, front.row_t, front.complex_t, front.int64_t
-local type, tostring, ipairs, pairs, load, pcall, error, select, setmetatable, getmetatable, unpack, format, concat, istype, floor, ceil, max, min =
-  type, tostring, ipairs, pairs, load, pcall, error, select, setmetatable, getmetatable, unpack, string.format, table.concat, ffi.istype, math.floor,
+local type, tostring, ipairs, pairs, load, select, setmetatable, getmetatable, format, concat, istype, floor, ceil, max, min =
+  type, tostring, ipairs, pairs, load, select, setmetatable, getmetatable, string.format, table.concat, ffi.istype, math.floor,
   math.ceil, math.max, math.min
 local getinfo, band = debug.getinfo, bit.band
 
@@ -204,41 +204,15 @@ local function configure(self, options)
   return setmetatable(launch, launch_mt)
 end
 
--- Launches, kept as plain values so that another process can run them again without the script: {source (describe_source),
--- name, grid, block, shared, partial, arguments}.
-local recording
-
-local function record(k, launch, arguments)
-  local kept = {}
-  for i = 1, k._parameters do
-    local x = arguments[i]
-    if shared.is_device_array(x) then
-      x = shared.host_of(x):copy()
-    elseif kit.is(x) then
-      x = kit.as_array(x):copy()
-    end
-    kept[i] = x
-  end
-  recording[#recording + 1] = { source = front.describe_source(state_of(k).source), name = k._name, grid = launch.grid,
-    block = launch.block, shared = launch.shared, partial = launch.partial, arguments = kept }
-end
-
---- gpu._record(f, ...): calls f; returns the launches that it made, and what it returned. For the grader.
-function gpu._record(f, ...)
-  local before, list = recording, {}
-  recording = list
-  local results = { pcall(f, ...) }
-  recording = before
-  if not results[1] then
-    error(results[2], 0)
-  end
-  return list, unpack(results, 2)
+--- A kernel's source as plain values, so that another process can run it without the script (shared.run_again).
+function shared.describe_kernel(self)
+  return front.describe_source(state_of(self).source)
 end
 
 -- launch(...): runs the kernel.
 launch_mt.__call = function(self, ...)
   local k, quick = self._kernel, self._quick
-  if quick and not recording and select("#", ...) == k._parameters and quick(...) then
+  if quick and select("#", ...) == k._parameters and quick(...) then
     return
   end
   local count, given = k._parameters, select("#", ...)
@@ -252,10 +226,13 @@ launch_mt.__call = function(self, ...)
     keys[i], values[i], host[i] = argument_of(k, i, originals[i])
   end
   local s = specialise(k, keys)
-  if recording then
-    record(k, self, originals)
+  if shared.device().backend == "cuda" then
+    shared.launchers.cuda(k, s, self, values, host, originals)
+    return
   end
+  local entry = work.before_launch(k, self, values, host)
   shared.launchers[shared.launcher()](k, s, self, values, host, originals)
+  work.launched(entry, k, s, self, values, host, shared.launcher() == "checked" and shared.touched or nil)
 end
 
 kernel_mt.__call = configure
@@ -327,37 +304,17 @@ function kernel_methods:specializations()
   return list
 end
 
---- gpu._replay(launch): runs a launch that gpu._record kept on the checked simulator, on copies of its arguments. Returns
---- {counts, problems, arguments = after it}.
-function gpu._replay(launch)
-  local self = setmetatable({ _source = launch.source, _parameters = #launch.arguments, _name = launch.name, _options = {} },
-    kernel_mt)
-  local copies = {}
-  for i, x in ipairs(launch.arguments) do
-    copies[i] = kit.is(x) and kit.as_array(x):copy() or x
-  end
-  local l = configure(self, { grid = launch.grid, block = launch.block, shared = launch.shared, partial = launch.partial })
-  local keys, values = {}, {}
-  for i, x in ipairs(copies) do
+--- Runs a launch that a record describes (gpu_work.lua) on the checked simulator, with these arguments. Returns what is
+--- recorded of it, and the specialisation.
+function shared.run_again(entry, values)
+  local self = setmetatable({ _source = entry.source, _parameters = #values, _name = entry.name, _options = {} }, kernel_mt)
+  local keys = {}
+  for i, x in ipairs(values) do
     keys[i], values[i] = argument_of(self, i, x)
   end
-  local record_of_it = shared.run_checked(self, specialise(self, keys), l, values)
-  return { counts = record_of_it.counts, problems = record_of_it.problems, arguments = copies }
-end
-
---- Of a recorded launch: which arguments are arrays whose elements its kernel reads.
-function gpu._reads(launch)
-  local self = setmetatable({ _source = launch.source, _parameters = #launch.arguments, _name = launch.name, _options = {} },
-    kernel_mt)
-  local keys, reads = {}, {}
-  for i, x in ipairs(launch.arguments) do
-    keys[i] = argument_of(self, i, x)
-  end
   local s = specialise(self, keys)
-  for i = 1, #keys do
-    reads[i] = C.pg_kernel_reads(s.module, i - 1) ~= 0
-  end
-  return reads
+  return shared.run_checked(self, s, configure(self, { grid = entry.grid, block = entry.block, shared = entry.shared,
+    partial = entry.partial }), values), s
 end
 
 local grading

@@ -2,7 +2,7 @@
 -- same memory; on a GPU generated kernels and cuBLAS do (gpu_ops_cuda.lua).
 local core, shared = ...
 local C, fail, check = core.C, core.fail, core.check
-local gpu, array, kit = shared.gpu, shared.array, shared.kit
+local gpu, array, kit, work = shared.gpu, shared.array, shared.kit, shared.work
 local methods, mt = shared.methods, shared.mt
 local is_device_array, need_device_array, device_of, host_of, adopt = shared.is_device_array, shared.need_device_array,
   shared.device_of, shared.host_of, shared.adopt
@@ -44,6 +44,13 @@ local function on_host(x)
   return is_device_array(x) and host_of(x) or x
 end
 
+-- On the simulator: `result`, a host array or a number, as what an operation on these gives.
+local function given(name, d, result, ...)
+  local out = kit.is(result) and adopt(d, result) or nil
+  work.operation(name, out, ...)
+  return out or result
+end
+
 local out_options = { out = true }
 
 local function output(name, options)
@@ -55,18 +62,20 @@ end
 local binary_names = "add subtract multiply divide power remainder minimum maximum eq ne lt le gt ge floor_divide fmod " ..
   "fmin fmax atan2 hypot copysign logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor left_shift right_shift"
 local unary_names = "negative abs square floor ceil sqrt cbrt exp log sin cos tan tanh exp2 expm1 log2 log10 log1p asin " ..
-  "acos atan sinh cosh asinh acosh atanh erf erfc reciprocal sign trunc round isnan isinf isfinite logical_not bitwise_not"
+  "acos atan sinh cosh asinh acosh atanh erf erfc reciprocal sign trunc round isnan isinf isfinite logical_not bitwise_not " ..
+  "conj real imag angle"
 local comparisons = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true, isnan = true, isinf = true,
-  isfinite = true }
+  isfinite = true, real = true, imag = true, angle = true }
 
 local function binary(name, out, a, b)
   local d = common_device(name, a, b, out)
   if d.backend == "sim" then
     if out then
+      work.operation(name, out, a, b)
       array[name](on_host(a), on_host(b), { out = host_of(out) })
       return out
     end
-    return adopt(d, (array[name](on_host(a), on_host(b))))
+    return given(name, d, array[name](on_host(a), on_host(b)), a, b)
   end
   return cuda().binary(d, name, out, a, b)
 end
@@ -91,10 +100,11 @@ local function unary(name, out, a)
   local d = common_device(name, need_device_array(name, a), out)
   if d.backend == "sim" then
     if out then
+      work.operation(name, out, a)
       array[name](host_of(a), { out = host_of(out) })
       return out
     end
-    return adopt(d, (array[name](host_of(a))))
+    return given(name, d, array[name](host_of(a)), a)
   end
   return cuda().unary(d, name, out, a)
 end
@@ -130,10 +140,11 @@ function gpu.where(condition, a, b, options)
   elseif d.backend == "sim" then
     local result = array.where(on_host(condition), on_host(a), on_host(b))
     if out then
+      work.operation("where", out, condition, a, b)
       check(C.pg_array_assign(host_of(out), result))
       return out
     end
-    return adopt(d, result)
+    return given("where", d, result, condition, a, b)
   end
   return cuda().where(d, out, condition, a, b)
 end
@@ -143,7 +154,7 @@ function methods.astype(a, dtype)
   local d = device_of(need_device_array("astype", a))
   local code = kit.parse_dtype("astype", dtype)
   if d.backend == "sim" then
-    return adopt(d, host_of(a):astype(dtype, { overflow = "wrap" }))
+    return given("astype", d, host_of(a):astype(dtype, { overflow = "wrap" }), a)
   end
   return cuda().astype(d, a, code)
 end
@@ -152,6 +163,7 @@ end
 function methods.fill(a, value)
   local d = device_of(need_device_array("fill", a))
   if d.backend == "sim" then
+    work.fill(a, value)
     kit.write(host_of(a), value)
   else
     cuda().fill(d, a, value)
@@ -165,6 +177,7 @@ function shared.assign(a, b, options)
   if device_of(b) ~= d then
     fail("copy_from: between devices only arrays of one dtype without gaps are copied; d:copy() and d:astype() make such")
   elseif d.backend == "sim" then
+    work.copy(a, b, stream_of("copy_from", options))
     check(C.pg_array_assign(host_of(a), host_of(b)))
   else
     cuda().assign(d, a, b, stream_of("copy_from", options))
@@ -183,8 +196,7 @@ for _, name in ipairs { "sum", "mean", "min", "max", "prod", "var", "std", "any"
       axis = options.axis
     end
     if d.backend == "sim" then
-      local result = array[name](host_of(a), how)
-      return kit.is(result) and adopt(d, result) or result
+      return given(name, d, array[name](host_of(a), how), a)
     end
     return cuda().reduce(d, name, a, axis, options and options.keepdims or false, options and options.ddof or 0)
   end
@@ -195,8 +207,7 @@ for _, name in ipairs { "argmin", "argmax" } do
   local function apply(a, axis)
     local d = device_of(need_device_array(name, a))
     if d.backend == "sim" then
-      local result = array[name](host_of(a), axis)
-      return kit.is(result) and adopt(d, result) or result
+      return given(name, d, array[name](host_of(a), axis), a)
     end
     return cuda().position(d, name, a, axis)
   end
@@ -217,9 +228,8 @@ function methods.matmul(a, b, options)
   local d = common_device("matmul", a, b, out)
   if d.backend == "sim" then
     local result = array.matmul(host_of(a), host_of(b))
-    if not kit.is(result) then
-      return result
-    elseif out then
+    if out and kit.is(result) then
+      work.operation("matmul", out, a, b)
       if not same_shape(out._a, result) then
         fail("matmul: out has shape %s, and the product %s", kit.shape_text(out._a._shape, out._a._ndim),
           kit.shape_text(result._shape, result._ndim))
@@ -227,7 +237,7 @@ function methods.matmul(a, b, options)
       check(C.pg_array_assign(host_of(out), result))
       return out
     end
-    return adopt(d, result)
+    return given("matmul", d, result, a, b)
   end
   return cuda().matmul(d, a, b, out)
 end
@@ -282,6 +292,7 @@ local function draw(g, name, distribution, a, b, options)
   local out = random_output(name, options)
   if device_of(out).backend == "sim" then
     core.declare("random")
+    work.operation(name, out)
     check(C.pg_random_fill(g.host, host_of(out), distribution, a, b))
   else
     cuda().random(device_of(out), out, distribution, a, b, g.seed, g.slot)

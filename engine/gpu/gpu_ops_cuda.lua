@@ -20,8 +20,6 @@ local ffi_names = { [0] = "bool", "uint8_t", "int32_t", "int64_t", "float", "dou
 
 local prelude = [[
 typedef long long int64;
-struct complex64 { float re, im; };
-struct complex128 { double re, im; };
 
 // Elements in up to 8 dimensions; a stride of 0 repeats them.
 template <int N> struct Layout {
@@ -63,8 +61,72 @@ template <class T> __device__ inline T integer_power(T a, T b) {
   }
   return T(result);
 }
+template <class T> __device__ inline bool as_bool(T x) { return x != T(0); }
 template <class To, class From> __device__ inline To cut(From x) { return To(x); } // a float to integers: NaN gives 0
 template <class To> __device__ inline To cut(double x) { return x == x ? To(__double2ll_rz(x)) : To(0); }
+]]
+
+-- Complex numbers: a text has it where it needs it. Its functions are the textbook's, of the real ones.
+local complex_prelude = [[
+template <class R> struct Complex {
+  R re, im;
+  Complex() = default;
+  __device__ Complex(R x, R y = 0) : re(x), im(y) {}
+  template <class S> __device__ explicit Complex(Complex<S> z) : re(R(z.re)), im(R(z.im)) {}
+};
+typedef Complex<float> complex64;
+typedef Complex<double> complex128;
+#define FOR_COMPLEX template <class R> __device__ inline
+FOR_COMPLEX Complex<R> operator-(Complex<R> a) { return {-a.re, -a.im}; }
+FOR_COMPLEX Complex<R> operator+(Complex<R> a, Complex<R> b) { return {a.re + b.re, a.im + b.im}; }
+FOR_COMPLEX Complex<R> operator-(Complex<R> a, Complex<R> b) { return {a.re - b.re, a.im - b.im}; }
+FOR_COMPLEX Complex<R> operator*(Complex<R> a, Complex<R> b) {
+  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
+}
+FOR_COMPLEX Complex<R> operator/(Complex<R> a, Complex<R> b) { // the larger part of the divisor divides first
+  const bool wide = fabs(b.re) >= fabs(b.im);
+  const R large = wide ? b.re : b.im, small = wide ? b.im : b.re, ratio = small / large;
+  const R denominator = large + small * ratio, x = wide ? a.re : a.im, y = wide ? a.im : a.re;
+  return {(x + y * ratio) / denominator, (wide ? y - x * ratio : x * ratio - y) / denominator};
+}
+FOR_COMPLEX bool operator==(Complex<R> a, Complex<R> b) { return a.re == b.re && a.im == b.im; }
+FOR_COMPLEX bool operator!=(Complex<R> a, Complex<R> b) { return !(a == b); }
+FOR_COMPLEX bool as_bool(Complex<R> a) { return a.re != 0 || a.im != 0; }
+FOR_COMPLEX bool is_nan(Complex<R> a) { return a.re != a.re || a.im != a.im; }
+FOR_COMPLEX bool is_infinite(Complex<R> a) {
+  return a.re == a.re && a.re - a.re != 0 || a.im == a.im && a.im - a.im != 0;
+}
+FOR_COMPLEX Complex<R> c_exp(Complex<R> a) {
+  const R r = exp(a.re);
+  return {r * cos(a.im), r * sin(a.im)};
+}
+FOR_COMPLEX Complex<R> c_log(Complex<R> a) { return {log(hypot(a.re, a.im)), atan2(a.im, a.re)}; }
+FOR_COMPLEX Complex<R> c_sqrt(Complex<R> a) {
+  const R size = hypot(a.re, a.im), part = sqrt((size + fabs(a.re)) / 2);
+  if (part == 0)
+    return {0, a.im};
+  const R other = fabs(a.im) / (2 * part);
+  return a.re >= 0 ? Complex<R>(part, copysign(other, a.im)) : Complex<R>(other, copysign(part, a.im));
+}
+FOR_COMPLEX Complex<R> c_sin(Complex<R> a) { return {sin(a.re) * cosh(a.im), cos(a.re) * sinh(a.im)}; }
+FOR_COMPLEX Complex<R> c_cos(Complex<R> a) { return {cos(a.re) * cosh(a.im), -(sin(a.re) * sinh(a.im))}; }
+FOR_COMPLEX Complex<R> c_sinh(Complex<R> a) { return {sinh(a.re) * cos(a.im), cosh(a.re) * sin(a.im)}; }
+FOR_COMPLEX Complex<R> c_cosh(Complex<R> a) { return {cosh(a.re) * cos(a.im), sinh(a.re) * sin(a.im)}; }
+FOR_COMPLEX Complex<R> c_tanh(Complex<R> a) {
+  const R t = tanh(a.re), u = tan(a.im), n = 1 + t * u * (t * u);
+  return {t * (1 + u * u) / n, u * (1 - t * t) / n};
+}
+FOR_COMPLEX Complex<R> c_tan(Complex<R> a) {
+  const Complex<R> t = c_tanh(Complex<R>(-a.im, a.re));
+  return {t.im, -t.re};
+}
+FOR_COMPLEX Complex<R> c_pow(Complex<R> a, Complex<R> b) {
+  if (b.re == 0 && b.im == 0)
+    return {1, 0};
+  if (a.re == 0 && a.im == 0)
+    return {0, 0};
+  return c_exp(b * c_log(a));
+}
 ]]
 
 -- ------------------------------------------------------------------------------------------------ running the texts ----
@@ -246,7 +308,11 @@ local function elementwise(d, name, out, operands, expression, stream)
   for k = 1, #strides do
     flat = flat and strides[k][1] == 1
   end
-  local text = { prelude, "// ", name, "\nextern \"C\" __global__ void elementwise(", c_names[out._a._dtype], " *out" }
+  local complex = kinds[out._a._dtype] == "c"
+  for _, o in ipairs(operands) do
+    complex = complex or kinds[o.as] == "c" or o.array and kinds[o.array._a._dtype] == "c"
+  end
+  local text = { prelude, complex and complex_prelude or "", "// ", name, "\nextern \"C\" __global__ void elementwise(", c_names[out._a._dtype], " *out" }
   local parameters, reads, k = { pointer_to(out) }, {}, 1
   local function add(s)
     text[#text + 1] = s
@@ -323,6 +389,7 @@ local unary = {
   acos = "acos(a)", atan = "atan(a)", sinh = "sinh(a)", cosh = "cosh(a)", asinh = "asinh(a)", acosh = "acosh(a)",
   atanh = "atanh(a)", erf = "erf(a)", erfc = "erfc(a)", reciprocal = "T(1) / a",
   sign = "a > 0 ? T(1) : a < 0 ? T(-1) : a", trunc = "trunc(a)", round = "rint(a)", isnan = "a != a",
+  conj = "a", real = "a", imag = "T(0)", angle = "a < 0 ? T(3.141592653589793) : a != a ? a : T(0)",
   isinf = "a == a && a - a != 0", isfinite = "a - a == 0", logical_not = "a == 0", bitwise_not = "~a",
 }
 local unary_integer = {
@@ -330,12 +397,23 @@ local unary_integer = {
   square = "T((unsigned long long)a * (unsigned long long)a)", floor = "a", ceil = "a", trunc = "a", round = "a",
   sign = "T((a > 0) - (a < 0))", isnan = "false", isinf = "false", isfinite = "true",
 }
+local binary_complex = {
+  add = "a + b", subtract = "a - b", multiply = "a * b", divide = "a / b", power = "c_pow(a, b)", eq = "a == b", ne = "a != b",
+  logical_and = "as_bool(a) && as_bool(b)", logical_or = "as_bool(a) || as_bool(b)", logical_xor = "as_bool(a) != as_bool(b)",
+}
+local unary_complex = {
+  negative = "-a", abs = "hypot(a.re, a.im)", angle = "atan2(a.im, a.re)", real = "a.re", imag = "a.im",
+  conj = "T(a.re, -a.im)", square = "a * a", reciprocal = "T(1) / a", sqrt = "c_sqrt(a)", exp = "c_exp(a)", log = "c_log(a)",
+  sin = "c_sin(a)", cos = "c_cos(a)", tan = "c_tan(a)", sinh = "c_sinh(a)", cosh = "c_cosh(a)", tanh = "c_tanh(a)",
+  isnan = "is_nan(a)", isinf = "!is_nan(a) && is_infinite(a)", isfinite = "!is_nan(a) && !is_infinite(a)",
+  logical_not = "!as_bool(a)",
+}
+local of_complex = { abs = true, angle = true, real = true, imag = true } -- real results
 local gives_bool = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true, logical_and = true, logical_or = true,
   logical_xor = true, isnan = true, isinf = true, isfinite = true, logical_not = true }
 
 local function refuse_complex(name)
-  core.unsupported("%s: complex arrays on a GPU are copied, multiplied as matrices and used in kernels; write a kernel, or " ..
-    "compute on the host (d:to_host())", name)
+  core.unsupported("%s of complex arrays on a GPU; write a kernel, or compute on the host (d:to_host())", name)
 end
 
 local function with_type(expression, dtype)
@@ -390,11 +468,13 @@ function ops.binary(d, name, out, a, b)
   if gives_bool[name] then
     compute = kit.dtypes[array.result_type(stand_in(a), stand_in(b))]
   end
-  if kinds[compute] == "c" then
-    refuse_complex(name)
-  end
   local kind = kinds[compute]
-  local expression = (kind == "f" and binary_float or kind ~= "b" and binary_integer or {})[name] or binary[name]
+  local expression
+  if kind == "c" then
+    expression = binary_complex[name] or refuse_complex(name)
+  else
+    expression = (kind == "f" and binary_float or kind ~= "b" and binary_integer or {})[name] or binary[name]
+  end
   if not expression then
     core.unsupported("%s of %s arrays on a GPU; write a kernel, or compute on the host (d:to_host())", name,
       dtype_names[compute])
@@ -408,11 +488,14 @@ end
 
 function ops.unary(d, name, out, a)
   local result = array[name](stand_in(a))._dtype
-  local compute = gives_bool[name] and a._a._dtype or result
+  local dtype = a._a._dtype
+  local compute = (gives_bool[name] or kinds[dtype] == "c" and of_complex[name]) and dtype or result
+  local expression
   if kinds[compute] == "c" then
-    refuse_complex(name)
+    expression = unary_complex[name] or refuse_complex(name)
+  else
+    expression = kinds[compute] ~= "f" and unary_integer[name] or unary[name]
   end
-  local expression = kinds[compute] ~= "f" and unary_integer[name] or unary[name]
   out = output(d, name, out, result, shape_list(a._a))
   return run(d, name, out, { { array = a, as = compute } }, expression, compute)
 end
@@ -438,9 +521,9 @@ local function conversion(name, from, to)
     return "a"
   elseif kinds[from] == "c" or kinds[to] == "c" then
     if kinds[from] == "c" and kinds[to] == "c" then
-      return format("%s{%s(a.re), %s(a.im)}", c_names[to], to == 11 and "float" or "double", to == 11 and "float" or "double")
+      return format("%s(a)", c_names[to])
     elseif kinds[to] == "c" then
-      return format("%s{%s(a), 0}", c_names[to], to == 11 and "float" or "double")
+      return format("%s(%s(a))", c_names[to], to == 11 and "float" or "double")
     end
     refuse_complex(name)
   elseif kinds[from] == "f" and kinds[to] ~= "f" and to ~= 0 then
@@ -469,7 +552,7 @@ function ops.fill(d, a, value)
 end
 
 -- ----------------------------------------------------------------------------------------------------------- parts ----
-ops.kit = { prelude = prelude, c_names = c_names, threads = threads, launch = launch, pointer_to = pointer_to, make = make,
+ops.kit = { prelude = prelude, complex_prelude = complex_prelude, c_names = c_names, threads = threads, launch = launch, pointer_to = pointer_to, make = make,
   shape_list = shape_list, collapse = collapse, layout_of = layout_of, refuse_complex = refuse_complex }
 shared.cuda_ops = ops
 shared.part("gpu_ops_cuda_reduce")

@@ -3,10 +3,12 @@ local core, shared = ...
 local ffi = core.ffi
 local fail, check = core.fail, core.check
 local library, array, kit = shared.library, shared.array, shared.kit
-local ops = shared.cuda_ops
-local shape_list, make = ops.kit.shape_list, ops.kit.make
+local ops, cuda = shared.cuda_ops, shared.cuda()
+local shape_list, make, c_names = ops.kit.shape_list, ops.kit.make, ops.kit.c_names
 local dtype_names, kinds = kit.dtype_names, kit.kinds
-local tonumber, ipairs, max, unpack = tonumber, ipairs, math.max, unpack
+local tonumber, ipairs, format, max, min, ceil, unpack = tonumber, ipairs, string.format, math.max, math.min, math.ceil, unpack
+
+local integer_product
 
 local function as_matrices(a, dtype)
   return a._a._dtype == dtype and a or ops.astype(shared.device_of(a), a, dtype)
@@ -21,14 +23,58 @@ local function usable(a)
   return fine and a or a:copy()
 end
 
+-- Of integers, which cuBLAS does not multiply, and of booleans (whether any product is true): tiles in shared memory.
+local integer_text = [[
+typedef long long int64;
+typedef unsigned long long Sum; // wraps at 2^64, of which narrower integers keep the low bits
+struct Strides { int64 batch, row, column; };
+
+extern "C" __global__ void matmul(const %s *a, const Strides p, const %s *b, const Strides q, %s *c, const int64 m,
+                                  const int64 n, const int64 k, const int64 first_batch) {
+  __shared__ Sum s[16][16], t[16][16];
+  const int tx = threadIdx.x %% 16, ty = threadIdx.x / 16;
+  const int64 j = blockIdx.x * int64(16) + tx, i = blockIdx.y * int64(16) + ty, batch = first_batch + blockIdx.z;
+  Sum sum = 0;
+  for (int64 l = 0; l < k; l += 16) {
+    s[ty][tx] = i < m && l + tx < k ? Sum(a[batch * p.batch + i * p.row + (l + tx) * p.column]) : 0;
+    t[ty][tx] = l + ty < k && j < n ? Sum(b[batch * q.batch + (l + ty) * q.row + j * q.column]) : 0;
+    __syncthreads();
+    for (int x = 0; x < 16; ++x)
+      sum += s[ty][x] * t[x][tx];
+    __syncthreads();
+  }
+  if (i < m && j < n)
+    c[(batch * m + i) * n + j] = (%s)%s;
+}
+]]
+
+local most_planes = 65535 -- along y and z of a grid
+
+function integer_product(d, dtype, batch, m, n, k, x, x_strides, y, y_strides, result)
+  local name = c_names[dtype]
+  local text = format(integer_text, name, name, name, name, dtype == 0 and "(sum != 0)" or "sum")
+  if ceil(m / 16) > most_planes then
+    core.unsupported("matmul of %s arrays of more than %d rows on a GPU", dtype_names[dtype], most_planes * 16)
+  end
+  local f = ops.function_of(d, text, "matmul")
+  for first = 0, batch - 1, most_planes do
+    local p = { ffi.new("void *[1]", x._a._data), x_strides, ffi.new("void *[1]", y._a._data), y_strides,
+      ffi.new("void *[1]", result._a._data), ffi.new("int64_t[1]", m), ffi.new("int64_t[1]", n), ffi.new("int64_t[1]", k),
+      ffi.new("int64_t[1]", first) }
+    local pointers = ffi.new("void *[9]")
+    for i = 1, 9 do
+      pointers[i - 1] = p[i]
+    end
+    cuda.launch("matmul", f, { grid = { ceil(n / 16), ceil(m / 16), min(batch - first, most_planes) }, block = { 256, 1, 1 },
+      shared = 0 }, pointers)
+  end
+end
+
 function ops.matmul(d, a, b, out)
   if a._a._ndim == 0 or b._a._ndim == 0 then
     fail("matmul: arrays of one dimension or more are expected; multiply by a number with d * x")
   end
   local dtype = kit.dtypes[array.result_type(dtype_names[a._a._dtype], dtype_names[b._a._dtype])]
-  if kinds[dtype] ~= "f" and kinds[dtype] ~= "c" then
-    core.unsupported("matmul of %s arrays on a GPU: convert them, as in d:astype(\"float64\")", dtype_names[dtype])
-  end
   local row, column = a._a._ndim == 1, b._a._ndim == 1
   local x = as_matrices(row and a:expand_dims(1) or a, dtype)
   local y = as_matrices(column and b:expand_dims(2) or b, dtype)
@@ -78,8 +124,12 @@ function ops.matmul(d, a, b, out)
       local zn = z._a._ndim
       return ffi.new("int64_t[3]", first, z._a._strides[zn - 2], z._a._strides[zn - 1])
     end
-    check(library.pg_gpu_gemm(d.handle, dtype, ffi.new("int64_t[4]", batch, m, n, k), x._a._data, strides(x, x_batch),
-      y._a._data, strides(y, y_batch), result._a._data, ffi.new("int64_t[3]", m * n, n, 1), nil))
+    if kinds[dtype] ~= "f" and kinds[dtype] ~= "c" then
+      integer_product(d, dtype, batch, m, n, k, x, strides(x, x_batch), y, strides(y, y_batch), result)
+    else
+      check(library.pg_gpu_gemm(d.handle, dtype, ffi.new("int64_t[4]", batch, m, n, k), x._a._data, strides(x, x_batch),
+        y._a._data, strides(y, y_batch), result._a._data, ffi.new("int64_t[3]", m * n, n, 1), nil))
+    end
   end
   if row or column then
     local kept = {}

@@ -15,9 +15,9 @@ local reductions = {
   prod = { start = "1", combine = "x * y" },
   min = { combine = "x != x || x < y ? x : y" },
   max = { combine = "x != x || x > y ? x : y" },
-  any = { start = "0", combine = "x | y", read = "(v != 0)" },
-  all = { start = "1", combine = "x & y", read = "(v != 0)" },
-  count_nonzero = { start = "0", combine = "x + y", read = "(v != 0)" },
+  any = { start = "0", combine = "x | y", read = "as_bool(v)" },
+  all = { start = "1", combine = "x & y", read = "as_bool(v)" },
+  count_nonzero = { start = "0", combine = "x + y", read = "as_bool(v)" },
 }
 
 local reduce_text = [[
@@ -65,7 +65,7 @@ local function gone_axes(name, a, axis)
   return gone, bits == 2 ^ n - 1
 end
 
-local accumulators = { f = 5, i = 3, u = 10, b = 3 }
+local accumulators = { f = 5, i = 3, u = 10, b = 3, c = 12 }
 
 local function reduce_once(d, how, a, dtype_sum, dtype_out, kept_n, kept_strides, gone_n, gone_strides, out, pieces, start)
   local count = 1
@@ -77,7 +77,8 @@ local function reduce_once(d, how, a, dtype_sum, dtype_out, kept_n, kept_strides
     results = results * n
   end
   local length = max(1, ceil(count / pieces))
-  local text = ops.kit.prelude .. format(reduce_text, c_names[a.dtype], c_names[dtype_sum], c_names[dtype_out], how.combine, #kept_n,
+  local complex = kinds[a.dtype] == "c" or kinds[dtype_sum] == "c"
+  local text = ops.kit.prelude .. (complex and ops.kit.complex_prelude or "") .. format(reduce_text, c_names[a.dtype], c_names[dtype_sum], c_names[dtype_out], how.combine, #kept_n,
     #gone_n, start or how.start or "0", how.read or "v")
   local f = function_of(d, text, "reduce")
   local p = { ffi.new("void *[1]", out), ffi.new("void *[1]", a.data), layout_of(kept_n, kept_strides),
@@ -158,9 +159,11 @@ end
 
 function ops.reduce(d, name, a, axis, keepdims, ddof)
   local dtype = a._a._dtype
-  if kinds[dtype] == "c" then
+  local complex = kinds[dtype] == "c"
+  if complex and (name == "min" or name == "max") then
     refuse_complex(name)
   end
+  local wide = accumulators[kinds[dtype]]
   local gone, all = gone_axes(name, a, axis)
   local count = 1
   for i = 1, a._a._ndim do
@@ -173,13 +176,15 @@ function ops.reduce(d, name, a, axis, keepdims, ddof)
     if count == 0 then
       fail("%s of no elements does not exist", name)
     end
-    local sum = reduce(d, name, reductions.sum, a, gone, true, 5, 5)
+    local float = complex and 12 or 5
+    local sum = reduce(d, name, reductions.sum, a, gone, true, float, float)
     local mean = sum / count
     if name == "mean" then
-      mean = result ~= 5 and mean:astype(dtype_names[result]) or mean
+      mean = result ~= float and mean:astype(dtype_names[result]) or mean
       return deliver(keepdims and mean or shared.drop_axes(mean, gone), all, keepdims)
     end
-    local away = (a:astype("float64") - mean):square()
+    local away = a:astype(dtype_names[float]) - mean
+    away = complex and away:abs():square() or away:square()
     local variance = reduce(d, name, reductions.sum, away, gone, keepdims, 5, 5) / (count - ddof)
     if name == "std" then
       variance:sqrt_()
@@ -188,7 +193,6 @@ function ops.reduce(d, name, a, axis, keepdims, ddof)
     return deliver(variance, all, keepdims)
   end
   local how = reductions[name]
-  local wide = accumulators[kinds[dtype]]
   local dtype_sum = (name == "min" or name == "max") and dtype or (name == "any" or name == "all" or
     name == "count_nonzero") and 3 or wide
   return deliver(reduce(d, name, how, a, gone, keepdims, dtype_sum, result), all, keepdims)

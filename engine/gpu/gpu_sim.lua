@@ -309,6 +309,20 @@ local function run(k, s, launch, values)
 end
 shared.run_checked = run
 
+local touched_c = ffi.new("int64_t[4]")
+
+--- Of argument i, which spans the bytes `whole` = {memory, first, last} of its memory: those that the last launch has read, and
+--- those that it has written; nil where none. values: its arguments.
+function shared.touched(i, whole)
+  library.pg_sim_touched(touched_c, last.result, i - 1)
+  -- They count from the first element, which is not the first byte where strides are negative.
+  local origin = whole.origin or whole.first
+  local function range(from, to)
+    return from < to and { memory = whole.memory, first = origin + tonumber(from), last = origin + tonumber(to) } or nil
+  end
+  return range(touched_c[0], touched_c[1]), range(touched_c[2], touched_c[3])
+end
+
 -- Arrays of the host's that are given to a kernel: a GPU would have them copied there, and back if they are written to.
 function shared.count_transfers(s, values, host)
   for i, x in ipairs(values) do

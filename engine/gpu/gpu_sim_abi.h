@@ -70,6 +70,10 @@ typedef struct pg_sim_problem {
 int32_t pg_sim_problems(const pg_sim_result *result);
 void pg_sim_problem_of(pg_sim_problem *out, const pg_sim_result *result, int32_t i);
 
+/* Bytes of argument `parameter`, from 0, that the launch has read and written, from its first element: out[0] to before out[1]
+   read, out[2] to before out[3] written; equal where none were. */
+void pg_sim_touched(int64_t *out, const pg_sim_result *result, int32_t parameter);
+
 /* Which thread touched which element of the i-th global array, from 0, of pg_sim_maps, as far as it is kept: the first rows
    and columns of its last two axes. Threads count from 1 in the launch, 0: none; readers: the last. Lives as long as the
    result. */

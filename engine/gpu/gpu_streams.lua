@@ -2,7 +2,7 @@
 local core, shared = ...
 local ffi = core.ffi
 local fail, check = core.fail, core.check
-local gpu, library, kit = shared.gpu, shared.library, shared.kit
+local gpu, library, kit, work = shared.gpu, shared.library, shared.kit, shared.work
 local kind_of = kit.kind_of
 local type, setmetatable, getmetatable, pairs, rawequal = type, setmetatable, getmetatable, pairs, rawequal
 
@@ -62,14 +62,24 @@ function gpu.stream()
   local out = ffi.new("pg_gpu_stream *[1]")
   local d = shared.device()
   check(library.pg_gpu_stream_create(out, d.handle))
-  return setmetatable({ handle = ffi.gc(out[0], library.pg_gpu_stream_close), device = d }, stream_mt)
+  return setmetatable({ handle = ffi.gc(out[0], library.pg_gpu_stream_close), device = d,
+    number = d.backend == "sim" and work.new_stream() or nil }, stream_mt)
+end
+
+-- The host has waited until a stream was done.
+local function stream_is_done(s)
+  if s.number then
+    work.synchronized(s)
+  else
+    finish_reads(s)
+  end
 end
 
 --- s:synchronize(): waits until the stream has done what it was given.
 function stream_mt.synchronize(s)
   need(stream_mt, "synchronize", "a stream before the colon", s)
   check(library.pg_gpu_stream_synchronize(s.handle))
-  finish_reads(s)
+  stream_is_done(s)
 end
 
 local done = ffi.new("int32_t[1]")
@@ -79,7 +89,7 @@ function stream_mt.done(s)
   need(stream_mt, "done", "a stream before the colon", s)
   check(library.pg_gpu_stream_done(s.handle, done))
   if done[0] ~= 0 then
-    finish_reads(s)
+    stream_is_done(s)
   end
   return done[0] ~= 0
 end
@@ -88,13 +98,17 @@ end
 function stream_mt.wait(s, e)
   need(stream_mt, "wait", "a stream before the colon", s)
   check(library.pg_gpu_stream_wait(s.handle, need_event("wait", e).handle))
+  if s.number then
+    work.wait(s, e)
+  end
 end
 
 --- gpu.event(): a mark in a stream's work, with its time.
 function gpu.event()
   local out = ffi.new("pg_gpu_event *[1]")
-  check(library.pg_gpu_event_create(out, shared.device().handle))
-  return setmetatable({ handle = ffi.gc(out[0], library.pg_gpu_event_close) }, event_mt)
+  local d = shared.device()
+  check(library.pg_gpu_event_create(out, d.handle))
+  return setmetatable({ handle = ffi.gc(out[0], library.pg_gpu_event_close), device = d }, event_mt)
 end
 
 --- e:record([s]): the event happens when the stream (by default the default one) comes to here. Returns e.
@@ -102,6 +116,9 @@ function event_mt.record(e, s)
   need(event_mt, "record", "an event before the colon", e)
   check(library.pg_gpu_event_record(e.handle, s ~= nil and shared.need_stream("record", s).handle or nil))
   e.stream = s
+  if e.device.backend == "sim" then
+    work.record(e, s)
+  end
   return e
 end
 
@@ -109,7 +126,9 @@ end
 function event_mt.synchronize(e)
   need(event_mt, "synchronize", "an event before the colon", e)
   check(library.pg_gpu_event_synchronize(e.handle))
-  if e.stream and e.stream:done() then
+  if e.device.backend == "sim" then
+    work.synchronized(nil, e)
+  elseif e.stream and e.stream:done() then
     e.stream = nil
   end
 end
@@ -118,6 +137,9 @@ end
 function event_mt.done(e)
   need(event_mt, "done", "an event before the colon", e)
   check(library.pg_gpu_event_done(e.handle, done))
+  if done[0] ~= 0 and e.device.backend == "sim" then
+    work.synchronized(nil, e)
+  end
   return done[0] ~= 0
 end
 
@@ -131,6 +153,18 @@ function event_mt.elapsed(e, start)
   event_mt.synchronize(e)
   check(library.pg_gpu_event_elapsed(seconds, start.handle, e.handle))
   return seconds[0]
+end
+
+--- gpu.timeline(f, ...): what devices are given during f(...), and when each copy and kernel would begin and end on the model
+--- GPU; and what f returns. On the checked simulator.
+function gpu.timeline(f, ...)
+  return shared.timeline()(f, ...)
+end
+
+local timeline
+function shared.timeline()
+  timeline = timeline or shared.part("gpu_timeline")
+  return timeline
 end
 
 --- gpu.timer(f, ...): seconds that the device needs for what f(...) gives it to do, between two events; and what f returns.

@@ -114,6 +114,17 @@ void pg_sim_problem_of(pg_sim_problem *out, const pg_sim_result *result, int32_t
   out->value = d.value;
 }
 
+void pg_sim_touched(int64_t *out, const pg_sim_result *result, int32_t parameter) {
+  std::fill_n(out, 4, 0);
+  for (const sim::Touched &t : result->result.touched)
+    if (t.parameter == parameter) {
+      out[0] = t.read_first;
+      out[1] = t.read_last;
+      out[2] = t.write_first;
+      out[3] = t.write_last;
+    }
+}
+
 int32_t pg_sim_maps(const pg_sim_result *result) {
   return int32_t(result->result.maps.size());
 }

@@ -268,6 +268,39 @@ Map map_of(const Grid &grid, std::size_t k) {
   return map;
 }
 
+// Sectors that two neighbours share count for neither: what two streams do there is no race for that alone.
+Touched touched_of(const Grid &grid, std::size_t k) {
+  const ArraySlot &slot = grid.program.arrays[k];
+  const Place &place = grid.places[k];
+  Touched out;
+  out.parameter = slot.parameter;
+  std::int64_t low = 0, high = place.bytes;
+  for (int d = 0; d < slot.ndim; ++d) {
+    if (place.shape[d] == 0)
+      return out;
+    const std::int64_t reach = (place.shape[d] - 1) * place.strides[d] * place.bytes;
+    (reach < 0 ? low : high) += reach;
+  }
+  const std::int64_t first = place.region->device >> 5; // the region's first sector
+  const auto bounds = [&](const Zeroed<std::uint64_t> &bits, std::int64_t &from, std::int64_t &to) {
+    const std::int64_t begin = ((place.device + low) >> 5) - first, end = ((place.device + high - 1) >> 5) - first;
+    std::int64_t least = -1, most = -1;
+    for (std::int64_t i = begin; i <= end; ++i)
+      if (bits[std::size_t(i / 64)] >> (i % 64) & 1) {
+        least = least < 0 ? i : least;
+        most = i;
+      }
+    if (least < 0)
+      return;
+    from = least == begin ? low : (least + first) * 32 - place.device + 31;
+    to = most == end ? high : (most + 1 + first) * 32 - place.device - 31;
+    to = std::max(from + 1, to);
+  };
+  bounds(place.region->read, out.read_first, out.read_last);
+  bounds(place.region->written, out.write_first, out.write_last);
+  return out;
+}
+
 void add(Counts &to, const Counts &from) {
   constexpr std::size_t words = sizeof(Counts) / sizeof(std::uint64_t);
   std::uint64_t a[words], b[words];
@@ -355,8 +388,10 @@ Result run(const Program &program, const Launch &launch, void *const *arguments)
     }
   }
   for (std::size_t k = 0; k < program.arrays.size(); ++k)
-    if (program.arrays[k].where == ArraySlot::Where::global)
+    if (program.arrays[k].where == ArraySlot::Where::global) {
       result.maps.push_back(map_of(grid, k));
+      result.touched.push_back(touched_of(grid, k));
+    }
   if (launch.check_coverage && problems.list.empty())
     for (std::size_t k = 0; k < program.arrays.size(); ++k)
       if (program.arrays[k].where == ArraySlot::Where::global && program.arrays[k].stored)

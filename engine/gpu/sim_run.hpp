@@ -79,8 +79,16 @@ struct Map {
   std::vector<std::uint32_t> writers, readers;
 };
 
+// Which bytes of an argument a launch has read and written, counted from its first element: from the first to before
+// the last, to sectors; where none, both are equal.
+struct Touched {
+  std::int32_t parameter = -1;
+  std::int64_t read_first = 0, read_last = 0, write_first = 0, write_last = 0;
+};
+
 struct Result {
   std::vector<Map> maps;
+  std::vector<Touched> touched;
   Counts counts;
   std::vector<SiteCounts> sites;
   std::vector<Diagnosis> problems; // by site, the worst first

@@ -238,6 +238,61 @@ function TestOperations.test_matmul()
   raises("columns", gpu.matmul, d, d)
 end
 
+function TestOperations.test_complex()
+  local generator = pg.random.generator(3)
+  local function random(dtype)
+    local parts = generator:uniform(-2, 2, { shape = { 2, 3, 4 } })
+    return (parts + array.complex(0, 1) * generator:uniform(-2, 2, { shape = { 2, 3, 4 } })):astype(dtype)
+  end
+  local function close(d, a, what)
+    local got = gpu.is_array(d) and d:to_host() or d
+    if array.is(a) then
+      lu.assertEquals(got.dtype, a.dtype, what)
+    end
+    lu.assertTrue(array.is(a) and array.allclose(got, a, { rtol = 2e-5, atol = 2e-5 }) or array.is(a) == false
+      and tostring(got) == tostring(a) or type(got) ~= "number" and not array.is(a) and (got - a):abs() < 1e-4 or got == a, what)
+  end
+  for _, dtype in some({ "complex128", "complex64" }, { "complex64" }) do
+    local a, b = random(dtype), random(dtype)
+    local d, e = gpu.array(a), gpu.array(b)
+    for _, name in some({ "add", "subtract", "multiply", "divide", "power", "eq", "ne", "logical_and", "logical_xor" },
+      { "divide", "eq" }) do
+      close(gpu[name](d, e), array[name](a, b), name)
+    end
+    for _, name in some({ "negative", "abs", "angle", "real", "imag", "conj", "square", "sqrt", "exp", "log", "sin", "cos", "tan",
+      "sinh", "cosh", "tanh", "reciprocal", "isnan", "isfinite", "logical_not" }, { "abs", "sqrt", "conj" }) do
+      close(gpu[name](d), array[name](a), name)
+    end
+    for _, name in some({ "sum", "mean", "prod", "var", "std", "any", "count_nonzero" }, { "sum", "var" }) do
+      close(d[name](d, 2), a[name](a, 2), name)
+      close(d[name](d), a[name](a), name)
+    end
+    close(d * array.range(1, 4).size + 1, a * 4 + 1, "with numbers")
+    close(gpu.array(array.range(1, 4)) * d, array.range(1, 4) * a, "with real arrays")
+    close(gpu.matmul(d, e:swapaxes(2, 3)), array.matmul(a, b:swapaxes(2, 3)), "matmul")
+  end
+  if backend == "cuda" then
+    raises("of complex arrays on a GPU", gpu.maximum, gpu.zeros(2, "complex128"), gpu.zeros(2, "complex128"))
+    raises("of complex arrays on a GPU", gpu.min, gpu.zeros(2, "complex128"))
+  end
+end
+
+function TestOperations.test_matmul_of_integers()
+  for _, dtype in some({ "int32", "int64", "uint8", "int16", "bool" }, { "int32", "bool" }) do
+    local a = array.range(-40, 40 * 33 - 41):reshape(40, 33):remainder(50):astype(dtype, { overflow = "wrap" })
+    local b = array.range(7, 33 * 17 + 6):reshape(33, 17):remainder(50):astype(dtype, { overflow = "wrap" })
+    local d, e = gpu.array(a), gpu.array(b)
+    local c = d:matmul(e)
+    lu.assertEquals(c.dtype, array.matmul(a, b).dtype)
+    same(c, array.matmul(a, b))
+    same(gpu.matmul(e.T, d.T), array.matmul(b.T, a.T))
+  end
+  local stack = array.range(1, 24):reshape(2, 3, 4):astype("int32")
+  local m = array.range(1, 8):reshape(4, 2):astype("int32")
+  same(gpu.matmul(gpu.array(stack), gpu.array(m)), array.matmul(stack, m))
+  same(gpu.matmul(gpu.array(stack), gpu.array(m):astype("float64")), array.matmul(stack, m:astype("float64")))
+end
+
 function TestOperations.test_random()
   local host, device = pg.random.generator(7), gpu.random(7)
   same(device:uniform { shape = { 3, 5 } }, host:uniform(0, 1, { shape = { 3, 5 } }))
