@@ -1,6 +1,7 @@
 #include "channel.hpp"
 
 #include "ranks.hpp"
+#include "system.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -18,35 +19,21 @@
 namespace perigee::grader {
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0)
-      close(fd_);
-  }
-  Descriptor(const Descriptor &) = delete;
-  operator int() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 [[noreturn]] void broken(const std::string &what) {
   throw InfrastructureError(what + ": " + std::strerror(errno));
 }
 
 // Memory behind a descriptor whose size nobody can change any more: shrinking it would kill the other side by SIGBUS.
-int sealed_memory(const char *name, std::size_t size, const void *contents) {
-  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0 || ftruncate(fd, off_t(size)) != 0)
+Descriptor sealed_memory(const char *name, std::size_t size, const void *contents) {
+  Descriptor file(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!file || ftruncate(file.get(), off_t(size)) != 0)
     broken("memfd_create");
-  if (contents && pwrite(fd, contents, size, 0) != ssize_t(size))
+  if (contents && pwrite(file.get(), contents, size, 0) != ssize_t(size))
     broken("writing to memory");
   int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (contents ? F_SEAL_WRITE : 0);
-  if (fcntl(fd, F_ADD_SEALS, seals) != 0)
+  if (fcntl(file.get(), F_ADD_SEALS, seals) != 0)
     broken("sealing memory");
-  return fd;
+  return file;
 }
 
 // Beside the program that runs: bin/perigee -> libexec/perigee/perigee-worker.
@@ -73,15 +60,15 @@ int64_t raw_nanoseconds() {
 
 Channel::Channel(const ChannelOptions &options, const nlohmann::json &settings, const std::string &script)
     : cpus_(options.cpus), interrupted_(options.interrupted) {
-  std::vector<std::unique_ptr<Descriptor>> control;
+  std::vector<Descriptor> control;
   std::string text = settings.dump();
-  Descriptor settings_fd(sealed_memory("perigee-settings", text.size(), text.data()));
-  Descriptor script_fd(sealed_memory("perigee-script", script.size(), script.data()));
+  const Descriptor settings_fd = sealed_memory("perigee-settings", text.size(), text.data());
+  const Descriptor script_fd = sealed_memory("perigee-script", script.size(), script.data());
   try {
     SandboxOptions sandbox;
     for (int rank = 0; rank < std::max(1, options.ranks); ++rank) {
-      const int page = sealed_memory("perigee-control", page_bytes, nullptr);
-      control.push_back(std::make_unique<Descriptor>(page));
+      control.push_back(sealed_memory("perigee-control", page_bytes, nullptr));
+      const int page = control.back().get();
       void *memory = mmap(nullptr, page_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
       if (memory == MAP_FAILED)
         broken("mapping the control page");
@@ -90,7 +77,7 @@ Channel::Channel(const ChannelOptions &options, const nlohmann::json &settings, 
     }
     sandbox.program = worker_program();
     sandbox.arguments = {options.role};
-    sandbox.inherit_fds.insert(sandbox.inherit_fds.end(), {settings_fd, script_fd});
+    sandbox.inherit_fds.insert(sandbox.inherit_fds.end(), {settings_fd.get(), script_fd.get()});
     sandbox.memory_bytes = options.memory_bytes;
     sandbox.max_tasks = options.max_tasks;
     sandbox.cpus = options.cpus;
