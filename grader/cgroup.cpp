@@ -1,8 +1,9 @@
 #include "cgroup.hpp"
 
+#include "system.hpp"
+
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -10,7 +11,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <sstream>
 #include <utility>
@@ -25,32 +25,27 @@ bool write_file(const fs::path &path, const std::string &text) {
   if (fd < 0) {
     return false;
   }
-  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  ssize_t written;
+  do { // (a limit on memory is set only after pages were given back, which a signal may interrupt)
+    written = write(fd, text.data(), text.size());
+  } while (written < 0 && errno == EINTR);
   close(fd);
-  return written;
-}
-
-std::string read_file(const fs::path &path) {
-  std::ifstream in(path);
-  return {std::istreambuf_iterator<char>(in), {}};
+  return written == static_cast<ssize_t>(text.size());
 }
 
 // The value after `key ` in a file of lines such as "oom_kill 1"; 0 when absent.
 int64_t keyed_value(const fs::path &path, const std::string &key) {
-  std::istringstream in(read_file(path));
-  std::string name;
-  int64_t value = 0;
-  while (in >> name >> value) {
-    if (name == key) {
-      return value;
+  std::istringstream in(read_kernel_file(path));
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind(key + " ", 0) == 0) {
+      return std::strtoll(line.c_str() + key.size(), nullptr, 10);
     }
   }
   return 0;
 }
 
 int64_t number_in(const fs::path &path) {
-  const std::string text = read_file(path);
-  return text.empty() ? 0 : std::strtoll(text.c_str(), nullptr, 10);
+  return std::strtoll(read_kernel_file(path).c_str(), nullptr, 10);
 }
 
 struct Hierarchy {
@@ -62,7 +57,7 @@ struct Hierarchy {
 std::map<std::string, Hierarchy> hierarchies() {
   std::map<std::string, std::string> groups;
   {
-    std::ifstream in("/proc/self/cgroup"); // 4:memory:/user/me
+    std::istringstream in(read_kernel_file("/proc/self/cgroup")); // 4:memory:/user/me
     std::string line;
     while (std::getline(in, line)) {
       const size_t a = line.find(':'), b = line.find(':', a + 1);
@@ -80,7 +75,7 @@ std::map<std::string, Hierarchy> hierarchies() {
     }
   }
   std::map<std::string, Hierarchy> found;
-  std::ifstream in("/proc/self/mountinfo");
+  std::istringstream in(read_kernel_file("/proc/self/mountinfo"));
   std::string line;
   while (std::getline(in, line)) {
     const size_t dash = line.find(" - ");
@@ -96,13 +91,10 @@ std::map<std::string, Hierarchy> hierarchies() {
       if (group == groups.end() || found.count(name)) {
         return;
       }
-      std::string own = group->second;
-      if (root != "/" && own.compare(0, root.size(), root) == 0) {
-        own.erase(0, root.size()); // a container sees only a part of the hierarchy
-      }
-      found[name] = {mount, fs::path(mount) / own.erase(0, own.find_first_not_of('/') == std::string::npos
-                                                               ? own.size()
-                                                               : own.find_first_not_of('/'))};
+      // A container sees only a part of the hierarchy, and its own group may lie beside that.
+      const fs::path own = fs::path(group->second).lexically_relative(root);
+      const bool below = !own.empty() && own != "." && *own.begin() != "..";
+      found[name] = {mount, below ? fs::path(mount) / own : fs::path(mount)};
     };
     if (type == "cgroup2") {
       add("");
@@ -118,12 +110,13 @@ std::map<std::string, Hierarchy> hierarchies() {
   return found;
 }
 
-// Removes the empty groups of supervisors that were killed.
+// Removes the empty groups of supervisors that were killed. (One that had our number was killed, too.)
 void sweep(const fs::path &parent) {
   std::error_code ignored;
   for (const auto &entry : fs::directory_iterator(parent, ignored)) {
     const std::string name = entry.path().filename(), prefix = "perigee-";
-    if (name.rfind(prefix, 0) == 0 && kill(std::atoi(name.c_str() + prefix.size()), 0) != 0 && errno == ESRCH) {
+    const pid_t owner = name.rfind(prefix, 0) == 0 ? std::atoi(name.c_str() + prefix.size()) : 0;
+    if (owner > 0 && (owner == getpid() || (kill(owner, 0) != 0 && errno == ESRCH))) {
       rmdir(entry.path().c_str());
     }
   }
@@ -231,29 +224,40 @@ Cgroup::~Cgroup() {
   remove();
 }
 
-void Cgroup::remove() {
+void Cgroup::forget_freezer() {
   for (int *fd : {&freeze_fd_, &events_fd_}) {
     if (*fd >= 0) {
       close(*fd);
       *fd = -1;
     }
   }
+}
+
+void Cgroup::remove() {
+  forget_freezer();
   for (const fs::path &folder : folders_) {
     // A process that has just died may still be counted for a moment.
     for (int attempt = 0; rmdir(folder.c_str()) != 0 && errno == EBUSY && attempt < 100; ++attempt) {
-      const timespec pause{0, 500'000};
-      nanosleep(&pause, nullptr);
+      sleep_ns(500'000);
     }
   }
   folders_.clear();
 }
 
-bool Cgroup::add(pid_t pid) {
-  bool all = true;
+void Cgroup::add(pid_t pid) {
   for (const fs::path &folder : folders_) {
-    all = write_file(folder / "cgroup.procs", std::to_string(pid)) && all;
+    if (write_file(folder / "cgroup.procs", std::to_string(pid))) {
+      continue;
+    }
+    for (fs::path *use : {&memory_, &pids_}) {
+      if (*use == folder) {
+        use->clear();
+      }
+    }
+    if (unified_ == folder) {
+      forget_freezer();
+    }
   }
-  return all;
 }
 
 bool Cgroup::freeze() {

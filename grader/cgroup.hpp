@@ -23,9 +23,10 @@ class Cgroup {
   Cgroup(const Cgroup &) = delete;
   ~Cgroup(); // removes the groups; every process in them must be dead
 
-  // Moves a process (all its threads) into every group. False if any refused. The first move on a quiet machine waits
-  // for the kernel (5 to 20 ms here), so call it while the process does something else.
-  bool add(pid_t pid);
+  // Moves a process (all its threads) into every group; what a group gives that refuses is absent from then on. The
+  // first move on a quiet machine waits for the kernel (5 to 20 ms here), so call it while the process does something
+  // else.
+  void add(pid_t pid);
 
   bool has_memory() const { return !memory_.empty(); }
   bool has_pids() const { return !pids_.empty(); }
@@ -41,6 +42,7 @@ class Cgroup {
 
  private:
   Cgroup() = default;
+  void forget_freezer();
   void remove();
 
   std::filesystem::path memory_, pids_, unified_; // folders of this sandbox

@@ -27,6 +27,9 @@ void Sandbox::settle(const std::vector<SettledProcess> &given) {
   for (const pid_t pid : descendants(s.program().pid)) {
     WatchedProcess process;
     if (const std::string reason = process.open_all(pid); !reason.empty()) {
+      if (::kill(pid, 0) != 0 && errno == ESRCH) {
+        continue; // has ended since
+      }
       throw InfrastructureError("a process of the sandbox cannot be watched: " + reason);
     }
     const pid_t inside = number_inside(pid);

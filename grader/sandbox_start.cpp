@@ -219,8 +219,8 @@ Sandbox Sandbox::start(const SandboxOptions &options) {
   }
   state->program().denied_word = options.denied_word;
   // Entering the groups waits for the kernel; meanwhile bubblewrap mounts. The program runs only once it is inside.
-  if (state->cgroup && !state->cgroup->add(pid)) {
-    state->cgroup.reset();
+  if (state->cgroup) {
+    state->cgroup->add(pid);
   }
   state->cgroup_freezes = state->cgroup && state->cgroup->has_freezer();
 

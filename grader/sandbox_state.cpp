@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <sstream>
 
 namespace perigee::grader {
@@ -55,34 +56,37 @@ void Sandbox::State::sample(bool force) {
   }
   if (cgroup && cgroup->has_memory()) {
     now = cgroup->memory_now();
-    peak = std::max(peak, cgroup->memory_peak());
+    peak = std::max({peak, now, cgroup->memory_peak()}); // (kernels before 5.19 keep no peak)
     return;
   }
-  int64_t used = 0, scratch_used = 0;
+  // (A process that has just ended shows nothing, and then uses nothing.)
+  std::vector<int64_t> used;
   for (const WatchedProcess &process : processes) {
     long long size = 0, resident = 0;
     std::istringstream(read_kernel_file("/proc/" + std::to_string(process.pid) + "/statm")) >> size >> resident;
-    used += resident * sysconf(_SC_PAGESIZE);
+    used.push_back(resident * sysconf(_SC_PAGESIZE));
   }
+  int64_t scratch_used = 0;
   for (const Descriptor &folder : scratch) {
     struct statfs info;
     if (fstatfs(folder.get(), &info) == 0) {
       scratch_used += static_cast<int64_t>(info.f_blocks - info.f_bfree) * info.f_bsize;
     }
   }
-  if (used + scratch_used > options.memory_bytes) {
-    // Resident size counts shared libraries in full; the proportional size is fair but takes long to read.
-    used = 0;
-    for (const WatchedProcess &process : processes) {
-      std::istringstream in(read_kernel_file("/proc/" + std::to_string(process.pid) + "/smaps_rollup"));
+  const auto sum = [&] { return std::accumulate(used.begin(), used.end(), scratch_used); };
+  if (sum() > options.memory_bytes) {
+    // Resident size counts shared libraries in full; the proportional size is fair but takes long to read, and not
+    // every kernel tells it.
+    for (size_t i = 0; i < used.size(); ++i) {
+      std::istringstream in(read_kernel_file("/proc/" + std::to_string(processes[i].pid) + "/smaps_rollup"));
       for (std::string line; std::getline(in, line);) {
         if (line.rfind("Pss:", 0) == 0) {
-          used += std::strtoll(line.c_str() + 4, nullptr, 10) * 1024;
+          used[i] = std::strtoll(line.c_str() + 4, nullptr, 10) * 1024;
         }
       }
     }
   }
-  now = used + scratch_used;
+  now = sum();
   peak = std::max(peak, now);
   if (now > options.memory_bytes) {
     end_because(ExitReason::memory);

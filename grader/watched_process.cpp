@@ -36,7 +36,7 @@ TaskState parse_stat(const char *text, ssize_t size) {
 } // namespace
 
 TaskState read_stat(int fd) {
-  char text[1024];
+  char text[2048]; // 52 fields of up to 20 digits, and the last is needed
   const ssize_t size = pread(fd, text, sizeof text - 1, 0);
   text[size > 0 ? size : 0] = 0;
   return parse_stat(text, size);

@@ -44,6 +44,9 @@ struct WatchedProcess {
 template <class Check> bool WatchedProcess::every_task(const char *file, Check &&check) const {
   DIR *folder = fdopendir(openat(tasks.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder == nullptr) {
+    if (!dead()) {
+      throw InfrastructureError("the tasks of a confined program cannot be listed: " + error_text());
+    }
     throw WorkerGone("the confined program is gone");
   }
   bool all = true;
