@@ -43,6 +43,7 @@ struct GradeOptions {
   std::string exercise;         // only this one; "": all
   bool json = false;            // results.json on standard output instead of the table
   bool require_full_sandbox = false;
+  bool resume = false; // keeps what earlier runs into `out` have found, where nothing has changed since
 };
 // Grades a class, one submission at a time: timing is exclusive. What comes out without a score is graded once more at
 // the end.

@@ -1,6 +1,7 @@
 // The commands that grade: check, grade, verify.
 #include "commands.hpp"
 
+#include "fingerprint.hpp"
 #include "grade.hpp"
 #include "progress.hpp"
 #include "sandbox.hpp"
@@ -10,6 +11,8 @@
 #include <algorithm>
 #include <csignal>
 #include <iostream>
+#include <map>
+#include <optional>
 #include <tuple>
 
 #include <nlohmann/json.hpp>
@@ -194,6 +197,29 @@ ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const
   return found;
 }
 
+namespace {
+
+// What an earlier run has found of a submission that has not changed since; nothing if it is to be graded.
+std::optional<Result> kept_result(Store &store, const GradeOptions &options, const std::string &machine,
+                                  const ClassFile &file, const std::string &fingerprint) {
+  const auto begins = [](const char *words) {
+    return [=](const std::string &note) { return note.rfind(words, 0) == 0; };
+  };
+  std::optional<Store::Kept> kept = store.kept(machine, file.learner, file.exercise->id, fingerprint);
+  if (!kept)
+    return std::nullopt;
+  std::vector<std::string> &notes = kept->result.notes;
+  if (options.require_full_sandbox && std::any_of(notes.begin(), notes.end(), begins("not protected")))
+    return std::nullopt;
+  if (std::none_of(notes.begin(), notes.end(), begins("kept from the run of ")))
+    notes.push_back("kept from the run of " + kept->started);
+  kept->result.learner = file.learner;
+  kept->result.file = file.file;
+  return std::move(kept->result);
+}
+
+} // namespace
+
 int grade_class(const Context &context, const GradeOptions &options) {
   Catalogue catalogue = context.catalogue();
   const Console &console = context.console;
@@ -235,15 +261,36 @@ int grade_class(const Context &context, const GradeOptions &options) {
     result.file = file.file;
     return result;
   };
+  std::map<const ClassFile *, std::string> fingerprints;
+  for (const ClassFile &file : found.files)
+    fingerprints[&file] = fingerprint(*file.exercise, options.folder / file.file);
+  size_t kept = 0;
   try {
-    std::vector<const ClassFile *> again;
-    size_t number = 0;
+    // What is kept comes first: a run that is stopped again loses none of it.
+    std::vector<const ClassFile *> open, again;
     for (const ClassFile &file : found.files) {
+      std::optional<Result> result;
+      if (options.resume)
+        result = kept_result(store, options, report.machine, file, fingerprints[&file]);
+      if (result)
+        store.add(run, *result, fingerprints[&file]);
+      else
+        open.push_back(&file);
+    }
+    kept = found.files.size() - open.size();
+    if (options.resume && kept == 0)
+      console.err << "perigee: no earlier result holds: all submissions are graded\n";
+    else if (options.resume)
+      console.err << "perigee: " << kept << " of " << found.files.size()
+                  << " submissions were graded before and have not changed: skipped, their results are kept\n";
+    size_t number = kept;
+    for (const ClassFile *at : open) {
+      const ClassFile &file = *at;
       std::string count = std::to_string(++number) + "/" + std::to_string(found.files.size());
       Result result = grade(file, count);
-      store.add(run, result);
+      store.add(run, result, fingerprints[at]);
       if (!result.has_score())
-        again.push_back(&file);
+        again.push_back(at);
       if (!console.err_terminal) // a log shows that something happens
         console.err << count << ' ' << clean(file.learner, false) << ' ' << file.exercise->id << ": "
                     << name_of(result.verdict) << '\n';
@@ -253,7 +300,7 @@ int grade_class(const Context &context, const GradeOptions &options) {
       std::string count = "again " + std::to_string(++number) + "/" + std::to_string(again.size());
       Result result = grade(*file, count);
       result.notes.push_back("graded a second time: the first one ended without a score");
-      store.add(run, result);
+      store.add(run, result, fingerprints[file]);
       if (!console.err_terminal)
         console.err << count << ' ' << clean(file->learner, false) << ' ' << file->exercise->id << ": "
                     << name_of(result.verdict) << '\n';
@@ -264,6 +311,13 @@ int grade_class(const Context &context, const GradeOptions &options) {
   progress.clear();
 
   report.results = store.results(run); // what is reported is what is kept
+  const auto place = [&](const Result &result) {
+    return std::find_if(found.files.begin(), found.files.end(), [&](const ClassFile &file) {
+      return file.exercise->id == result.exercise && clean(file.learner, false) == clean(result.learner, false);
+    });
+  };
+  std::stable_sort(report.results.begin(), report.results.end(),
+                   [&](const Result &a, const Result &b) { return place(a) < place(b); });
   for (const ClassFile &file : found.files)
     if (!report.result(file.learner, file.exercise->id))
       report.skipped.push_back({file.learner, file.file, "stopped before it was graded"});
@@ -278,7 +332,7 @@ int grade_class(const Context &context, const GradeOptions &options) {
   std::ostream &words = options.json ? console.err : console.out;
   if (report.interrupted)
     words << "\nStopped. " << report.results.size() << " of " << found.files.size()
-          << " submissions were finished; their results are kept.\n";
+          << " submissions were finished; their results are kept. The same command with --resume goes on.\n";
   words << "\nReport: " << (options.out / "report.html").string()
         << "\nData:   " << (options.out / "results.json").string() << '\n';
   int code = exit_code(report);

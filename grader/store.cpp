@@ -50,7 +50,7 @@ constexpr const char *schema = R"sql(
   CREATE TABLE IF NOT EXISTS results(
     position INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs(id), learner TEXT NOT NULL, exercise TEXT NOT NULL,
     file TEXT NOT NULL, verdict TEXT NOT NULL, score REAL, max_score REAL NOT NULL, json TEXT NOT NULL,
-    UNIQUE(run, learner, exercise));
+    fingerprint TEXT NOT NULL DEFAULT '', UNIQUE(run, learner, exercise));
 )sql";
 
 } // namespace
@@ -61,6 +61,9 @@ Store::Store(const std::filesystem::path &file) {
     sqlite3_busy_timeout(db_, 5000);
     status = sqlite3_exec(db_, schema, nullptr, nullptr, nullptr);
   }
+  // A file of a version that kept no fingerprints gets them; that there are some already is no error.
+  if (status == SQLITE_OK)
+    sqlite3_exec(db_, "ALTER TABLE results ADD COLUMN fingerprint TEXT NOT NULL DEFAULT ''", nullptr, nullptr, nullptr);
   if (status != SQLITE_OK) {
     std::string reason = db_ ? sqlite3_errmsg(db_) : "no memory";
     sqlite3_close(db_);
@@ -81,11 +84,13 @@ int64_t Store::begin(const std::string &started, const std::string &machine) {
   return sqlite3_last_insert_rowid(db_);
 }
 
-void Store::add(int64_t run, const Result &result) {
-  Statement statement(db_, "INSERT INTO results(run, learner, exercise, file, verdict, score, max_score, json) "
-                           "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(run, learner, exercise) DO UPDATE SET "
-                           "file = excluded.file, verdict = excluded.verdict, score = excluded.score, "
-                           "max_score = excluded.max_score, json = excluded.json");
+void Store::add(int64_t run, const Result &result, const std::string &fingerprint) {
+  Statement statement(
+      db_, "INSERT INTO results(run, learner, exercise, file, verdict, score, max_score, json, "
+           "fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(run, learner, exercise) DO UPDATE SET "
+           "file = excluded.file, verdict = excluded.verdict, score = excluded.score, "
+           "max_score = excluded.max_score, json = excluded.json, "
+           "fingerprint = excluded.fingerprint");
   statement.bind(1, run);
   statement.bind(2, clean(result.learner, false));
   statement.bind(3, result.exercise);
@@ -95,6 +100,7 @@ void Store::add(int64_t run, const Result &result) {
     statement.bind(6, result.points); // else NULL: no score is recorded
   statement.bind(7, result.max_points);
   statement.bind(8, dump(to_json(result)));
+  statement.bind(9, fingerprint);
   statement.step();
 }
 
@@ -112,6 +118,20 @@ std::vector<Result> Store::results(int64_t run) {
   while (statement.step())
     results.push_back(result_from_json(nlohmann::ordered_json::parse(statement.text(0))));
   return results;
+}
+
+std::optional<Store::Kept> Store::kept(const std::string &machine, const std::string &learner,
+                                       const std::string &exercise, const std::string &fingerprint) {
+  Statement statement(db_, "SELECT json, started FROM results JOIN runs ON runs.id = results.run "
+                           "WHERE fingerprint = ? AND fingerprint != '' AND score IS NOT NULL AND learner = ? "
+                           "AND exercise = ? AND machine = ? ORDER BY position DESC LIMIT 1");
+  statement.bind(1, fingerprint);
+  statement.bind(2, clean(learner, false));
+  statement.bind(3, exercise);
+  statement.bind(4, machine);
+  if (!statement.step())
+    return std::nullopt;
+  return Kept{result_from_json(nlohmann::ordered_json::parse(statement.text(0))), statement.text(1)};
 }
 
 } // namespace perigee::grader

@@ -257,9 +257,11 @@ int dispatch(int argc, char **argv) {
   command->add_flag("--json", grade.json, "Print results.json instead of the table");
   command->add_flag("--require-sandbox", grade.require_full_sandbox,
                     "Refuse to grade where the sandbox lacks a protection");
+  command->add_flag("--resume", grade.resume,
+                    "Keep what earlier runs into --out have found, where nothing has changed");
   exercises_option(command);
   command->footer(
-      "Each result is kept as soon as it is there. Ctrl-C stops; what was finished is reported.\n"
+      "Each result is kept as soon as it is there. Ctrl-C stops; what was finished is reported, and --resume goes on.\n"
       "Examples:\n  perigee grade class --out report\n  perigee grade class --out report --exercise arrays/pairwise");
   command->callback([&] { action = [&] { return grader::grade_class(context, grade); }; });
 

@@ -1,7 +1,11 @@
 #include "folder.hpp"
 #include "grader/commands.hpp"
+#include "grader/fingerprint.hpp"
+#include "grader/store.hpp"
 #include "schema.hpp"
+#include "synthetic.hpp"
 
+#include <fstream>
 #include <sstream>
 
 using namespace perigee::grader;
@@ -187,6 +191,66 @@ TEST_CASE("a class is graded from folder to report", "[commands][slow]") {
   code = check_submission(desk.context, {"basics/double", room.path / "bob/double.lua", false, true});
   CHECK((code == 1 || code == 3));
   CHECK_THAT(desk.out.str(), Contains(code == 1 ? "wrong, 0 of 10 points" : "no score recorded"));
+}
+
+TEST_CASE("a fingerprint holds for the same script and exercise only", "[commands]") {
+  Desk desk;
+  Folder room;
+  const std::string right = "return { solve = function(x) return 2 * x end }";
+  room.put("a.lua", right);
+  room.put("b.lua", right);
+  room.put("c.lua", right + " ");
+  const Catalogue catalogue = desk.context.catalogue();
+  const Exercise &exercise = catalogue.get("basics/double");
+  const std::string a = fingerprint(exercise, room.path / "a.lua");
+  CHECK(a.size() == 64);
+  CHECK(a == fingerprint(exercise, room.path / "b.lua")); // whose it is, the store knows
+  CHECK(a != fingerprint(exercise, room.path / "c.lua"));
+  CHECK(fingerprint(exercise, room.path / "none.lua").empty());
+  CHECK(fingerprint(exercise, room.path).empty());
+  fs::create_symlink(room.path / "a.lua", room.path / "link.lua");
+  CHECK(fingerprint(exercise, room.path / "link.lua").empty());
+  std::ofstream(exercise.solutions / "reference.lua", std::ios::app) << "-- faster\n";
+  const std::string other_solution = fingerprint(exercise, room.path / "a.lua");
+  CHECK(other_solution != a);
+  std::ofstream(exercise.folder / "cases.lua", std::ios::app) << "-- stricter\n";
+  CHECK(fingerprint(exercise, room.path / "a.lua") != other_solution);
+}
+
+TEST_CASE("a class is gone on with where it stopped", "[commands][slow]") {
+  Desk desk;
+  Folder room;
+  const std::string right = "return { solve = function(x) return 2 * x end }";
+  room.put("ada/double.lua", right);
+  room.put("bob/double.lua", "return { solve = function(x) return x + 2 end }");
+  const fs::path out = room.path / "out";
+  GradeOptions options{room.path, out, "", true, false, true};
+  // A first run that was killed after ada: her result says what no grading would.
+  {
+    fs::create_directories(out);
+    Store store(out / "results.sqlite");
+    Result result = synthetic_result("ada", Verdict::passed);
+    result.summary = "as it was";
+    const Catalogue catalogue = desk.context.catalogue();
+    store.add(store.begin("2020-01-02T03:04:05Z", describe_machine()), result,
+              fingerprint(catalogue.get("basics/double"), room.path / "ada/double.lua"));
+  }
+  grade_class(desk.context, options);
+  CHECK_THAT(desk.err.str(), Contains("1 of 2 submissions were graded before and have not changed"));
+  ordered_json json = ordered_json::parse(desk.out.str());
+  REQUIRE(json["results"].size() == 2);
+  CHECK(json["results"][0]["summary"] == "as it was");
+  CHECK(json["results"][0]["notes"].back() == "kept from the run of 2020-01-02T03:04:05Z");
+  CHECK(json["results"][1]["learner"] == "bob");
+
+  // Her script has changed: graded anew. Without the option, everything is.
+  room.put("ada/double.lua", right + "\n");
+  desk.out.str("");
+  grade_class(desk.context, options);
+  json = ordered_json::parse(desk.out.str());
+  CHECK(json["results"].size() == 2);
+  for (const ordered_json &result : json["results"])
+    CHECK(result["summary"] != "as it was");
 }
 
 TEST_CASE("verify proves a sound exercise and finds a loose check", "[commands][slow]") {

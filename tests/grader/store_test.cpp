@@ -9,6 +9,7 @@
 #include <csignal>
 
 #include <nlohmann/json.hpp>
+#include <sqlite3.h>
 
 using namespace perigee::grader;
 using namespace perigee::grader::testing;
@@ -75,6 +76,49 @@ TEST_CASE("strange strings go through the store", "[store]") {
   REQUIRE(kept.size() == 1);
   CHECK(kept[0].learner == result.learner);
   CHECK(kept[0].output == std::string("zero\0byte \xef\xbf\xbd", 13));
+}
+
+TEST_CASE("the store finds what was kept of the same submission", "[store]") {
+  Folder folder;
+  Store store(folder.path / "results.sqlite");
+  int64_t first = store.begin("t1", "m");
+  store.add(first, synthetic_result("a", Verdict::passed), "11");
+  store.add(first, synthetic_result("b", Verdict::inconclusive), "22");
+  store.add(first, synthetic_result("c", Verdict::passed)); // nothing to go by
+  auto found = store.kept("m", "a", "basics/double", "11");
+  REQUIRE(found);
+  CHECK(found->started == "t1");
+  CHECK(found->result.verdict == Verdict::passed);
+  CHECK(!store.kept("m", "a", "basics/double", "12"));
+  CHECK(!store.kept("another", "a", "basics/double", "11"));
+  CHECK(!store.kept("m", "b", "basics/double", "11"));
+  CHECK(!store.kept("m", "a", "basics/triple", "11"));
+  CHECK(!store.kept("m", "b", "basics/double", "22")); // no score
+  CHECK(!store.kept("m", "c", "basics/double", ""));
+  store.add(store.begin("t2", "m"), synthetic_result("a", Verdict::wrong), "11"); // the latest counts
+  CHECK(store.kept("m", "a", "basics/double", "11")->result.verdict == Verdict::wrong);
+}
+
+TEST_CASE("a store of an earlier version is taken over", "[store]") {
+  Folder folder;
+  const std::filesystem::path file = folder.path / "results.sqlite";
+  sqlite3 *db = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &db) == SQLITE_OK);
+  REQUIRE(
+      sqlite3_exec(db,
+                   "CREATE TABLE runs(id INTEGER PRIMARY KEY, started TEXT NOT NULL, finished TEXT, machine TEXT "
+                   "NOT NULL, perigee TEXT NOT NULL);"
+                   "CREATE TABLE results(position INTEGER PRIMARY KEY, run INTEGER NOT NULL, learner TEXT NOT NULL, "
+                   "exercise TEXT NOT NULL, file TEXT NOT NULL, verdict TEXT NOT NULL, score REAL, max_score REAL "
+                   "NOT NULL, json TEXT NOT NULL, UNIQUE(run, learner, exercise));"
+                   "INSERT INTO runs VALUES (1, 't', 't', 'm', '0');"
+                   "INSERT INTO results VALUES (1, 1, 'a', 'basics/double', 'f', 'passed', 1, 1, '{}')",
+                   nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+  Store store(file);
+  CHECK(!store.kept("m", "a", "basics/double", ""));
+  store.add(store.begin("t", "m"), synthetic_result("a", Verdict::passed), "11");
+  CHECK(store.kept("m", "a", "basics/double", "11"));
 }
 
 TEST_CASE("a store that cannot be", "[store]") {
