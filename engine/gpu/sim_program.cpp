@@ -342,6 +342,8 @@ class Compiler {
       emit(outermost_ ? Code::exit : Code::return_, Cost::control, 0).statement = true;
       return;
     }
+    case Step::spawn:
+      throw InternalError("threads of this processor in a kernel of a GPU");
     case Step::sync:
       emit(s.integer == 0   ? Code::sync
            : s.integer == 1 ? Code::sync_warp

@@ -50,7 +50,8 @@ class Hoister {
 
   void block(std::vector<Instruction> &steps) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
-      if (f_.nodes.size() < most_nodes && steps[i].step == Step::for_ && version(steps, i)) {
+      if (f_.nodes.size() < most_nodes && steps[i].step == Step::for_ && steps[i].integer != 2 &&
+          !spawns(steps[i].blocks[0]) && version(steps, i)) {
         // steps[i] is now the choice; what is left in the fast nest's inner loops may go out of those.
         for (Instruction &s : steps[i].blocks[0])
           for (auto &b : s.blocks)
@@ -60,6 +61,18 @@ class Hoister {
       for (auto &b : steps[i].blocks)
         block(b);
     }
+  }
+
+  // Whether a loop on several threads is inside: what is left of it here hardly runs.
+  static bool spawns(const std::vector<Instruction> &steps) {
+    for (const Instruction &s : steps) {
+      if (s.step == Step::spawn)
+        return true;
+      for (const auto &b : s.blocks)
+        if (spawns(b))
+          return true;
+    }
+    return false;
   }
 
   const Node &node(Ref r) const { return f_.nodes[std::size_t(r)]; }
@@ -89,7 +102,8 @@ class Hoister {
         if (r >= 0)
           expression(r, conditional || loops);
       for (const Ref r : s.arguments)
-        expression(r, conditional);
+        if (r >= 0)
+          expression(r, conditional);
       if (s.step == Step::store && !s.arguments.empty()) {
         Access access;
         access.array = s.array;

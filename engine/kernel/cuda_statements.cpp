@@ -152,6 +152,8 @@ void Writer::step(const Instruction &s) {
     return;
   case Step::return_:
     return return_values(s);
+  case Step::spawn:
+    throw InternalError("threads of this processor have no CUDA C++");
   case Step::sync:
     line(s.integer == 0 ? "__syncthreads();" : s.integer == 1 ? "__syncwarp();" : "__threadfence();", s.at);
     return;

@@ -150,10 +150,16 @@ enum class Step : std::uint8_t {
   break_,
   continue_, // integer above 0: of the so-manieth loop around it, counted from the outermost, not of the innermost
   return_,
+  spawn, // runs function `array` for each piece of the rounds of variable from a to b by c, on the engine's threads:
+         // with the piece's number from 1, its first and last value of the variable, and `arguments`. A piece has
+         // `integer` rounds or more, and there are most_pieces at most: targets[0] is how many. Where arrays share memory that are
+         // to be apart: nothing, and targets[0] stays
   sync, // Entry::grid alone. integer 0: until all threads of the block are here (gpu.sync), 1: of the warp
         // (gpu.syncwarp); 2: what this thread has written is seen by the others before what it writes next
         // (gpu.threadfence)
 };
+
+constexpr int most_pieces = 64; // of Step::spawn
 
 struct Instruction {
   Step step;
@@ -161,8 +167,9 @@ struct Instruction {
   std::int32_t variable = -1, array = -1;
   std::int64_t integer = 0;
   Ref a = -1, b = -1, c = -1;
-  std::vector<Ref> arguments = {};        // store: indices; return: values
-  std::vector<std::int32_t> targets = {}; // assign_call
+  std::vector<Ref> arguments = {};        // store: indices; return: values; spawn: as of a call
+  std::vector<std::int32_t> targets = {}; // assign_call, spawn
+  std::vector<std::int32_t> apart = {};   // spawn: two arrays, and 1 where they may be one and the same; and so on
   std::vector<std::vector<Instruction>> blocks = {};
 };
 

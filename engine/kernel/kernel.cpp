@@ -5,6 +5,7 @@
 #include "kernel/bounds.hpp"
 #include "kernel/cuda.hpp"
 #include "kernel/grid.hpp"
+#include "kernel/parallel.hpp"
 #include "kernel/typing.hpp"
 
 #pragma GCC visibility push(default)
@@ -30,6 +31,7 @@ struct pg_kernel_module {
   kernel::Module module;
   kernel::Module plain; // before checks of indices left its loops, where they did: for backends that do not check
   std::optional<std::string> text, loops, variables, identity;
+  std::string parallel;
   kernel::CudaText cuda;
 };
 
@@ -118,13 +120,17 @@ kernel::ArgumentType argument_type(const pg_kernel_argument &a) {
 }
 
 // Runs what makes a module; errors in the source become those of the ABI.
-template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
+template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make, bool parallel = false) {
   return guard([&] {
     try {
       auto made = std::make_unique<pg_kernel_module>();
       made->module = make();
       if (made->module.entry != kernel::Entry::grid) {
         made->plain = made->module;
+        if (parallel)
+          for (const kernel::LoopVerdict &v : kernel::parallelise(made->module))
+            made->parallel += v.chunk + "\t" + std::to_string(v.at.line) + "\t" + std::to_string(v.at.column) + "\t" +
+                              (v.parallel ? "1" : "0") + "\t" + std::to_string(v.where.line) + "\t" + v.why + "\n";
         kernel::hoist_checks(made->module);
       }
       *out = made.release();
@@ -137,13 +143,17 @@ template <class Make> int32_t make_module(pg_kernel_module **out, Make &&make) {
 } // namespace
 
 int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source,
-                             const pg_kernel_argument *arguments, int32_t count) {
-  return make_module(out, [&] {
+                             const pg_kernel_argument *arguments, int32_t count, int32_t parallel) {
+  auto make = [&] {
     std::vector<kernel::ArgumentType> types;
     for (int32_t i = 0; i < count; ++i)
       types.push_back(argument_type(arguments[i]));
     return kernel::specialise(*source->source, types);
-  });
+  };
+  return make_module(out, make, parallel != 0);
+}
+const char *pg_kernel_parallel(pg_kernel_module *module) {
+  return module->parallel.c_str();
 }
 
 int32_t pg_kernel_grid(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,

@@ -297,6 +297,7 @@ local messages = {
       "(a step of 1.0 counts in fractions)", ffi.string(f.name), f.value)
   end,
   function() return "'for' step is zero" end,
+  function() return "a parallel loop could not be run: " .. ffi.string(C.pg_last_message()) end,
 }
 
 -- on_device: of a kernel of a GPU, whose indices do not count from the end.
@@ -368,7 +369,7 @@ local function compile(state, keys)
     end
   end
   local out = ffi.new("pg_kernel_module *[1]")
-  raise_source(C.pg_kernel_specialise(out, state.source, types, count))
+  raise_source(C.pg_kernel_specialise(out, state.source, types, count, state.options.parallel and 1 or 0))
   local module = ffi.gc(out[0], C.pg_kernel_close_module)
   local code = compiled(module, state.options)
   local library = compiler
@@ -644,11 +645,10 @@ function kernel.jit(fn, options)
     fail("jit: a Lua function is expected, got %s", kind_of(fn))
   end
   if options ~= nil then
-    if type(options) == "table" and options.parallel ~= nil then
-      core.unsupported("jit: the rounds of a function's loops may depend on each other, so that it runs on one thread; " ..
-        "kernel.parallel_for runs a loop on several")
+    check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true, signature = true, parallel = true })
+    if options.parallel ~= nil and type(options.parallel) ~= "boolean" then
+      fail("jit: parallel is true or false, got %s", kind_of(options.parallel))
     end
-    check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true, signature = true })
   end
   local name = options and options.name or format("the kernel of line %d", getinfo(fn, "S").linedefined)
   local self = setmetatable({ _function = fn, _name = name, _options = options or {} }, kernel_mt)
@@ -656,15 +656,22 @@ function kernel.jit(fn, options)
   return self
 end
 
---- k:on("simd" | "serial"): the same kernel with vectors (as it is made) or without; it is compiled anew.
+--- k:on("simd" | "serial" | "threads"): the same kernel with vectors (as it is made), without, or with its independent loops on
+--- several threads ({parallel = true}); it is compiled anew.
 function kernel_methods:on(backend)
-  if backend == "threads" or backend == "gpu" then
-    core.unsupported('on: a whole function runs on one thread of the processor; kernel.parallel_for, elementwise, ' ..
-      'generalized and vmap run on "%s"', backend)
-  elseif backend ~= "serial" and backend ~= "simd" then
-    fail('on: "serial" or "simd" is expected, got %s', type(backend) == "string" and format("%q", backend) or kind_of(backend))
+  if backend == "gpu" then
+    core.unsupported('on: a whole function runs on this processor; gpu.kernel makes one of a GPU, and kernel.parallel_for, ' ..
+      'elementwise and vmap run on "gpu"')
+  elseif backend ~= "serial" and backend ~= "simd" and backend ~= "threads" then
+    fail('on: "serial", "simd" or "threads" is expected, got %s', type(backend) == "string" and format("%q", backend)
+      or kind_of(backend))
   end
-  local copy = setmetatable({ _function = self._function, _name = self._name, _options = self._options,
+  local options = {}
+  for key, value in pairs(self._options) do
+    options[key] = value
+  end
+  options.parallel = backend == "threads" or nil
+  local copy = setmetatable({ _function = self._function, _name = self._name, _options = options,
     _scalar = backend == "serial" }, kernel_mt)
   prepare(copy, nil, state_of(self).sources)
   return copy

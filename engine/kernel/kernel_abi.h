@@ -27,9 +27,13 @@ typedef struct pg_kernel_argument {
   int32_t kind, dtype, ndim, contiguous, writable;
 } pg_kernel_argument;
 
-/* Types the function for these arguments. */
+/* Types the function for these arguments. parallel: its loops whose rounds are proved independent run on the engine's
+   threads (engine/kernel/parallel.hpp). */
 int32_t pg_kernel_specialise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
-                             int32_t count);
+                             int32_t count, int32_t parallel);
+/* What was found out about its loops, where parallel was asked for: a line each, "chunk TAB line TAB column TAB parallel (1
+   or 0) TAB line TAB why not, of that line"; loops inside a parallel one are not listed. Lives as long as the module. */
+const char *pg_kernel_parallel(pg_kernel_module *module);
 /* The loop of a whole-array operation, made of a function of scalars. Of arrays among the arguments dtype and contiguous
    count. outputs, of *results dtypes if that is above 0, else filled (at most 8); outputs_contiguous: of all of them. */
 int32_t pg_kernel_elementwise(pg_kernel_module **out, const pg_kernel_source *source, const pg_kernel_argument *arguments,
@@ -83,8 +87,8 @@ void pg_kernel_close_module(pg_kernel_module *module);
 const char *pg_kernel_keep_name(const char *name);
 
 /* Where a kernel says what went wrong: an index outside (1) or not whole (2), a number that an integer array cannot hold
-   (3), an integer modulo zero (4), the start of an integer loop not whole (5), a loop's step of zero (6). `name` is the
-   array's or variable's; dimensions count from 1; for (3) `dimension` is the dtype. */
+   (3), an integer modulo zero (4), the start of an integer loop not whole (5), a loop's step of zero (6), threads that could
+   not be had (7, pg_last_message says why). `name` is the array's or variable's; dimensions count from 1; for (3) `dimension` is the dtype. */
 typedef struct pg_kernel_failure {
   int32_t code, line, column, dimension;
   const char *name, *chunk;
@@ -120,3 +124,9 @@ int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *e
 int32_t pg_kernel_run_grid(int32_t *failed, pg_kernel_failure *failure, void *entry, const int64_t *grid,
                            const int64_t *block, void *const *arguments, int32_t count, const pg_array *launch_memory,
                            const char *name);
+/* What compiled kernels call for a loop in pieces of `grain` rounds, on the engine's threads: run(failure, given, piece from
+   1, first, last) for each, of the rounds start, start + step, ... 0: done; 1: failed, with the failure of the first piece
+   that did. */
+int32_t pg_kernel_spawn(pg_kernel_failure *failure,
+                        int32_t (*run)(pg_kernel_failure *, void *, int64_t, int64_t, int64_t), void *given,
+                        int64_t start, int64_t step, int64_t rounds, int64_t grain);

@@ -37,7 +37,8 @@ local reasons = {
   NotInnermostLoop = "it has a loop inside, which is the one that could use vectors",
 }
 
--- The loops of a compiled specialisation: {chunk, line, column, innermost, vectorized, width, interleaved, reason}.
+-- The loops of a compiled specialisation: {chunk, line, column, innermost, vectorized, width, interleaved, reason, parallel,
+-- serial_reason, serial_line}.
 local function loops_of(s)
   local list, by_place = {}, {}
   for chunk, line, column, innermost in ffi.string(C.pg_kernel_loops(s.module)):gmatch("([^\t\n]*)\t(%d+)\t(%d+)\t(%d)\n") do
@@ -45,6 +46,16 @@ local function loops_of(s)
       vectorized = false }
     list[#list + 1] = loop
     by_place[loop.line .. ":" .. loop.column] = loop
+  end
+  for chunk, line, column, parallel, why_line, why in ffi.string(C.pg_kernel_parallel(s.module))
+      :gmatch("([^\t\n]*)\t(%d+)\t(%d+)\t(%d)\t(%d+)\t([^\n]*)\n") do
+    local loop = by_place[tonumber(line) .. ":" .. tonumber(column)]
+    if loop then
+      loop.parallel = parallel == "1"
+      if not loop.parallel then
+        loop.serial_reason, loop.serial_line = why, tonumber(why_line)
+      end
+    end
   end
   local text, pending = ffi.new("const char *[1]"), nil
   check(shared.need_compiler().pg_llvm_text(text, s.code, "report"))
@@ -88,10 +99,17 @@ local function loops_of(s)
 end
 
 local function verdict(loop)
-  if loop.vectorized then
-    return format("vectors of %d%s", loop.width, loop.interleaved > 1 and format(", %d at a time", loop.interleaved) or "")
+  local threads = loop.parallel and "on several threads" or nil
+  if loop.serial_reason then
+    threads = format("on one thread: %s%s", loop.serial_line ~= loop.line and format("line %d: ", loop.serial_line) or "",
+      loop.serial_reason)
   end
-  return "no vectors: " .. loop.reason
+  if threads and not loop.innermost then
+    return threads
+  end
+  local vectors = loop.vectorized and format("vectors of %d%s", loop.width,
+    loop.interleaved > 1 and format(", %d at a time", loop.interleaved) or "") or "no vectors: " .. loop.reason
+  return threads and threads .. "; " .. vectors or vectors
 end
 
 local function last(self, name, number)
@@ -144,7 +162,7 @@ pre { font: 14px/1.6 ui-monospace, monospace; border: 1px solid #ccc; padding: 0
 .w b { font-weight: normal; color: #555 } .yes { background: #dff5e1 } .no { background: #fdebd0 }
 </style>
 <h1>%s</h1>
-<p>%s. Green: the loop uses vectors. Orange: it does not, and why. Beside each line, the types of what it declares.</p>
+<p>%s. Green: the loop uses vectors, or several threads. Orange: it does not, and why. Beside each line, the types of what it declares.</p>
 <pre>%s</pre>
 </html>
 ]]
@@ -158,6 +176,11 @@ local function types_of(source, names)
     end
   end
   return concat(list, ", ")
+end
+
+-- Whether a loop is what one would wish: in vectors, or with others inside on several threads.
+local function good(loop)
+  return loop.vectorized or loop.parallel and not loop.innermost
 end
 
 -- k:annotate([options]): the source with the types of its variables and what became of each loop; {file = "k.html"} writes a
@@ -189,10 +212,10 @@ local function annotate(self, options)
     number = number + 1
     if number >= info.linedefined and number <= info.lastlinedefined then
       local loop, types = by_line[number], types_of(source, names[number])
-      lines[#lines + 1] = format("%s%5d  %s%s%s", loop and (loop.vectorized and "+" or "-") or " ", number, source,
+      lines[#lines + 1] = format("%s%5d  %s%s%s", loop and (good(loop) and "+" or "-") or " ", number, source,
         loop and "   <-- " .. verdict(loop) or "", types ~= "" and "   -- " .. types or "")
       rows[#rows + 1] = format('<span class="l %s"><span class="n">%d</span><span class="s">%s</span><span class="w">%s<b>%s</b></span></span>',
-        loop and (loop.vectorized and "yes" or "no") or "", number, (source:gsub('[&<>"]', escapes)),
+        loop and (good(loop) and "yes" or "no") or "", number, (source:gsub('[&<>"]', escapes)),
         loop and (verdict(loop):gsub('[&<>"]', escapes)) .. " " or "", (types:gsub('[&<>"]', escapes)))
     end
   end

@@ -205,6 +205,11 @@ class Printer {
       return line(depth, "continue", s.at);
     case Step::return_:
       return line(depth, "return " + list(s.arguments), s.at);
+    case Step::spawn:
+      return line(depth,
+                  name(s.targets[0]) + " = spawn " + name(s.variable) + " = " + node(s.a) + ", " + node(s.b) + ", " +
+                      node(s.c) + ": " + module_.functions[std::size_t(s.array)].name + "(" + list(s.arguments) + ")",
+                  s.at);
     case Step::sync:
       return line(depth, s.integer == 0 ? "sync" : s.integer == 1 ? "syncwarp" : "threadfence", s.at);
     }
@@ -252,6 +257,7 @@ void add(std::string &out, const std::vector<Instruction> &steps) {
     add(out, s.at);
     add_all(out, s.arguments);
     add_all(out, s.targets);
+    add_all(out, s.apart);
     add(out, std::int64_t(s.blocks.size()));
     for (const auto &b : s.blocks)
       add(out, b);

@@ -326,6 +326,29 @@ int32_t pg_kernel_run_outer(int32_t *failed, pg_kernel_failure *failure, void *e
   });
 }
 
+int32_t pg_kernel_spawn(pg_kernel_failure *failure,
+                        int32_t (*run)(pg_kernel_failure *, void *, int64_t, int64_t, int64_t), void *given,
+                        int64_t start, int64_t step, int64_t rounds, int64_t grain) {
+  bool failed = false;
+  const int32_t status = guard([&] {
+    Failures failures;
+    core::parallel_ranges(rounds, grain, [&](int64_t at, int64_t end) {
+      const int64_t piece = at / grain;
+      pg_kernel_failure wrong{};
+      if (!failures.before(piece) && run(&wrong, given, piece + 1, start + at * step, start + (end - 1) * step) != 0)
+        failures.add(piece, wrong);
+    });
+    failed = failures.any();
+    if (failed)
+      *failure = failures.first();
+  });
+  if (status != 0) {
+    *failure = {};
+    failure->code = 7;
+  }
+  return failed || status != 0;
+}
+
 int32_t pg_kernel_run_grid(int32_t *failed, pg_kernel_failure *failure, void *entry, const int64_t *grid,
                            const int64_t *block, void *const *arguments, int32_t count, const pg_array *launch_memory,
                            const char *name) {

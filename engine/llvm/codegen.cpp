@@ -343,106 +343,14 @@ void Generator::step(const Instruction &s) {
     builder_.CreateRet(builder_.getInt32(0));
     return;
   }
+  case Step::spawn:
+    return spawn(s);
   case Step::sync:
     if (s.integer != 2)
       throw InternalError("a barrier of a GPU is left in code for this processor");
     builder_.CreateFence(llvm::AtomicOrdering::SequentiallyConsistent);
     return;
   }
-}
-
-// Tells LLVM where the loop of this branch back begins in the source, and whether its rounds are independent.
-void Generator::name_loop(llvm::Instruction *back, const Instruction &s) {
-  std::vector<llvm::Metadata *> about{nullptr};
-  if (s.at.line > 0)
-    about.push_back(llvm::DILocation::get(context_, unsigned(s.at.line), unsigned(s.at.column), scope_));
-  if (s.step == Step::for_ && s.integer == 1)
-    about.push_back(
-        llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.parallel_accesses"), groups_.back()}));
-  if (s.integer == 2) {
-    about.push_back(llvm::MDNode::get(context_, llvm::MDString::get(context_, "llvm.loop.unroll.disable")));
-    about.push_back(llvm::MDNode::get(context_, {llvm::MDString::get(context_, "llvm.loop.vectorize.enable"),
-                                                 llvm::ConstantAsMetadata::get(builder_.getFalse())}));
-  }
-  llvm::MDNode *loop = llvm::MDNode::getDistinct(context_, about);
-  loop->replaceOperandWith(0, loop);
-  back->setMetadata(llvm::LLVMContext::MD_loop, loop);
-}
-
-void Generator::for_loop(const Instruction &s) {
-  const Type counter = f_->variables[std::size_t(s.variable)].type;
-  const bool whole = counter == Type::int64;
-  llvm::Value *start = whole ? whole_start(s) : value(s.a);
-  llvm::Value *limit = value(s.b), *step = value(s.c);
-  const Node &by = node(s.c);
-  const bool known = by.op == Op::constant;
-  const bool up = known && (whole ? by.integer > 0 : by.number > 0);
-  if (!known && options_.bounds)
-    require(whole ? builder_.CreateICmpNE(step, builder_.getInt64(0))
-                  : builder_.CreateFCmpUNE(step, llvm::ConstantFP::get(f64_, 0)),
-            step_zero, s.at, f_->variables[std::size_t(s.variable)].name, 0, nullptr, nullptr, nullptr);
-  llvm::Value *positive = known   ? builder_.getInt1(up)
-                          : whole ? builder_.CreateICmpSGT(step, builder_.getInt64(0))
-                                  : builder_.CreateFCmpOGT(step, llvm::ConstantFP::get(f64_, 0));
-  llvm::Value *runs = nullptr;
-  if (whole) { // the last whole number before or at the limit, far enough from the ends that i + step cannot overflow
-    const std::int64_t far = std::int64_t(1) << 62;
-    if (node(s.b).type != Type::int64) {
-      llvm::Value *is_number = builder_.CreateFCmpORD(limit, limit);
-      llvm::Value *floor = unary(llvm::Intrinsic::floor, limit), *ceil = unary(llvm::Intrinsic::ceil, limit);
-      llvm::Value *towards = builder_.CreateSelect(positive, floor, ceil);
-      limit = saturate(towards);
-      runs = is_number;
-    }
-    limit = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, limit, builder_.getInt64(std::uint64_t(far)));
-    limit = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, limit, builder_.getInt64(std::uint64_t(-far)));
-    step = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, step, builder_.getInt64(std::uint64_t(far - 1)));
-    step = builder_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, step, builder_.getInt64(std::uint64_t(1 - far)));
-  }
-  auto inside = [&](llvm::Value *i) {
-    llvm::Value *below = whole ? builder_.CreateICmpSLE(i, limit) : builder_.CreateFCmpOLE(i, limit);
-    if (known && up)
-      return below;
-    llvm::Value *above = whole ? builder_.CreateICmpSGE(i, limit) : builder_.CreateFCmpOGE(i, limit);
-    return known ? above : builder_.CreateSelect(positive, below, above);
-  };
-  llvm::BasicBlock *before = builder_.GetInsertBlock();
-  llvm::Value *first = inside(start);
-  if (runs)
-    first = builder_.CreateAnd(first, runs);
-  llvm::BasicBlock *body = new_block("for"), *next = new_block("next"), *end = new_block("end");
-  builder_.CreateCondBr(first, body, end);
-  builder_.SetInsertPoint(body);
-  llvm::PHINode *i = builder_.CreatePHI(type(counter), 2);
-  i->addIncoming(start, before);
-  builder_.CreateStore(i, variables_[std::size_t(s.variable)]);
-  if (s.integer == 1)
-    groups_.push_back(llvm::MDNode::getDistinct(context_, {}));
-  loops_.push_back({next, end});
-  block(s.blocks[0]);
-  loops_.pop_back();
-  jump(next);
-  builder_.SetInsertPoint(next);
-  place(s.at);
-  llvm::Value *after = whole ? builder_.CreateAdd(i, step, "", false, true) : builder_.CreateFAdd(i, step);
-  i->addIncoming(after, next);
-  name_loop(builder_.CreateCondBr(inside(after), body, end), s);
-  if (s.integer == 1)
-    groups_.pop_back();
-  builder_.SetInsertPoint(end);
-}
-
-// The start of an integer loop may come as a float, which must then be whole.
-llvm::Value *Generator::whole_start(const Instruction &s) {
-  const Node &n = node(s.a);
-  if (n.op != Op::convert || node(n.a).type == Type::int64)
-    return value(s.a);
-  llvm::Value *number = widen(value(n.a));
-  llvm::Value *start = saturate(number);
-  if (options_.bounds)
-    require(builder_.CreateFCmpOEQ(builder_.CreateSIToFP(start, f64_), number), start_fraction, s.at,
-            f_->variables[std::size_t(s.variable)].name, 0, nullptr, nullptr, number);
-  return start;
 }
 
 // A scalar argument in memory: double, int64, int32 (bool) or two doubles.

@@ -25,6 +25,7 @@ struct Failure {
 };
 
 constexpr const char *entry_name = "perigee_kernel";
+constexpr const char *spawn_name = "pg_kernel_spawn"; // of kernel_abi.h: what Step::spawn calls
 
 // The entry of a module made to be called is `int32_t perigee_kernel(Failure *, void *results, ...)`: results are written
 // one after another, 16 bytes each; scalars come as double, int64_t or int32_t (bool), complex numbers as two doubles,

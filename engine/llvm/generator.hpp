@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <llvm/IR/DIBuilder.h>
 #include <llvm/IR/IRBuilder.h>
 #include <llvm/IR/Intrinsics.h>
@@ -51,12 +52,23 @@ class Generator {
   void block(const std::vector<Instruction> &steps);
   void jump(llvm::BasicBlock *to);
   void step(const Instruction &s);
-  void name_loop(llvm::Instruction *back, const Instruction &s);
-  void for_loop(const Instruction &s);
-  llvm::Value *whole_start(const Instruction &s);
   llvm::Value *scalar_at(llvm::Value *pointer, Type t);
   void fields_of(llvm::Value *given, const Array &array, std::vector<llvm::Value *> &arguments);
   void entry();
+
+  // ---------------------------------------------------------------------------------------- loops (codegen_loops.cpp)
+  struct Count { // of a loop: values, and whether its first round runs
+    llvm::Value *start = nullptr, *limit = nullptr, *step = nullptr, *runs = nullptr;
+    std::function<llvm::Value *(llvm::Value *)> inside; // the limit
+  };
+  Count counted(const Instruction &s);
+  void name_loop(llvm::Instruction *back, const Instruction &s);
+  void for_loop(const Instruction &s);
+  llvm::Value *whole_start(const Instruction &s);
+  std::pair<llvm::Value *, llvm::Value *> extent(std::int32_t a);
+  llvm::Value *apart(const Instruction &s);
+  llvm::Function *piece_entry(const Instruction &s, llvm::StructType *given);
+  void spawn(const Instruction &s);
 
   // -------------------------------------------------------------------------------------- arrays (codegen_memory.cpp)
   llvm::Value *check_index(llvm::Value *i, std::int32_t array, int dimension, Position at);

@@ -354,6 +354,11 @@ void compile(Code &code, const std::string &folder, std::string_view identity) {
   library.addGenerator(
       need(llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(code.jit->getDataLayout().getGlobalPrefix()),
            "LLVM's linker"));
+  // libperigee may be loaded where the process does not look for symbols.
+  need(library.define(llvm::orc::absoluteSymbols(
+           {{code.jit->mangleAndIntern(spawn_name),
+             {llvm::orc::ExecutorAddr::fromPtr(&pg_kernel_spawn), llvm::JITSymbolFlags::Exported}}})),
+       "LLVM's linker");
   need(code.jit->addObjectFile(std::move(object)), "LLVM's linker");
   code.entry = need(code.jit->lookup(entry_name), "LLVM's linker").toPtr<void *>();
   code.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -45,6 +45,7 @@ int main(int argc, char **argv) {
       {"particles", "particles, 1000 x 10000 steps", {"numba", "numpy"}},
       {"laplace", "Laplace, 4096 x 4096", {"parallel", "numpy"}},
       {"pairwise", "pairwise distances, 1000 x 3", {"parallel", "numba"}},
+      {"pairwise3", "pairwise distances, 3 a constant", {"parallel"}},
       {"integral", "integral of x^1.5, n = 1e8", {"parallel", "numpy"}},
       {"cubic", "x^3 + 4 sin y, 1e7", {"parallel", "numexpr", "numpy"}},
       {"mixed", "2a - 4.5b + sin a + cos b, 1.6e7", {"parallel", "numexpr", "numpy"}},

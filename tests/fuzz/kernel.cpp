@@ -1,6 +1,7 @@
 #include "fuzz/readers.hpp"
 
 #include "kernel/bounds.hpp"
+#include "kernel/parallel.hpp"
 #include "kernel/typing.hpp"
 
 #include <cstdlib>
@@ -72,6 +73,9 @@ void kernel(const uint8_t *data, std::size_t size) {
       types[0].kind = types[1].kind = Kind::integer;
       return parallel_for(source, 1, data[1] & 128 ? "sum" : "", types);
     }() : specialise(source, types);
+    for (const LoopVerdict &verdict : parallelise(module))
+      if (!verdict.parallel && verdict.why.empty())
+        std::abort();
     hoist_checks(module);
     if (print(module).empty() || identity(module).empty())
       std::abort();

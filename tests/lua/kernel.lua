@@ -1076,9 +1076,8 @@ function TestKernels.test_backends_of_functions()
   local simd = serial:on("simd")
   simd(x, y)
   lu.assertTrue(simd:report().loops[1].vectorized)
-  lu.assertErrorMsgContains("parallel_for", k.on, k, "threads")
-  lu.assertErrorMsgContains('"serial" or "simd" is expected, got "fast"', k.on, k, "fast")
-  lu.assertErrorMsgContains("parallel_for", kernel.jit, k._function, { parallel = true })
+  lu.assertErrorMsgContains("gpu.kernel makes one of a GPU", k.on, k, "gpu")
+  lu.assertErrorMsgContains('"serial", "simd" or "threads" is expected, got "fast"', k.on, k, "fast")
 end
 
 -- ------------------------------------------------------------------------------------- random kernels ----------------

@@ -65,6 +65,17 @@ def numba_functions(parallel):
                 d[i, j] = math.sqrt(s)
 
     @jit_parallel
+    def pairwise3(x, d):
+        n = len(x)
+        for i in prange(n):
+            for j in range(n):
+                s = 0.0
+                for c in range(3):
+                    t = x[i, c] - x[j, c]
+                    s += t * t
+                d[i, j] = math.sqrt(s)
+
+    @jit_parallel
     def integral(n):
         h, s = 1.0 / n, 0.0
         for i in prange(n):
@@ -204,7 +215,7 @@ def main():
         u, v = ramp(4096 * 4096, 0.31).reshape(4096, 4096), np.zeros((4096, 4096))
         f(u, v)
         result = best(lambda: f(u, v), 8)[0], v[2000, 2000]
-    elif case == "pairwise":
+    elif case in ("pairwise", "pairwise3"):
         x, d = ramp(3000, 0.31).reshape(1000, 3), np.zeros((1000, 1000))
         f(x, d)
         result = best(lambda: f(x, d), 20)[0], d[10, 900]
