@@ -49,6 +49,7 @@ constexpr double start_seconds = 30.0;
 constexpr std::size_t page_bytes = 4096;
 constexpr int64_t poll_nanoseconds = 10'000'000;
 constexpr int64_t spin_nanoseconds = 50'000;
+constexpr int64_t look_nanoseconds = 500'000'000;
 
 } // namespace
 
@@ -164,7 +165,7 @@ uint32_t Channel::progress() const {
 }
 
 Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
-  int64_t start = raw_nanoseconds(), call_start = start;
+  int64_t start = raw_nanoseconds(), call_start = start, looked = start;
   uint32_t progress = 0;
   // Most commands are short: being woken on another core costs 15 us, which spinning saves. Not on the worker's own
   // core.
@@ -195,6 +196,11 @@ Channel::Wait Channel::wait(double call_seconds, double total_seconds) {
     }
     if (double(now - call_start) * 1e-9 > call_seconds || double(now - start) * 1e-9 > total_seconds)
       return Wait::late;
+    if (stuck && now - looked > look_nanoseconds) {
+      looked = now;
+      if (stuck())
+        return Wait::stuck;
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -41,11 +42,15 @@ class Channel {
   // Sends a command. The process may be frozen: it sees it when thawed.
   void post(Command command);
 
-  enum class Wait { done, late, gone };
+  enum class Wait { done, late, gone, stuck };
   // Waits for the answer of all ranks, or for the first that is not ok: the others may wait for that rank for ever.
   // Late when one call (as the pages' progress tells) takes longer than call_seconds, or all together longer than
-  // total_seconds. Throws Interrupted, having ended the process.
+  // total_seconds; stuck when `stuck` says so, which is asked twice a second. Throws Interrupted, having ended the
+  // process.
   Wait wait(double call_seconds, double total_seconds);
+  std::function<bool()> stuck;
+  // Whether this rank has carried out the present command.
+  bool done(std::size_t rank) const { return pages_[rank]->done == sequence_; }
 
   // What the process reports about its memory, read once, at most `most` bytes; false if it cannot be.
   bool read(const Span &span, uint64_t most, Bytes &bytes);

@@ -64,7 +64,12 @@ struct ClassFolder {
 // Throws UsageError if the folder cannot be read or holds no learner.
 ClassFolder scan_class(const std::filesystem::path &folder, const Catalogue &catalogue, const std::string &only);
 
-// `id` empty: all exercises.
-int verify_exercises(const Context &context, const std::string &id, bool json);
+struct VerifyOptions {
+  std::string id; // empty: all exercises
+  bool json = false;
+  bool untimed = false; // only what needs no clock
+};
+// All claims that need no clock come first, of all exercises; then the speeds.
+int verify_exercises(const Context &context, const VerifyOptions &options);
 
 } // namespace perigee::grader

@@ -27,8 +27,9 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-constexpr double least_mpi_slice =
-    0.5; // seconds: ranks take turns with all else on the machine, not only with each other
+constexpr double least_ranks_slice = 0.05;      // seconds: between two freezes of several processes each
+constexpr double least_shared_core_slice = 0.5; // ... of ranks that take turns on too few cores
+constexpr double ranks_precision = 0.04;        // of naive against reference, on ranks
 constexpr std::size_t most_script_bytes = 1 << 20;
 constexpr std::size_t most_batch_bytes = 64 << 20; // inputs and results of one slice
 
@@ -101,21 +102,25 @@ class Candidate : public Contestant {
             Session::State &session)
       : exercise_(exercise), name_(std::move(name)), text_(std::move(text)), options_(options), session_(session) {}
   ~Candidate() override {
-    if (next_.valid())
-      next_.wait(); // its worker must be gone, too, when we are
+    for (Coming &coming : coming_)
+      coming.worker.wait(); // they must be gone, too, when we are
   }
 
   void prefetch() override {
-    if (!next_.valid() && !keep_)
-      next_ = session_.starter->start([this] { return Worker(exercise_, text_, name_, options_); });
+    if (coming_.empty() && !keep_)
+      start(options_.ranks);
+  }
+
+  // Renewals that will come, each by its number of ranks: they are started two at a time.
+  void announce(std::deque<int> renewals) {
+    announced_ = std::move(renewals);
+    start_announced();
   }
 
   // The number of ranks that run it from the next renew() on; true if it is another than now.
   bool run_on(int ranks) {
     if (ranks == options_.ranks)
       return false;
-    if (next_.valid())
-      next_.get();
     keep_ = false;
     options_.ranks = ranks;
     return true;
@@ -124,11 +129,20 @@ class Candidate : public Contestant {
   void renew() override {
     if (std::exchange(keep_, false))
       return;
-    const auto start = Clock::now();
+    const auto started = Clock::now();
     retire();
-    prefetch();
-    worker_.emplace(next_.get());
-    overhead_ += seconds_since(start);
+    if (coming_.empty())
+      start_announced();
+    for (Coming &coming : coming_) // what runs has the machine to itself
+      coming.worker.wait();
+    while (!coming_.empty() && coming_.front().ranks != options_.ranks)
+      coming_.pop_front();
+    if (coming_.empty())
+      start(options_.ranks);
+    auto coming = std::move(coming_.front().worker);
+    coming_.pop_front();
+    worker_.emplace(coming.get());
+    overhead_ += seconds_since(started);
     if (worker_->load_kind() != FailureKind::none)
       throw CallFailed{this, worker_->load_kind(), worker_->load_error(), 0};
   }
@@ -172,12 +186,30 @@ class Candidate : public Contestant {
     worker_.reset();
   }
 
+  struct Coming {
+    int ranks;
+    std::future<Worker> worker;
+  };
+
+  void start(int ranks) {
+    WorkerOptions options = options_;
+    options.ranks = ranks;
+    coming_.push_back(
+        {ranks, session_.starter->start([this, options] { return Worker(exercise_, text_, name_, options); })});
+  }
+
+  void start_announced() {
+    for (; coming_.size() < 2 && !announced_.empty(); announced_.pop_front())
+      start(announced_.front());
+  }
+
   const Exercise &exercise_;
   const std::string name_, text_;
   WorkerOptions options_;
   Session::State &session_;
   std::optional<Worker> worker_;
-  std::future<Worker> next_;
+  std::deque<Coming> coming_; // started in the background
+  std::deque<int> announced_; // to be started
   bool keep_ = false;
   Slice last_;
   int64_t peak_ = 0;
@@ -252,8 +284,7 @@ class Grading {
     WorkerOptions options = session_.worker_options(exercise_);
     options.output_bytes = exercise_.limits.output_bytes.value_or(INT64_C(1) << 32);
     reference_.emplace(exercise_, "reference.lua", solution("reference.lua"), options, session_);
-    reference_->run_on(exercise_.cases.front().ranks);
-    reference_->prefetch();
+    reference_->announce(renewals());
     const auto start = Clock::now();
     judge_.emplace(exercise_, JudgeOptions{.require_full = session_.options.require_full_sandbox});
     result_.overhead_seconds += seconds_since(start);
@@ -262,6 +293,7 @@ class Grading {
     if (!exercise_.limits.output_bytes)
       options.output_bytes = 4 * static_cast<int64_t>(largest_result_) + (1 << 20);
     yours_.emplace(exercise_, submission_.file.filename().string(), text, options, session_);
+    yours_->announce(renewals());
     try {
       correctness(trials);
       result_.points = exercise_.correctness_points;
@@ -299,6 +331,16 @@ class Grading {
   // A failure of a script that belongs to the exercise.
   [[noreturn]] void broken(const char *script, const std::string &message) {
     throw InfrastructureError("the exercise is broken: its " + std::string(script) + " script fails: " + message);
+  }
+
+  // The workers that the trials need, each by its number of ranks.
+  std::deque<int> renewals() const {
+    std::deque<int> list;
+    for (const Case &c : exercise_.cases)
+      for (int i = 0; i < std::max(1, c.trials); ++i)
+        if (list.empty() || exercise_.fresh_state || c.ranks != list.back())
+          list.push_back(c.ranks);
+    return list;
   }
 
   // The reference solves every trial first: its results are what is expected, and they bound the size of a result.
@@ -353,8 +395,10 @@ class Grading {
         if (!check.ok && wrong.insert(trial.of).second && !first)
           first = Ended{Verdict::wrong, where + ": " + first_line(check.message), where + ":\n" + check.message + "\n"};
       } catch (const CallFailed &failure) {
-        if (!first) // a wrong result before it says more
+        if (!first)
           fail(failure, failure.kind == FailureKind::load_error ? "" : where);
+        // A wrong result before it says more: on one rank alone, say, where others then wait for each other for ever.
+        first->detail += where + ":\n" + failure.message + "\n";
         all_ran = false;
         break;
       }
@@ -421,7 +465,7 @@ class Grading {
                 (where.empty() ? "" : where + ":\n") + failure.message + "\n"};
   }
 
-  MeasureOptions measure_options() {
+  MeasureOptions measure_options(const Case &c) {
     const Session::FreezeCost freeze = session_.freeze_cost();
     MeasureOptions options;
     options.fresh_state = exercise_.fresh_state;
@@ -429,7 +473,7 @@ class Grading {
     options.freeze_seconds =
         exercise_.uses_cpu_clock() ? freeze.cpu : freeze.wall * std::max(exercise_.needs.cores, exercise_.needs.ranks);
     if (exercise_.uses_mpi())
-      options.least_slice_seconds = least_mpi_slice;
+      options.least_slice_seconds = c.ranks <= session_.cores() ? least_ranks_slice : least_shared_core_slice;
     options.budget_seconds = exercise_.limits.budget_seconds;
     const Key order = session_.key(number_, exercise_.id, "order", session_.naive.size());
     options.order_seed = static_cast<uint64_t>(order[0]) << 32 | order[1];
@@ -449,9 +493,9 @@ class Grading {
     reference.run_on(c.ranks);
     naive.run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, naive, reference);
-    MeasureOptions measuring = measure_options();
+    MeasureOptions measuring = measure_options(c);
     // Carried into every submission's tiers, so it is measured to less than half of what "at the threshold" allows.
-    measuring.precision = 0.02;
+    measuring.precision = exercise_.uses_mpi() ? ranks_precision : 0.02;
     measuring.most_rounds = session_.options.quick ? quick_rounds : 128;
     measuring.progress = [&](int rounds) { session_.progress("measuring the naive script", rounds / (rounds + 12.0)); };
     try {
@@ -476,8 +520,11 @@ class Grading {
   void time(const Case &c) {
     const Measurement *naive = nullptr;
     std::vector<Goal> goals;
+    const auto interval_of = [&](const Series &series) {
+      return session_.options.quick ? indication(series) : speedup(series);
+    };
     const auto goal_of = [&](const Tier &tier) {
-      return tier.against == Against::reference ? Goal{tier.ratio} : Goal{tier.ratio, *speedup(naive->series)};
+      return tier.against == Against::reference ? Goal{tier.ratio} : Goal{tier.ratio, *interval_of(naive->series)};
     };
     for (const Tier &tier : exercise_.tiers) {
       if (tier.counted() || tier.case_name != c.name)
@@ -490,7 +537,7 @@ class Grading {
     yours_->run_on(c.ranks);
     reference_->run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
-    MeasureOptions options = measure_options();
+    MeasureOptions options = measure_options(c);
     if (session_.options.quick)
       options.most_rounds = quick_rounds;
     options.progress = [&](int rounds) { session_.progress("measuring", rounds / (rounds + 12.0)); };
@@ -509,7 +556,7 @@ class Grading {
     }
     record(c, goals, measured);
 
-    const auto ratio = speedup(measured.series);
+    const auto ratio = interval_of(measured.series);
     for (TierResult &tier : result_.tiers)
       if (!tier.tier.counted() && tier.tier.case_name == c.name) {
         const Interval over = carry(ratio.value_or(Interval{}), goal_of(tier.tier).carried);
@@ -518,7 +565,7 @@ class Grading {
       }
     result_.seconds = measured.yours;
     result_.reference_seconds = measured.other;
-    result_.naive_seconds = naive ? measured.other * speedup(naive->series)->mid : 0.0;
+    result_.naive_seconds = naive ? measured.other * interval_of(naive->series)->mid : 0.0;
     result_.rounds = measured.series.rounds();
     result_.generations = static_cast<int>(measured.series.generations.size());
     if (measured.short_slices)

@@ -26,7 +26,7 @@ struct Progress {
 };
 
 struct SessionOptions {
-  bool quick = false;                // indicative only, never for grades: at most 24 rounds
+  bool quick = false;                // indicative only, never for grades: six rounds with one pair of processes
   bool require_full_sandbox = false; // refuse to grade where protections are missing
   std::filesystem::path record;      // folder for recorded rounds as JSON, one file a submission; empty: none
   std::function<void(const Progress &)> progress; // may be empty

@@ -51,7 +51,10 @@ class Meter {
     const auto start = std::chrono::steady_clock::now();
     renew();
     for (int rounds = 0;;) {
-      const int length = options_.fresh_state ? 1 : rounds_of_generation(result_.series);
+      // Too few rounds for any look are not for a judgement, and stay with one pair of processes.
+      const int length = options_.fresh_state                   ? 1
+                         : options_.most_rounds < looks.front() ? options_.most_rounds
+                                                                : rounds_of_generation(result_.series);
       if (!options_.fresh_state) {
         if (rounds > 0)
           renew();

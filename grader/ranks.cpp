@@ -129,7 +129,7 @@ void prepare_ranks(SandboxOptions &options, int ranks) {
   set(mpi::board_variable, board_path);
 }
 
-std::string describe_waits(pid_t sandbox, int ranks) {
+Waits look_at_waits(pid_t sandbox, const std::vector<bool> &returned) {
   // The file is the ranks' own, and they may do with it what they like: only a copy is looked at.
   const std::string path = "/proc/" + std::to_string(sandbox) + "/root" + board_path;
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -141,26 +141,35 @@ std::string describe_waits(pid_t sandbox, int ranks) {
     close(file);
   const int copy = size > 0 ? memfd_create("board", MFD_CLOEXEC) : -1;
   if (copy < 0)
-    return "";
+    return {};
   mpi::Board board;
   const bool opened = pwrite(copy, bytes.data(), static_cast<size_t>(size), 0) == size &&
                       board.open(("/proc/self/fd/" + std::to_string(copy)).c_str());
   close(copy);
   if (!opened)
-    return "";
-  std::vector<cli::RankView> views(static_cast<size_t>(ranks));
-  for (uint32_t rank = 0; rank < std::min<uint32_t>(board.slots(), static_cast<uint32_t>(ranks)); ++rank) {
+    return {};
+  std::vector<cli::RankView> views(returned.size());
+  for (uint32_t rank = 0; rank < std::min<std::size_t>(board.slots(), returned.size()); ++rank) {
+    views[rank].ended = returned[rank];
     mpi::Wait &wait = views[rank].wait;
     views[rank].state = board.get(rank, wait);
     for (char *last : {std::end(wait.operation), std::end(wait.communicator), std::end(wait.place)})
       last[-1] = 0;
   }
+  // It knows programs that end. Here functions return, and their ranks wait for the next call.
+  const auto words = [](std::string text) {
+    for (const char *have : {" has", " have"})
+      for (const std::string ended = std::string(have) + " ended"; text.find(ended) != std::string::npos;)
+        text.replace(text.find(ended), ended.size(), std::string(have) + " returned");
+    return trimmed(std::move(text));
+  };
   const cli::Standstill found = cli::examine(views, mpi::monotonic_nanoseconds(), long_wait);
   if (found.kind == cli::Standstill::Kind::deadlock)
-    return trimmed("no rank can go on: " + found.reason + "\n" + found.table);
-  const bool anybody = std::any_of(views.begin(), views.end(),
-                                   [](const cli::RankView &view) { return view.state == mpi::RankState::waiting; });
-  return anybody ? trimmed("what the ranks do:\n" + cli::what_ranks_do(views)) : "";
+    return {true, words("no rank can go on: " + found.reason + "\n" + found.table)};
+  const bool anybody = std::any_of(views.begin(), views.end(), [](const cli::RankView &view) {
+    return !view.ended && view.state == mpi::RankState::waiting;
+  });
+  return {false, anybody ? words("what the ranks do:\n" + cli::what_ranks_do(views)) : ""};
 }
 
 int start_ranks(int ranks, const char *program) {

@@ -8,6 +8,7 @@
 #include "sandbox.hpp"
 
 #include <string>
+#include <vector>
 
 namespace perigee::grader {
 
@@ -17,8 +18,13 @@ inline constexpr int most_ranks = 16;
 // installed.
 void prepare_ranks(SandboxOptions &options, int ranks);
 
-// Of a sandbox by its first process: what its ranks say they wait for, and why no rank goes on; "" where none waits.
-std::string describe_waits(pid_t sandbox, int ranks);
+// What the ranks of a sandbox say they wait for.
+struct Waits {
+  bool deadlock = false; // no wait can end, unless a message is under way that both sides have left to MPI
+  std::string words;     // why no rank goes on, and what each does; "" where none waits
+};
+// Of a sandbox by its first process; `returned`: the ranks whose function has returned.
+Waits look_at_waits(pid_t sandbox, const std::vector<bool> &returned);
 
 // Inside, the first process: descriptors 3, 4, ... are the control pages of ranks 0, 1, ..., then settings and script;
 // `program` is its own. Returns when mpirun has ended, with its exit code.

@@ -326,8 +326,13 @@ void print_result(const Console &console, const Exercise &exercise, const Result
 
   auto line = [&](bool good, const std::string &what, const std::string &value, double points, double of,
                   const std::string &advice) {
-    out << "  " << console.paint(good ? "green" : "yellow", good ? "+" : "-") << ' ' << pad(what, 38) << pad(value, 27)
-        << pad_left(points_text(points), 3) << " of " << pad(points_text(of), 3) << ' ' << advice << '\n';
+    out << "  " << console.paint(good ? "green" : "yellow", good ? "+" : "-") << ' ';
+    if (what.size() > 37) // a line of its own
+      out << what << "\n    " << pad("", 38);
+    else
+      out << pad(what, 38);
+    out << pad(value, 27) << pad_left(points_text(points), 3) << " of " << pad(points_text(of), 3) << ' ' << advice
+        << '\n';
   };
   if (right) {
     out << '\n';
@@ -348,8 +353,11 @@ void print_result(const Console &console, const Exercise &exercise, const Result
         << " with the reference";
     if (r.naive_seconds > 0)
       out << ", " << seconds_text(r.naive_seconds) << " with the naive script";
-    out << " (" << r.clock << ").\n  Measured in " << r.rounds << " rounds, " << r.generations
-        << " sets of fresh processes; the 99.9% interval is in brackets.\n";
+    out << " (" << r.clock << ").\n  Measured in " << r.rounds << " rounds, ";
+    if (r.generations > 1)
+      out << r.generations << " sets of fresh processes; the 99.9% interval is in brackets.\n";
+    else
+      out << "with one set of processes; what they span is in brackets.\n";
   }
   if (!r.output.empty())
     out << "\n  Your script printed:\n" << wrap(clean(first_lines(r.output, 12), true), columns, "  | ");

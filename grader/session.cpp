@@ -11,18 +11,19 @@
 namespace perigee::grader {
 
 Starter::Starter() {
-  thread_ = std::thread([this] {
-    for (std::unique_lock lock(mutex_);;) {
-      changed_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
-      if (jobs_.empty())
-        return;
-      auto job = std::move(jobs_.front());
-      jobs_.pop_front();
-      lock.unlock();
-      job();
-      lock.lock();
-    }
-  });
+  for (std::thread &thread : threads_)
+    thread = std::thread([this] {
+      for (std::unique_lock lock(mutex_);;) {
+        changed_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
+        if (jobs_.empty())
+          return;
+        auto job = std::move(jobs_.front());
+        jobs_.pop_front();
+        lock.unlock();
+        job();
+        lock.lock();
+      }
+    });
 }
 
 Starter::~Starter() {
@@ -30,8 +31,9 @@ Starter::~Starter() {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
-  changed_.notify_one();
-  thread_.join();
+  changed_.notify_all();
+  for (std::thread &thread : threads_)
+    thread.join();
 }
 
 std::future<Worker> Starter::start(std::function<Worker()> job) {

@@ -1,4 +1,4 @@
-// What grade.cpp keeps for one run of the grader: the secret seed, cores, a thread that starts workers ahead of time.
+// What grade.cpp keeps for one run of the grader: the secret seed, cores, threads that start workers ahead of time.
 #pragma once
 
 #include "grade.hpp"
@@ -6,6 +6,7 @@
 #include "measure.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -19,7 +20,8 @@
 
 namespace perigee::grader {
 
-// Starts workers in the background. One thread for the whole session: a process that asked to die with its parent dies
+// Starts workers in the background, two at a time: ranks of MPI wait for each other for most of the third of a second
+// that their start takes. The threads live as long as the session: a process that asked to die with its parent dies
 // with the *thread* that started it.
 class Starter {
  public:
@@ -32,7 +34,7 @@ class Starter {
   std::condition_variable changed_;
   std::deque<std::packaged_task<Worker()>> jobs_;
   bool stop_ = false;
-  std::thread thread_;
+  std::array<std::thread, 2> threads_;
 };
 
 struct Session::State {

@@ -104,6 +104,20 @@ std::optional<Interval> speedup(const Series &series) {
                   std::exp(span_of(series, &Round::high).high)};
 }
 
+std::optional<Interval> indication(const Series &series) {
+  std::vector<double> middles;
+  double low = HUGE_VAL, high = -HUGE_VAL;
+  for (const auto &generation : series.generations)
+    for (const Round &round : generation) {
+      middles.push_back(round.mid);
+      low = std::min(low, round.low);
+      high = std::max(high, round.high);
+    }
+  if (middles.empty())
+    return std::nullopt;
+  return Interval{std::exp(low), std::exp(median(std::move(middles))), std::exp(high)};
+}
+
 bool generations_dominate(const Series &series) {
   if (series.generations.empty())
     return false;

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <sstream>
@@ -28,6 +29,7 @@ namespace {
 constexpr size_t draws = 8;           // of inputs a case
 constexpr double coding_share = 0.10; // at most, of the reference's time
 constexpr const char *mutants[] = {"drop_last", "off_by_one", "wrong_sign"};
+constexpr const char *starter_claim = "the starter does not pass";
 
 Key random_key() {
   static std::random_device device;
@@ -51,17 +53,20 @@ struct Drawn {
   std::vector<Bytes> inputs, results;
 };
 
-class Verification {
- public:
-  Verification(const Exercise &exercise, Session &session, const std::function<void(const Finding &)> &report,
-               const std::function<void(const std::string &)> &begin)
-      : exercise_(exercise), session_(session), report_(report), begin_(begin) {}
+} // namespace
 
-  void run() {
+class Verification::Impl {
+ public:
+  Impl(const Exercise &exercise, Session &session, std::function<void(const Finding &)> report,
+       std::function<void(const std::string &)> begin)
+      : exercise_(exercise), session_(session), report_(std::move(report)), begin_(std::move(begin)) {
+    std::erase_if(untimed_.tiers, [](const Tier &tier) { return !tier.counted(); });
+  }
+
+  void rightness() {
     starter();
-    naive();
-    variants();
-    reference();
+    for (const fs::path &file : solutions())
+      solution(file);
     try {
       begin_("inputs and results");
       draw();
@@ -70,18 +75,66 @@ class Verification {
       begin_("mutants");
       for (const char *mutant : mutants)
         try_mutant(mutant);
-      coding();
+      if (has_timed_tiers())
+        coding_seconds_ = coding();
     } catch (const InfrastructureError &error) {
       add("inputs, results and mutants", State::open, first_line(error.what()));
     }
+    drawn_.clear();
+    judge_.reset();
+  }
+
+  bool failed() const { return failed_; }
+  bool has_timed_tiers() const { return exercise_.tiers.size() > untimed_.tiers.size(); }
+
+  void speed() {
+    if (starter_is_right_) {
+      const Result starter = grade(exercise_.folder / "starter.lua", exercise_);
+      if (!undecided(starter_claim, starter))
+        add(starter_claim, starter.verdict == Verdict::passed ? State::failed : State::proved, describe(starter));
+    }
+    if (fs::exists(exercise_.solutions / "naive.lua"))
+      naive_is_slow(grade(exercise_.solutions / "naive.lua", exercise_));
+    // Asked for more, so that the measurement goes on until that much is certain.
+    Exercise stricter = exercise_;
+    for (Tier &tier : stricter.tiers)
+      if (!tier.counted()) // counts are exact
+        tier.ratio *= reference_margin;
+    Result reference = grade(exercise_.solutions / "reference.lua", stricter);
+    for (TierResult &tier : reference.tiers)
+      if (!tier.tier.counted())
+        tier.tier.ratio /= reference_margin;
+    reference_is_fast(reference);
+    coding_is_short(reference.reference_seconds);
   }
 
  private:
-  void add(const std::string &claim, State state, const std::string &message) { report_({claim, state, message}); }
+  void add(const std::string &claim, State state, const std::string &message) {
+    failed_ = failed_ || state == State::failed;
+    report_({claim, state, message});
+  }
 
-  Result grade(const fs::path &file) {
+  // The scripts in solutions/: naive.lua, variants by name, reference.lua.
+  std::vector<fs::path> solutions() {
+    std::vector<fs::path> files;
+    for (const fs::directory_entry &entry : fs::directory_iterator(exercise_.solutions)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.path().extension() == ".lua" && name != "naive.lua" && name != "reference.lua")
+        files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    if (files.empty())
+      add("there is a variant to learn from", State::failed,
+          "besides naive.lua and reference.lua, " + exercise_.solutions.string() + " holds no script");
+    if (const fs::path naive = exercise_.solutions / "naive.lua"; fs::exists(naive))
+      files.insert(files.begin(), naive);
+    files.push_back(exercise_.solutions / "reference.lua");
+    return files;
+  }
+
+  Result grade(const fs::path &file, const Exercise &exercise) {
     begin_(file.filename().string());
-    return grade_submission(exercise_, {"", file}, session_);
+    return grade_submission(exercise, {"", file}, session_);
   }
 
   // Reports a result without a score and returns true.
@@ -107,18 +160,32 @@ class Verification {
     return text;
   }
 
+  // A starter that is right leaves its claim to the timing.
   void starter() {
-    const char *claim = "the starter does not pass";
-    Result result = grade(exercise_.folder / "starter.lua");
-    if (!undecided(claim, result))
-      add(claim, result.verdict == Verdict::passed ? State::failed : State::proved, describe(result));
+    const Result result = grade(exercise_.folder / "starter.lua", untimed_);
+    starter_is_right_ = result.verdict == Verdict::passed;
+    if (undecided(starter_claim, result) || (starter_is_right_ && has_timed_tiers()))
+      return;
+    add(starter_claim, starter_is_right_ ? State::failed : State::proved, describe(result));
   }
 
-  void naive() {
-    const char *claim = "naive.lua is right but too slow";
-    if (!fs::exists(exercise_.solutions / "naive.lua") || exercise_.tiers.empty())
-      return; // an exercise without tiers has nothing to be slow at
-    Result result = grade(exercise_.solutions / "naive.lua");
+  void solution(const fs::path &file) {
+    const std::string name = file.filename().string(), claim = name + " is right";
+    const Result result = grade(file, untimed_);
+    if (undecided(claim, result))
+      return;
+    add(claim, right(result.verdict) ? State::proved : State::failed, describe(result));
+    if (!right(result.verdict) || exercise_.tiers.empty() || has_timed_tiers())
+      return;
+    // Counts are exact, and known without a clock.
+    if (name == "naive.lua")
+      naive_is_slow(result);
+    else if (name == "reference.lua")
+      reference_is_fast(result);
+  }
+
+  void naive_is_slow(const Result &result) {
+    const char *claim = "naive.lua is too slow";
     if (undecided(claim, result))
       return;
     for (const TierResult &tier : result.tiers)
@@ -130,42 +197,8 @@ class Verification {
         result.verdict == Verdict::too_slow ? speedups(result) : describe(result));
   }
 
-  void variants() {
-    std::vector<fs::path> files;
-    for (const fs::directory_entry &entry : fs::directory_iterator(exercise_.solutions)) {
-      std::string name = entry.path().filename().string();
-      if (entry.path().extension() == ".lua" && name != "naive.lua" && name != "reference.lua")
-        files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end());
-    if (files.empty())
-      add("there is a variant to learn from", State::failed,
-          "besides naive.lua and reference.lua, " + exercise_.solutions.string() + " holds no script");
-    for (const fs::path &file : files) {
-      std::string claim = file.filename().string() + " is right";
-      Result result = grade(file);
-      // Right and undecided speed is right all the same.
-      if (result.verdict == Verdict::inconclusive || !undecided(claim, result))
-        add(claim, right(result.verdict) || result.verdict == Verdict::inconclusive ? State::proved : State::failed,
-            right(result.verdict) ? describe(result) + (speedups(result).empty() ? "" : "; ") + speedups(result)
-                                  : describe(result));
-    }
-  }
-
-  void reference() {
+  void reference_is_fast(const Result &result) {
     const char *claim = "reference.lua passes with 25% to spare";
-    // Asked for more, so that the measurement goes on until that much is certain.
-    Exercise stricter = exercise_;
-    for (Tier &tier : stricter.tiers)
-      if (!tier.counted()) // counts are exact
-        tier.ratio *= reference_margin;
-    const fs::path file = exercise_.solutions / "reference.lua";
-    begin_(file.filename().string());
-    Result result = grade_submission(stricter, {"", file}, session_);
-    reference_seconds_ = result.reference_seconds;
-    for (TierResult &tier : result.tiers)
-      if (!tier.tier.counted())
-        tier.tier.ratio /= reference_margin;
     if (undecided(claim, result))
       return;
     for (const TierResult &tier : result.tiers)
@@ -177,7 +210,7 @@ class Verification {
         return;
       }
     add(claim, result.verdict == Verdict::passed ? State::proved : State::failed,
-        result.verdict == Verdict::passed && !result.tiers.empty() ? speedups(result) : describe(result));
+        result.verdict == Verdict::passed ? speedups(result) : describe(result));
   }
 
   // Inputs of every case and the reference's results for them.
@@ -185,17 +218,20 @@ class Verification {
     judge_ = std::make_unique<Judge>(exercise_);
     WorkerOptions options;
     options.output_bytes = int64_t{1} << 32;
+    const std::string reference = read_text(exercise_.solutions / "reference.lua");
     for (const Case &c : exercise_.cases) {
       options.ranks = c.ranks;
+      std::optional<Worker> worker;
       Drawn drawn{&c, {}, {}};
       for (size_t i = 0; i < draws; ++i) {
         Key key = random_key();
         drawn.inputs.push_back(judge_->inputs(std::span(&key, 1), c).front());
-        // One call a worker: a reference may keep what it likes.
-        Worker worker(exercise_, read_text(exercise_.solutions / "reference.lua"), "reference.lua", options);
-        if (worker.load_kind() != FailureKind::none)
-          throw InfrastructureError("reference.lua does not load: " + worker.load_error());
-        Slice slice = worker.run({drawn.inputs.back()});
+        // One call a worker, as a reference may keep what it likes; but ranks take long to start.
+        if (!worker || !exercise_.uses_mpi() || exercise_.fresh_state)
+          worker.emplace(exercise_, reference, "reference.lua", options);
+        if (worker->load_kind() != FailureKind::none)
+          throw InfrastructureError("reference.lua does not load: " + worker->load_error());
+        Slice slice = worker->run({drawn.inputs.back()});
         if (!slice.ok())
           throw InfrastructureError("reference.lua fails on case \"" + c.name + "\": " + slice.failure);
         drawn.results.push_back(std::move(slice.results.front()));
@@ -303,17 +339,20 @@ class Verification {
 
   // Inputs are decoded and results encoded inside the clock, for all candidates alike: where that takes long, speedups
   // are watered down.
-  void coding() {
-    if (exercise_.tiers.empty() || !(reference_seconds_ > 0)) // nothing is timed
+  void coding_is_short(double reference_seconds) {
+    if (!(reference_seconds > 0)) // it was not timed
       return;
-    const char *claim = "coding takes at most 10%";
-    double share = 0;
-    for (const Drawn &drawn : drawn_)
-      if (timed(*drawn.c) && drawn.c->name == exercise_.tiers.back().case_name)
-        share = coding_seconds(drawn) / reference_seconds_;
-    add(claim, share <= coding_share ? State::proved : State::failed,
+    const double share = coding_seconds_ / reference_seconds;
+    add("coding takes at most 10%", share <= coding_share ? State::proved : State::failed,
         ratio_text(share * 100) + "% of the reference's time" +
             (share <= coding_share ? "" : "; hand over arrays instead of tables, or make the case harder"));
+  }
+
+  double coding() {
+    for (const Drawn &drawn : drawn_)
+      if (timed(*drawn.c) && drawn.c->name == exercise_.tiers.back().case_name)
+        return coding_seconds(drawn);
+    return 0.0;
   }
 
   // Seconds that decoding an input and encoding its result take in a worker's way, best of a few.
@@ -381,15 +420,33 @@ class Verification {
   }
 
   const Exercise &exercise_;
+  Exercise untimed_ = exercise_; // with the tiers that need no clock
   Session &session_;
-  const std::function<void(const Finding &)> &report_;
-  const std::function<void(const std::string &)> &begin_;
+  const std::function<void(const Finding &)> report_;
+  const std::function<void(const std::string &)> begin_;
   std::unique_ptr<Judge> judge_;
   std::vector<Drawn> drawn_;
-  double reference_seconds_ = 0;
+  bool failed_ = false, starter_is_right_ = false;
+  double coding_seconds_ = 0.0;
 };
 
-} // namespace
+Verification::Verification(const Exercise &exercise, Session &session, std::function<void(const Finding &)> report,
+                           std::function<void(const std::string &)> begin)
+    : impl_(std::make_unique<Impl>(exercise, session, std::move(report), std::move(begin))) {}
+Verification::~Verification() = default;
+Verification::Verification(Verification &&) noexcept = default;
+void Verification::rightness() {
+  impl_->rightness();
+}
+bool Verification::failed() const {
+  return impl_->failed();
+}
+bool Verification::has_speeds() const {
+  return impl_->has_timed_tiers();
+}
+void Verification::speed() {
+  impl_->speed();
+}
 
 std::string_view name_of(Finding::State state) {
   switch (state) {
@@ -403,11 +460,6 @@ std::string_view name_of(Finding::State state) {
     return "open";
   }
   return "";
-}
-
-void verify_exercise(const Exercise &exercise, Session &session, const std::function<void(const Finding &)> &report,
-                     const std::function<void(const std::string &)> &begin) {
-  Verification(exercise, session, report, begin).run();
 }
 
 } // namespace perigee::grader

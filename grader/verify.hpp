@@ -6,6 +6,7 @@
 #include "types.hpp"
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -26,14 +27,30 @@ struct Finding {
 
 std::string_view name_of(Finding::State state);
 
-// Proves one after the other and reports each as it is known; `begin` hears what is looked at next:
-//   the starter does not pass; naive.lua is right but reaches no tier; every further variant in solutions/ is right;
-//   the reference passes every tier with 25% to spare; inputs of different seeds differ; results of different inputs
-//   differ, unless [verify] constant_output says why not; each mutant of right results is refused, unless [verify]
-//   mutants says why it is right; coding of inputs and results takes at most a tenth of the reference's time.
-// Throws Interrupted.
-void verify_exercise(const Exercise &exercise, Session &session, const std::function<void(const Finding &)> &report,
-                     const std::function<void(const std::string &)> &begin);
+// One exercise, in two steps, so that of many all mistakes that need no clock are known within minutes. Each claim is
+// reported as it is known; `begin` hears what is looked at next. Both throw Interrupted.
+class Verification {
+ public:
+  Verification(const Exercise &exercise, Session &session, std::function<void(const Finding &)> report,
+               std::function<void(const std::string &)> begin);
+  ~Verification();
+  Verification(Verification &&) noexcept;
+
+  // The starter does not pass, where it is wrong; every script in solutions/ is right; inputs of different seeds
+  // differ; results of different inputs differ, unless [verify] constant_output says why not; each mutant of right
+  // results is refused, unless [verify] mutants says why it is right. Tiers that compare counts are judged here, too.
+  void rightness();
+  // Whether a claim has failed so far, and whether there are tiers to measure.
+  bool failed() const;
+  bool has_speeds() const;
+  // The starter does not pass; naive.lua reaches no tier; the reference passes every tier with 25% to spare; coding of
+  // inputs and results takes at most a tenth of the reference's time.
+  void speed();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 // Whether the reference's speedup leaves this much to spare over a tier's ratio, at the lower end of its interval.
 inline constexpr double reference_margin = 1.25;

@@ -115,8 +115,9 @@ void word_times(Result &result, bool quick) {
       detail += ", " + seconds_text(result.reference_seconds) + " (reference)";
     if (result.naive_seconds > 0)
       detail += ", " + seconds_text(result.naive_seconds) + " (naive)";
-    detail +=
-        ", " + result.clock + text("; %d rounds with %d generations of processes\n", result.rounds, result.generations);
+    detail += ", " + result.clock +
+              text("; %d rounds with %d generation%s of processes\n", result.rounds, result.generations,
+                   result.generations == 1 ? "" : "s");
   }
   for (const TierResult &tier : result.tiers) {
     detail += std::string(state_words(tier.state)) + ": ";
@@ -136,7 +137,8 @@ void word_times(Result &result, bool quick) {
     detail += "\n";
   }
   if (timed)
-    detail += "(a to b): where the speedup lies with 99.9% confidence\n";
+    detail +=
+        quick ? "(a to b): the span of these few rounds\n" : "(a to b): where the speedup lies with 99.9% confidence\n";
 }
 
 } // namespace perigee::grader

@@ -42,6 +42,13 @@ std::string mebibytes_text(int64_t bytes) {
   return text;
 }
 
+constexpr int64_t deadlock_cpu_ns = 500'000'000; // that each rank on average spends in a standstill before it is one
+constexpr double deadlock_seconds = 8.0; // or this long: on a crowded machine ranks that wait and yield get little
+
+std::string prefixed(const char *prefix, const std::string &text) {
+  return text.empty() ? "" : prefix + text;
+}
+
 // A failure that ends a slice.
 struct Failed {
   FailureKind kind;
@@ -131,6 +138,8 @@ struct Worker::Impl {
                                {"threads", options.ranks > 0 ? 1 : cores()},
                                {"gpu", exercise.needs.gpu}};
     channel = std::make_unique<Channel>(channel_options, settings, script);
+    if (options.ranks > 0)
+      channel->stuck = [this] { return deadlocked(); };
     try {
       load();
     } catch (const Failed &failed) {
@@ -219,22 +228,49 @@ struct Worker::Impl {
         return;
       case Channel::Wait::gone:
         throw ended();
+      case Channel::Wait::stuck:
+        throw waiting_for_ever();
       case Channel::Wait::late:
         const double late_by = seconds_between(start, raw_nanoseconds()) - call_seconds,
                      held_up = waited() - waited_before;
         if (late_by > held_up || late_by > 3 * total_seconds)
-          throw Failed{FailureKind::time_limit, what + waits(), channel->page().progress};
-        call = total = 0.05;
+          throw Failed{FailureKind::time_limit, what + prefixed("\n", waits().words), channel->page().progress};
+        call = total = options.ranks > 0 ? 0.6 : 0.05; // ranks are looked at twice a second
       }
     }
   }
 
-  // What ranks wait for, where that is why they are late.
-  std::string waits() {
+  Waits waits() {
     if (options.ranks == 0 || !channel->sandbox().alive())
-      return "";
-    const std::string text = describe_waits(channel->sandbox().pid(), options.ranks);
-    return text.empty() ? "" : "\n" + clean_text(text);
+      return {};
+    std::vector<bool> returned(channel->size());
+    for (std::size_t rank = 0; rank < returned.size(); ++rank)
+      returned[rank] = channel->done(rank);
+    Waits found = look_at_waits(channel->sandbox().pid(), returned);
+    found.words = clean_text(found.words);
+    return found;
+  }
+
+  // Whether ranks wait for each other and nothing has moved while they had time enough: ranks that wait look for their
+  // message all the time, so one under way would have come.
+  bool deadlocked() {
+    const Waits found = waits();
+    if (!found.deadlock) {
+      standstill.clear();
+      return false;
+    }
+    const int64_t cpu = channel->sandbox().cpu_ns(), now = raw_nanoseconds();
+    if (found.words != standstill) {
+      standstill = found.words;
+      standstill_since = now;
+      standstill_cpu = cpu;
+    }
+    return cpu - standstill_cpu > deadlock_cpu_ns * options.ranks ||
+           seconds_between(standstill_since, now) > deadlock_seconds;
+  }
+
+  Failed waiting_for_ever() {
+    return {FailureKind::time_limit, "the ranks wait for each other: " + standstill, channel->page().progress};
   }
 
   // The cores that the exercise is for, as far as there are so many.
@@ -453,6 +489,8 @@ struct Worker::Impl {
   std::unique_ptr<Channel> channel;
   FailureKind load_kind = FailureKind::none;
   std::string load_text, output;
+  std::string standstill; // as the ranks describe it
+  int64_t standstill_since = 0, standstill_cpu = 0;
   bool usable = true;
   double start_seconds = 0, overhead_seconds = 0;
 };

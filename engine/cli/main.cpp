@@ -239,7 +239,7 @@ int dispatch(int argc, char **argv) {
   command = app.add_subcommand("check", "Grade your solution of an exercise");
   command->add_option("id", check.id, "Exercise, as in arrays/pairwise")->required()->type_name("ID");
   command->add_option("file", check.file, "Your script (default: NAME.lua or LESSON/NAME.lua here)")->type_name("FILE");
-  command->add_flag("--quick", check.quick, "Fewer rounds: indicative only");
+  command->add_flag("--quick", check.quick, "All cases, but six rounds only of timing: indicative, not a grade");
   command->add_flag("--json", check.json, "As JSON, a result as in results.json");
   exercises_option(command);
   command->footer("Examples:\n  perigee check arrays/pairwise\n  perigee check arrays/pairwise try2.lua --quick");
@@ -265,14 +265,15 @@ int dispatch(int argc, char **argv) {
       "Examples:\n  perigee grade class --out report\n  perigee grade class --out report --exercise arrays/pairwise");
   command->callback([&] { action = [&] { return grader::grade_class(context, grade); }; });
 
-  std::string verify_id;
-  bool verify_json = false;
+  grader::VerifyOptions verify;
   command = app.add_subcommand("verify", "Prove that exercises tell right from wrong and fast from slow");
-  command->add_option("id", verify_id, "Only this exercise")->type_name("ID");
-  command->add_flag("--json", verify_json, "As JSON");
+  command->add_option("id", verify.id, "Only this exercise")->type_name("ID");
+  command->add_flag("--untimed", verify.untimed, "Only what needs no clock: right and wrong, inputs, mutants");
+  command->add_flag("--json", verify.json, "As JSON");
   exercises_option(command);
-  command->footer("Example:\n  perigee verify arrays/pairwise");
-  command->callback([&] { action = [&] { return grader::verify_exercises(context, verify_id, verify_json); }; });
+  command->footer("Without an ID all exercises: first what needs no clock, then the speeds.\n"
+                  "Examples:\n  perigee verify arrays/pairwise\n  perigee verify --untimed");
+  command->callback([&] { action = [&] { return grader::verify_exercises(context, verify); }; });
 
   bool doctor_json = false;
   command = app.add_subcommand("doctor", "Say what this machine offers and how well it can be measured on");

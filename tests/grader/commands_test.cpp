@@ -261,7 +261,7 @@ TEST_CASE("verify proves a sound exercise and finds a loose check", "[commands][
         return finding["state"].get<std::string>();
     return std::string("absent");
   };
-  verify_exercises(desk.context, "basics/double", true);
+  verify_exercises(desk.context, {.id = "basics/double", .json = true});
   ordered_json sound = ordered_json::parse(desk.out.str());
   CHECK(state(sound, "the starter does not pass") == "proved");
   CHECK(state(sound, "inputs differ by seed") == "proved");
@@ -274,10 +274,10 @@ TEST_CASE("verify proves a sound exercise and finds a loose check", "[commands][
                   "return { inputs = function() return { 7 } end, expected = function(i) return 2 * i[1] end,\n"
                   "  check = function(inputs, got) return type(got) == 'number' end }\n");
   desk.out.str("");
-  CHECK(verify_exercises(desk.context, "basics/double", true) == 1);
+  CHECK(verify_exercises(desk.context, {.id = "basics/double", .json = true}) == 1);
   ordered_json loose = ordered_json::parse(desk.out.str());
   CHECK(state(loose, "inputs differ by seed") == "failed");
   CHECK(state(loose, "results are not constant") == "failed");
   CHECK(state(loose, "mutant off_by_one is refused") == "failed");
-  CHECK(state(loose, "the starter does not pass") == "failed"); // the check lets it through
+  CHECK(state(loose, "the starter does not pass") == "absent"); // speeds are not looked at before this is mended
 }

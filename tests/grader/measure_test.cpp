@@ -164,6 +164,26 @@ TEST_CASE("the budget ends a measurement, but not before the first look", "[meas
   CHECK(measured.budget_ended);
 }
 
+TEST_CASE("a quick measurement has six rounds with one pair of processes, and says what they span", "[measure]") {
+  Trial trial(12, 6e-3, 9e-3);
+  trial.options.most_rounds = quick_rounds;
+  const Measurement measured = trial.run({{1.0}});
+  CHECK(measured.series.rounds() == 6);
+  CHECK(trial.yours.renewed == 1);
+  CHECK_FALSE(speedup(measured.series)); // no judgement
+  const auto span = indication(measured.series);
+  REQUIRE(span);
+  CHECK(span->low > 1.3);
+  CHECK(span->low <= span->mid);
+  CHECK(span->mid <= span->high);
+  CHECK(span->high < 1.7);
+  CHECK_FALSE(indication({}));
+  const auto known_within_bounds = indication({{{{-0.1, 0.0, 0.1}, {-0.2, 0.3, 0.4}}}});
+  REQUIRE(known_within_bounds);
+  CHECK(known_within_bounds->low == Approx(std::exp(-0.2)));
+  CHECK(known_within_bounds->high == Approx(std::exp(0.4)));
+}
+
 TEST_CASE("the interrupt flag ends it", "[measure]") {
   Trial trial(8, 6e-3, 6e-3);
   const std::atomic<bool> interrupted = true;

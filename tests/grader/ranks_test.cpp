@@ -166,24 +166,50 @@ TEST_CASE("ranks: a script that does not load says so once", "[ranks]") {
   CHECK_THAT(worker.load_error(), Catch::Contains("broken.lua:1:"));
 }
 
-TEST_CASE("ranks: who waits for whom is told when a call takes too long", "[ranks]") {
+TEST_CASE("ranks: who waits for whom is told, long before a call takes too long", "[ranks]") {
   NEEDS_RANKS();
   Exercise e = exercise(2);
-  e.limits.call_seconds = 6.0;
+  e.limits.call_seconds = 300.0;
+  const auto failure = [&](const char *call) {
+    Worker worker(e,
+                  std::string("local world = require \"perigee\".mpi.world\n"
+                              "return { solve = function()\n") +
+                      call + "\nend }\n",
+                  "waits.lua", on(2));
+    REQUIRE(worker.load_kind() == FailureKind::none);
+    const Slice slice = worker.run({numbers({1})});
+    CHECK(slice.kind == FailureKind::time_limit);
+    return slice.failure;
+  };
+  CHECK_THAT(failure("local got = world:recv(1 - world.rank) return got"),
+             Catch::StartsWith("the ranks wait for each other: no rank can go on: rank 0 waits to receive from 1 "
+                               "(waits.lua:3), rank 1 waits to receive from 0 (waits.lua:3): nobody sends"));
+  // A tag that nobody sends, and a rank that has returned.
+  CHECK_THAT(
+      failure("if world.rank == 0 then world:send(1, 1, 8) return 1 end local got = world:recv(0, 7) return got"),
+      Catch::Contains("rank 1 waits to receive from 0 (waits.lua:3), but rank 0 has returned: nobody sends"));
+}
+
+TEST_CASE("ranks: a call that takes too long says what the ranks do", "[ranks]") {
+  NEEDS_RANKS();
+  Exercise e = exercise(2);
+  e.limits.call_seconds = 3.0;
   Worker worker(e, R"(
 local world = require "perigee".mpi.world
 return {
   solve = function()
-    local got = world:recv(1 - world.rank)
+    while world.rank == 0 do end
+    local got = world:recv(0)
     return got
   end,
 }
 )",
-                "deadlock.lua", on(2));
+                "endless.lua", on(2));
   REQUIRE(worker.load_kind() == FailureKind::none);
   const Slice slice = worker.run({numbers({1})});
   CHECK(slice.kind == FailureKind::time_limit);
-  CHECK_THAT(slice.failure, Catch::Contains("rank 0") && Catch::Contains("deadlock.lua:5"));
+  CHECK_THAT(slice.failure, Catch::StartsWith("a call took longer than 3 s") && Catch::Contains("rank 0 computes") &&
+                                Catch::Contains("rank 1 waits to receive from 0, world (endless.lua:6)"));
 }
 
 TEST_CASE("ranks: timed cases get a rank a core, and what one core cannot show is not asked for",
