@@ -541,6 +541,8 @@ local function layout_of(d)
   return a
 end
 
+shared.layout_of = layout_of
+
 local function view_of(d, layout)
   local out = fresh()
   library.pg_gpu_share(out, d, layout)

@@ -165,14 +165,8 @@ local function argument_of(self, i, x)
   fail("'%s': argument %d must be a number, a boolean or an array, got %s", self._name, i, kind_of(x))
 end
 
--- The kernel typed for arguments of these keys. _make: of another form (gpu_forms.lua), instead of pg_kernel_grid.
-local function specialise(self, keys)
-  local state = state_of(self)
-  local key = concat(keys, ",")
-  local s = state.by_key[key]
-  if s then
-    return s
-  end
+-- The types of arguments of these keys, as C takes them.
+local function types_of_keys(keys)
   local types = ffi.new("pg_kernel_argument[?]", max(#keys, 1))
   for i, k in ipairs(keys) do
     local t = types[i - 1]
@@ -184,8 +178,32 @@ local function specialise(self, keys)
       t.kind = k
     end
   end
+  return types
+end
+
+-- Kernels made of functions that are none of a GPU's (gpu_forms.lua), by what _form says: {how, dimensions, reduce, results}.
+local makers = {
+  grid = function(out, source, types, n) return C.pg_kernel_grid(out, source, types, n) end,
+  loop = function(out, source, types, n, form) return C.pg_kernel_grid_loop(out, source, form.dimensions, types, n) end,
+  reduce = function(out, source, types, n, form)
+    return C.pg_kernel_grid_reduce(out, source, form.dimensions, form.reduce, types, n)
+  end,
+  elementwise = function(out, source, types, n, form)
+    return C.pg_kernel_grid_elementwise(out, source, form.results, types, n)
+  end,
+}
+
+-- The kernel typed for arguments of these keys.
+local function specialise(self, keys)
+  local state = state_of(self)
+  local key = concat(keys, ",")
+  local s = state.by_key[key]
+  if s then
+    return s
+  end
   local out = ffi.new("pg_kernel_module *[1]")
-  front.raise_source((self._make or C.pg_kernel_grid)(out, state.source, types, #keys))
+  local form = self._form
+  front.raise_source(makers[form and form.how or "grid"](out, state.source, types_of_keys(keys), #keys, form))
   s = { module = ffi.gc(out[0], C.pg_kernel_close_module), keys = keys }
   state.by_key[key] = s
   state.specialisations[#state.specialisations + 1] = s
@@ -307,7 +325,7 @@ end
 --- Runs a launch that a record describes (gpu_work.lua) on the checked simulator, with these arguments. Returns what is
 --- recorded of it, and the specialisation.
 function shared.run_again(entry, values)
-  local self = setmetatable({ _source = entry.source, _parameters = #values, _name = entry.name, _options = {} }, kernel_mt)
+  local self = setmetatable({ _source = entry.source, _form = entry.form, _parameters = #values, _name = entry.name, _options = {} }, kernel_mt)
   local keys = {}
   for i, x in ipairs(values) do
     keys[i], values[i] = argument_of(self, i, x)
@@ -325,11 +343,12 @@ function gpu._grading()
 end
 
 gpu._methods_of_kernels = kernel_methods
---- k:on("gpu") of kernel.elementwise and kernel.parallel_for.
+--- k:on("gpu") of the kernels of perigee.kernel.
 function gpu._form(self, state)
   return shared.part("gpu_forms")(self, state)
 end
 
 shared.kernel_mt, shared.states, shared.key_of, shared.argument_of, shared.specialise, shared.launch_mt = kernel_mt, states,
   key_of, argument_of, specialise, launch_mt
+shared.types_of_keys = types_of_keys
 shared.part("gpu_sim")

@@ -6,6 +6,7 @@ local gpu, kit, library = shared.gpu, shared.kit, shared.library
 local type, tostring, tonumber, ipairs, format, concat, floor, error, min = type, tostring, tonumber, ipairs, string.format,
   table.concat, math.floor, error, math.min
 
+local ERROR_MEMORY = 4
 local mode = "checked"
 
 --- gpu.mode([mode]): how the simulator runs kernels: "checked" finds what is wrong and counts what it costs; "fast" runs
@@ -126,15 +127,18 @@ words[8] = function(p, launch)
     .. "write the element, and call gpu.sync() between", element(p), thread_text(launch, p.thread))
 end
 
+local ATOMIC = 3
+
 local function race(p, launch)
-  local other = p.other_thread >= 0 and thread_text(launch, p.other_thread) or "another thread"
   local verbs = ({ { "writes", "writes" }, { "reads", "writes" }, { "writes", "reads" } })[p.conflict]
-  local text = format("race on %s%s: %s %s it%s and %s %s it at line %d", p.space == 1 and "shared memory " or "", element(p),
-    thread_text(launch, p.thread), verbs[1], p.other_line ~= p.line and format(" at line %d", p.line) or "", other, verbs[2],
-    p.other_line)
-  local far = p.other_thread >= 0 and floor(p.other_thread / launch.threads) ~= floor(p.thread / launch.threads)
-  if p.other_kind == 3 then
-    return text .. " (by an atomic): use gpu.atomic for all of them, or put gpu.sync() between"
+  local text = format("race on %s%s: %s %s it%s and %s %s it at line %d%s", p.space == 1 and "shared memory " or "", element(p),
+    thread_text(launch, p.thread), p.kind == ATOMIC and "updates" or verbs[1], (p.other_line ~= p.line and format(" at line %d",
+    p.line) or "") .. (p.kind == ATOMIC and " by an atomic" or ""), thread_text(launch, p.other_thread),
+    p.other_kind == ATOMIC and "updates" or verbs[2], p.other_line, p.other_kind == ATOMIC and " by an atomic" or "")
+  local far = floor(p.other_thread / launch.threads) ~= floor(p.thread / launch.threads)
+  if p.kind == ATOMIC or p.other_kind == ATOMIC then
+    return text .. (far and ", and nothing orders blocks: use gpu.atomic for all of them, or split the kernel into two launches"
+      or ": use gpu.atomic for all of them, or put gpu.sync() between")
   elseif far then
     return text .. ", and nothing orders blocks: " .. (p.conflict == 1
       and "give each thread an element of its own, or combine them with gpu.atomic.add"
@@ -191,7 +195,7 @@ local function problem_of(result, i, launch)
     other_line = problem_c.other_line, dimension = problem_c.dimension, chunk = ffi.string(problem_c.chunk),
     array = ffi.string(problem_c.array), thread = tonumber(problem_c.thread), other_thread = tonumber(problem_c.other_thread),
     index = problem_c.index, ndim = problem_c.ndim, dtype = problem_c.dtype, space = problem_c.space,
-    other_kind = problem_c.other_kind, length = tonumber(problem_c.length), count = tonumber(problem_c.count),
+    kind = problem_c.kind, other_kind = problem_c.other_kind, length = tonumber(problem_c.length), count = tonumber(problem_c.count),
     value = problem_c.value }
   local b, t = stand(launch, p.thread)
   local out = { kind = names[p.problem], message = words[p.problem](p, launch), file = p.chunk, line = p.line, block = b,
@@ -289,7 +293,12 @@ local function run(k, s, launch, values)
   end
   launch_c.shared_bytes, launch_c.coverage = launch.shared, launch.partial and 0 or 1
   local pointers, slots = pack(s.keys, values)
-  check(library.pg_sim_run(result_out, program, launch_c, pointers))
+  local status = library.pg_sim_run(result_out, program, launch_c, pointers)
+  if status == ERROR_MEMORY then -- what it keeps counts as memory: without garbage there may be room
+    core.collect()
+    status = library.pg_sim_run(result_out, program, launch_c, pointers)
+  end
+  check(status)
   local result = ffi.gc(result_out[0], library.pg_sim_release)
   slots = slots and nil
   library.pg_sim_counts_of(counts_c, result)

@@ -55,15 +55,15 @@ void pg_sim_site_of(pg_sim_site *out, const pg_sim_result *result, int32_t i);
    which is where the thread stands, 8 shared memory that nothing wrote, 9 race in shared memory, 10 in global memory, 11
    barrier not reached by threads that have ended, 12 nor by all of a warp, 13 barriers of two lines, 14 shuffle or vote
    not reached by all of a warp, 15 shuffle from a lane that is not there, 16 elements never written, 17 no end. conflict:
-   1 two writes, 2 a write and then a read, 3 a read and then a write. Threads count from 0 in the launch, -1: none, -2:
-   several. index: of the element, from 1. */
+   1 two writes, 2 a write and then a read, 3 a read and then a write. Threads count from 0 in the launch, -1: none.
+   index: of the element, from 1. */
 typedef struct pg_sim_problem {
   int32_t problem, conflict;
   int32_t line, column, other_line, dimension;
   const char *chunk, *other_chunk, *array;
   int64_t thread, other_thread;
   int64_t index[8];
-  int32_t ndim, dtype, space, other_kind; /* of the array; kind of the other place, as of pg_sim_site */
+  int32_t ndim, dtype, space, kind, other_kind; /* of the array; kinds of the two places, as of pg_sim_site */
   int64_t length, count;
   double value;
 } pg_sim_problem;

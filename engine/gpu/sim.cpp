@@ -100,6 +100,7 @@ void pg_sim_problem_of(pg_sim_problem *out, const pg_sim_result *result, int32_t
   out->chunk = site.chunk.c_str();
   out->other_line = other ? other->at.line : 0;
   out->other_chunk = other ? other->chunk.c_str() : "";
+  out->kind = int32_t(site.kind);
   out->other_kind = other ? int32_t(other->kind) : 0;
   out->dimension = d.dimension;
   out->array = slot ? slot->name.c_str() : "";

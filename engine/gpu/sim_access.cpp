@@ -160,20 +160,62 @@ void Worker::traffic(const Step &step, std::uint32_t mask, const std::int64_t *o
 }
 
 // -------------------------------------------------------------------------------------------------------- races ------
-// Whether something orders what thread `other` did (from 1 in the launch, at its `when`) before what `me` does now.
-bool Worker::ordered(std::uint32_t other, std::uint16_t when, const Warp &warp, std::uint32_t me) const {
-  const std::uint32_t first = std::uint32_t(first_thread_) + 1;
-  const bool same_block = other - first < std::uint32_t(grid_.block_size);
-  if (same_block) {
-    const bool same_warp = (other - first) / lanes == (me - first) / lanes;
-    const std::uint16_t current = now(warp);
-    if (same_warp ? when != current : (when >> 6) != (current >> 6))
-      return true;
-  }
-  // Published by gpu.threadfence() and an atomic, taken over after an atomic: the pattern of last-block reductions and
-  // of locks. (That the atomics were on the same element is not looked at.)
+// Published by gpu.threadfence() and an atomic, taken over after an atomic: the pattern of last-block reductions and of
+// locks. (That the atomics were on the same element is not looked at.)
+bool Worker::published(std::uint32_t other) const {
   return program_.fences && atomics_ &&
          grid_.fenced[std::size_t((other - 1) / std::uint32_t(grid_.block_size))].load(std::memory_order_relaxed) != 0;
+}
+
+// Whether something orders what thread `other` did (from 1 in the launch, at its `when`) before what `me` does now.
+bool Worker::ordered(std::uint32_t other, std::uint32_t when, const Warp &warp, std::uint32_t me) const {
+  if (in_block(other)) {
+    const std::uint32_t current = now(warp);
+    if (one_warp(other, me) ? when != current : when >> 10 != current >> 10)
+      return true;
+  }
+  return published(other);
+}
+
+// The same of the one beside the last, where the last is `me` or ordered before it (else there is a race anyway).
+bool Worker::ordered_beside(const Access &access, const Warp &warp, std::uint32_t me) const {
+  const std::uint32_t other = access.beside;
+  if (!in_block(other))
+    return published(other);
+  if (!in_block(access.thread)) // which was published: when the other was is not known
+    return true;
+  return ordered(other, access.when, warp, me);
+}
+
+// Notes an access of `me`, and keeps beside it who says most about races to come.
+void Worker::note(Access &access, const Step &step, const Warp &warp, std::uint32_t me) const {
+  const std::uint32_t current = now(warp);
+  if (access.thread == me) {
+    if (access.when != current && access.beside != 0 && in_block(access.beside) &&
+        (access.when >> 10 != current >> 10 || one_warp(access.beside, me)))
+      access.beside = 0; // a barrier lies between
+  } else if (access.thread != 0) {
+    const bool here = in_block(access.thread), beside = access.beside != 0 && access.beside != me;
+    auto rank = [&](std::uint32_t other) {
+      if (!in_block(other))
+        return 3;
+      if (!here || ordered(other, access.when, warp, me))
+        return 0;
+      return one_warp(other, me) ? 1 : 2;
+    };
+    const int last = rank(access.thread);
+    // (Of another warp than the last, its own barriers of the warp are not known: it says nothing of lanes.)
+    int other = beside ? rank(access.beside) : 0;
+    if (other == 1 && !one_warp(access.thread, me))
+      other = 0;
+    if (last >= other) {
+      access.beside = last > 0 ? access.thread : 0;
+      access.beside_site = access.site;
+    }
+  }
+  access.thread = me;
+  access.when = current;
+  access.site = std::uint16_t(std::min(step.site, most_sites));
 }
 
 void Worker::name_element(Diagnosis &d, const Step &step, const Warp &warp, int lane) {
@@ -183,16 +225,15 @@ void Worker::name_element(Diagnosis &d, const Step &step, const Warp &warp, int 
 }
 
 void Worker::race(const Step &step, const Warp &warp, int lane, bool global, Conflict conflict, std::uint32_t other,
-                  std::uint16_t site, bool several) {
+                  std::uint16_t site) {
   Diagnosis found = diagnose(global ? Problem::race_global : Problem::race_shared, step, warp, lane);
   found.conflict = conflict;
-  found.other_site = site & site_bits;
-  found.other_thread = several ? -2 : std::int64_t(other) - 1;
+  found.other_site = site;
+  found.other_thread = std::int64_t(other) - 1;
   found.array = step.array;
   name_element(found, step, warp, lane);
   // Which came first here is chance: the later line is named first.
-  if (!several &&
-      program_.sites[std::size_t(found.other_site)].at.line > program_.sites[std::size_t(found.site)].at.line) {
+  if (program_.sites[std::size_t(found.other_site)].at.line > program_.sites[std::size_t(found.site)].at.line) {
     std::swap(found.site, found.other_site);
     std::swap(found.thread, found.other_thread);
     found.conflict = conflict == Conflict::write_read   ? Conflict::read_write
@@ -202,39 +243,52 @@ void Worker::race(const Step &step, const Warp &warp, int lane, bool global, Con
   problems.add(found);
 }
 
-void Worker::saw_read(Cell &cell, const Step &step, const Warp &warp, int lane, bool global, bool atomic) {
-  const std::uint32_t me = std::uint32_t(thread(warp, lane)) + 1;
-  if (cell.writer != 0 && cell.writer != me && !(atomic && (cell.write_site & mark)) &&
-      !ordered(cell.writer, cell.write_when, warp, me))
-    race(step, warp, lane, global, Conflict::write_read, cell.writer, cell.write_site, false);
-  else if (!atomic && cell.writer == me && (cell.write_site & several_mark) && cell.write_when == now(warp))
-    race(step, warp, lane, global, Conflict::write_read, cell.writer, cell.write_site, true);
-  if (atomic) // what it writes is noted
+// Calls race(thread, site) for one whose access nothing orders before what `me` does now.
+template <class Race> void Worker::meet(const Access &access, const Warp &warp, std::uint32_t me, Race &&race) const {
+  if (access.thread == 0)
     return;
-  const std::uint16_t when = now(warp), site = std::uint16_t(std::min<std::int32_t>(step.site, site_bits));
-  if (cell.reader == 0 || cell.reader == me || ordered(cell.reader, cell.read_when, warp, me))
-    cell.read_site = site;
-  else
-    cell.read_site = site | mark; // several since
-  cell.reader = me;
-  cell.read_when = when;
+  if (access.thread != me && !ordered(access.thread, access.when, warp, me))
+    race(access.thread, access.site);
+  else if (access.beside != 0 && access.beside != me && !ordered_beside(access, warp, me))
+    race(access.beside, access.beside_site);
 }
 
-void Worker::saw_write(Cell &cell, const Step &step, const Warp &warp, int lane, bool global, bool atomic, bool same) {
+void Worker::saw_read(Cell &cell, Access *atomics, const Step &step, const Warp &warp, int lane, bool global) {
   const std::uint32_t me = std::uint32_t(thread(warp, lane)) + 1;
-  if (cell.writer != 0 && cell.writer != me && !same && !(atomic && (cell.write_site & mark)) &&
-      !ordered(cell.writer, cell.write_when, warp, me))
-    race(step, warp, lane, global, Conflict::write_write, cell.writer, cell.write_site, false);
-  if (cell.reader != 0 && (cell.reader != me || (cell.read_site & mark)) &&
-      (cell.reader == me ? cell.read_when == now(warp) : !ordered(cell.reader, cell.read_when, warp, me)))
-    race(step, warp, lane, global, Conflict::read_write, cell.reader, cell.read_site, cell.reader == me);
-  const bool more = atomic && (cell.write_site & mark) && cell.writer != 0 &&
-                    (cell.writer == me ? (cell.write_site & several_mark) && cell.write_when == now(warp)
-                                       : !ordered(cell.writer, cell.write_when, warp, me));
-  cell.writer = me;
-  cell.write_when = now(warp);
-  cell.write_site =
-      std::uint16_t(std::min<std::int32_t>(step.site, site_bits)) | (atomic ? mark : 0) | (more ? several_mark : 0);
+  auto found = [&](std::uint32_t other, std::uint16_t site) {
+    race(step, warp, lane, global, Conflict::write_read, other, site);
+  };
+  meet(cell.write, warp, me, found);
+  if (atomics)
+    meet(*atomics, warp, me, found);
+  note(cell.read, step, warp, me);
+}
+
+void Worker::saw_write(Cell &cell, Access *atomics, const Step &step, const Warp &warp, int lane, bool global,
+                       bool same) {
+  const std::uint32_t me = std::uint32_t(thread(warp, lane)) + 1;
+  auto found = [&](std::uint32_t other, std::uint16_t site) {
+    race(step, warp, lane, global, Conflict::write_write, other, site);
+  };
+  if (!same)
+    meet(cell.write, warp, me, found);
+  if (!same && atomics)
+    meet(*atomics, warp, me, found);
+  meet(cell.read, warp, me, [&](std::uint32_t other, std::uint16_t site) {
+    race(step, warp, lane, global, Conflict::read_write, other, site);
+  });
+  note(cell.write, step, warp, me);
+}
+
+void Worker::saw_atomic(Cell &cell, Access &atomics, const Step &step, const Warp &warp, int lane, bool global) {
+  const std::uint32_t me = std::uint32_t(thread(warp, lane)) + 1;
+  meet(cell.write, warp, me, [&](std::uint32_t other, std::uint16_t site) {
+    race(step, warp, lane, global, Conflict::write_read, other, site);
+  });
+  meet(cell.read, warp, me, [&](std::uint32_t other, std::uint16_t site) {
+    race(step, warp, lane, global, Conflict::read_write, other, site);
+  });
+  note(atomics, step, warp, me);
 }
 
 // ------------------------------------------------------------------------------------------------------- values ------
@@ -296,17 +350,19 @@ void Worker::load_as(const Step &step, const Warp &warp, std::uint32_t mask, con
       const std::int64_t first = begin / region.granule, last = (begin + std::int64_t(sizeof(T)) - 1) / region.granule;
       for (std::int64_t c = first; c <= last; ++c) {
         stripe.hold(region, c);
-        saw_read(region.cells[std::size_t(c)], step, warp, l, true, false);
+        saw_read(region.cells[std::size_t(c)], region.atomics ? &region.atomics[std::size_t(c)] : nullptr, step, warp,
+                 l, true);
       }
     } else {
       Cell &cell = place.cells[offsets[l]];
-      if (cell.writer == 0) {
+      Access *atomics = place.atomics ? place.atomics + offsets[l] : nullptr;
+      if (cell.write.thread == 0 && !(atomics && atomics->thread != 0)) {
         Diagnosis found = diagnose(Problem::uninitialised, step, warp, l);
         found.array = step.array;
         name_element(found, step, warp, l);
         problems.add(found);
       }
-      saw_read(cell, step, warp, l, false, false);
+      saw_read(cell, atomics, step, warp, l, false);
     }
     T element;
     std::memcpy(static_cast<void *>(&element), place.data + offsets[l] * std::int64_t(sizeof(T)), sizeof(T));
@@ -329,10 +385,12 @@ void Worker::store_as(const Step &step, const Warp &warp, std::uint32_t mask, co
       const std::int64_t first = begin / region.granule, last = (begin + std::int64_t(sizeof(T)) - 1) / region.granule;
       for (std::int64_t c = first; c <= last; ++c) {
         stripe.hold(region, c);
-        saw_write(region.cells[std::size_t(c)], step, warp, l, true, false, same);
+        saw_write(region.cells[std::size_t(c)], region.atomics ? &region.atomics[std::size_t(c)] : nullptr, step, warp,
+                  l, true, same);
       }
     } else {
-      saw_write(place.cells[offsets[l]], step, warp, l, false, false, same);
+      saw_write(place.cells[offsets[l]], place.atomics ? place.atomics + offsets[l] : nullptr, step, warp, l, false,
+                same);
     }
     std::memcpy(here, &element, sizeof(T));
   });
@@ -402,19 +460,18 @@ void Worker::atomic_as(const Step &step, const Warp &warp, std::uint32_t mask, c
                            last = (begin + std::int64_t(sizeof(T)) - 1) / region.granule;
         for (std::int64_t c = first; c <= last; ++c) {
           stripe.hold(region, c);
-          saw_read(region.cells[std::size_t(c)], step, warp, l, true, true);
-          saw_write(region.cells[std::size_t(c)], step, warp, l, true, true, true);
+          saw_atomic(region.cells[std::size_t(c)], region.atomics[std::size_t(c)], step, warp, l, true);
         }
       } else {
         Cell &cell = place.cells[offsets[l]];
-        if (cell.writer == 0) {
+        Access &atomics = place.atomics[offsets[l]];
+        if (cell.write.thread == 0 && atomics.thread == 0) {
           Diagnosis found = diagnose(Problem::uninitialised, step, warp, l);
           found.array = step.array;
           name_element(found, step, warp, l);
           problems.add(found);
         }
-        saw_read(cell, step, warp, l, false, true);
-        saw_write(cell, step, warp, l, false, true, true);
+        saw_atomic(cell, atomics, step, warp, l, false);
       }
       const T x = value(a, l), y = value(b, l);
       const std::atomic_ref<T> element(*here);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <string>
+#include <unistd.h>
 
 namespace perigee::sim {
 
@@ -23,10 +25,40 @@ std::int64_t element_bytes(std::int32_t dtype) {
   return bytes[dtype];
 }
 
+// What is kept about memory counts as memory, for as long as the launch runs.
+class Reserved {
+ public:
+  explicit Reserved(std::int64_t bytes) : bytes_(bytes), owner_(pg_memory_owner()) {
+    const std::string what = "the checked simulator keeps " + std::to_string(bytes >> 20) +
+                             " MiB about the arrays of this launch (" + std::to_string(sizeof(Cell)) +
+                             " bytes an element, " + std::to_string(sizeof(Cell) + sizeof(Access)) +
+                             " where atomics are used): ";
+    const char *instead = ". Take smaller arrays, or gpu.mode(\"fast\"), which keeps nothing";
+    const std::int64_t machine = std::int64_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+    if (machine > 0 && bytes > machine)
+      throw UnsupportedError(what + "this machine has " + std::to_string(machine >> 20) + " MiB of memory" + instead);
+    std::int32_t ignored = 0; // it is given back before anybody could collect
+    if (pg_memory_reserve(bytes, &ignored) != PG_OK)
+      throw MemoryError(what + pg_last_message() + instead);
+  }
+  ~Reserved() { pg_memory_release(bytes_, owner_); }
+  Reserved(const Reserved &) = delete;
+
+ private:
+  const std::int64_t bytes_, owner_;
+};
+
 struct Extent {
   const char *low, *high;
   std::size_t slot;
 };
+
+std::int64_t cells_of(const Region &region) {
+  return (region.high - region.low) / region.granule + 1;
+}
+std::int64_t sectors_of(const Region &region) {
+  return (region.high - region.low) / 32 + 3;
+}
 
 // Where the arrays lie, and one region for those that overlap.
 void lay_out(Grid &grid, void *const *arguments) {
@@ -81,18 +113,36 @@ void lay_out(Grid &grid, void *const *arguments) {
     region->device = device + std::max<std::int64_t>(shift, 0);
     const std::int64_t bytes = region->high - region->low;
     device += (shift + bytes + 511) / 256 * 256;
-    const std::int64_t cells = bytes / region->granule + 1, sectors = bytes / 32 + 3;
-    region->cells = zeroed<Cell>(std::size_t(cells));
-    region->read = zeroed<std::uint64_t>(std::size_t(sectors / 64 + 1));
-    region->written = zeroed<std::uint64_t>(std::size_t(sectors / 64 + 1));
-    if (grid.parallel)
-      region->locks = zeroed<std::atomic<std::uint8_t>>(std::size_t(cells / Region::stripe + 1));
     for (; i < end; ++i) {
       Place &place = grid.places[extents[i].slot];
       place.region = region.get();
       place.device = region->device + (place.data - region->low);
     }
     grid.regions.push_back(std::move(region));
+  }
+}
+
+// What is kept of each region, once its memory is reserved.
+std::int64_t bytes_kept(const Grid &grid) {
+  for (const Site &site : grid.program.sites)
+    if (site.kind == Site::Kind::atomic && grid.places[std::size_t(site.array)].region)
+      grid.places[std::size_t(site.array)].region->has_atomics = true;
+  std::int64_t bytes = 0;
+  for (const auto &region : grid.regions)
+    bytes += cells_of(*region) * std::int64_t(sizeof(Cell) + (region->has_atomics ? sizeof(Access) : 0)) +
+             sectors_of(*region) / 4;
+  return bytes;
+}
+void keep(Grid &grid) {
+  for (const auto &region : grid.regions) {
+    const std::size_t cells = std::size_t(cells_of(*region)), words = std::size_t(sectors_of(*region) / 64 + 1);
+    region->cells = zeroed<Cell>(cells);
+    if (region->has_atomics)
+      region->atomics = zeroed<Access>(cells);
+    region->read = zeroed<std::uint64_t>(words);
+    region->written = zeroed<std::uint64_t>(words);
+    if (grid.parallel)
+      region->locks = zeroed<std::atomic<std::uint8_t>>(cells / std::size_t(Region::stripe) + 1);
   }
 }
 
@@ -178,6 +228,12 @@ bool last_of_axis(const Launch &launch, std::int64_t t) {
   return false;
 }
 
+// Who wrote an element last; where both do, atomics count.
+const Access &written(const Region &region, std::int64_t cell) {
+  const auto c = std::size_t(cell);
+  return region.has_atomics && region.atomics[c].thread != 0 ? region.atomics[c] : region.cells[c].write;
+}
+
 // Elements that no thread wrote, where that looks like a launch too small: along an axis of the array they are more at
 // its end than at its begin, and the last that was written is by the last thread along an axis of the grid.
 void find_unwritten(const Grid &grid, std::size_t k, Problems &problems) {
@@ -193,7 +249,7 @@ void find_unwritten(const Grid &grid, std::size_t k, Problems &problems) {
     std::int64_t index[8] = {}, offset = 0;
     for (std::int64_t n = 0; n < size; ++n) {
       const std::int64_t at = place.data + offset * place.bytes - region.low;
-      visit(region.cells[std::size_t(at / region.granule)], index);
+      visit(written(region, at / region.granule), index);
       for (int d = slot.ndim - 1; d >= 0; --d) {
         offset += place.strides[d];
         if (++index[d] < place.shape[d])
@@ -206,8 +262,8 @@ void find_unwritten(const Grid &grid, std::size_t k, Problems &problems) {
   std::int64_t unwritten = 0, low[8], high[8];
   std::fill_n(low, 8, INT64_MAX);
   std::fill_n(high, 8, -1);
-  walk([&](const Cell &cell, const std::int64_t *index) {
-    if (cell.writer == 0) {
+  walk([&](const Access &write, const std::int64_t *index) {
+    if (write.thread == 0) {
       ++unwritten;
       return;
     }
@@ -221,17 +277,17 @@ void find_unwritten(const Grid &grid, std::size_t k, Problems &problems) {
   for (int d = 0; d < slot.ndim; ++d) {
     if (place.shape[d] - 1 - high[d] <= low[d] || low[d] == high[d]) // (one alone is some result)
       continue;
-    const Cell *by = nullptr;
-    walk([&](const Cell &cell, const std::int64_t *index) {
-      if (!by && index[d] == high[d] && cell.writer != 0 && last_of_axis(grid.launch, std::int64_t(cell.writer) - 1))
-        by = &cell;
+    const Access *by = nullptr;
+    walk([&](const Access &write, const std::int64_t *index) {
+      if (!by && index[d] == high[d] && write.thread != 0 && last_of_axis(grid.launch, std::int64_t(write.thread) - 1))
+        by = &write;
     });
     if (!by)
       continue;
     Diagnosis found;
     found.problem = Problem::never_written;
-    found.site = by->write_site & site_bits;
-    found.thread = std::int64_t(by->writer) - 1;
+    found.site = by->site;
+    found.thread = std::int64_t(by->thread) - 1;
     found.array = std::int32_t(k);
     found.dimension = d + 1;
     found.index[0] = high[d] + 2;
@@ -261,9 +317,9 @@ Map map_of(const Grid &grid, std::size_t k) {
     for (std::int64_t c = 0; c < map.columns; ++c) {
       const std::int64_t offset = (slot.ndim > 1 ? r * place.strides[last - 1] : 0) + c * place.strides[last];
       const std::int64_t at = place.data + offset * place.bytes - place.region->low;
-      const Cell &cell = place.region->cells[std::size_t(at / place.region->granule)];
-      map.writers.push_back(cell.writer);
-      map.readers.push_back(cell.reader);
+      const std::int64_t cell = at / place.region->granule;
+      map.writers.push_back(written(*place.region, cell).thread);
+      map.readers.push_back(place.region->cells[std::size_t(cell)].read.thread);
     }
   return map;
 }
@@ -338,6 +394,8 @@ Result run(const Program &program, const Launch &launch, void *const *arguments)
   grid.parallel = threads > serial_threads && core::thread_count() > 1;
   grid.fenced = zeroed<std::atomic<std::uint8_t>>(std::size_t(program.fences ? grid.blocks : 1));
   lay_out(grid, arguments);
+  const Reserved reserved(bytes_kept(grid));
+  keep(grid);
   fill_uniforms(grid, arguments);
 
   Result result;
@@ -381,7 +439,7 @@ Result run(const Program &program, const Launch &launch, void *const *arguments)
       problems.add(d);
   }
   for (const auto &region : grid.regions) {
-    const std::size_t words = std::size_t(((region->high - region->low) / 32 + 3) / 64 + 1);
+    const std::size_t words = std::size_t(sectors_of(*region) / 64 + 1);
     for (std::size_t i = 0; i < words; ++i) {
       result.counts.footprint_sectors += std::uint64_t(std::popcount(region->read[i] | region->written[i]));
       result.counts.written_sectors += std::uint64_t(std::popcount(region->written[i]));

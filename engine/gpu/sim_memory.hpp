@@ -11,14 +11,27 @@
 
 namespace perigee::sim {
 
-// Who touched an element last. Threads count from 1 in the launch, 0: nobody. `when`: barriers that the block has
-// passed (upper 10 bits) and those of the warp (lower 6). Sites: the upper bit of write_site says that it was an
-// atomic, of read_site that several threads have read since.
-struct Cell {
-  std::uint32_t writer, reader;
-  std::uint16_t write_when, read_when, write_site, read_site;
+// Who touched an element. Threads count from 1 in the launch, 0: nobody. `when`: barriers that the block has passed
+// (upper 22 bits) and those of the warp (lower 10).
+//
+// Of plain writes, of reads and of atomics there are two: the last, and beside it one that nothing orders before the
+// last, of another block rather than of another warp, and of that rather than another lane. Whatever comes next meets a
+// race with one of them if it has one with any of that kind: with two of different blocks, every other access to the
+// element is of another block than one of them; within a block, what came before a barrier that the last has passed is
+// over; and so on. The second's `when` is the last's where both are of one block.
+struct Access {
+  std::uint32_t thread, when, beside;
+  std::uint16_t site, beside_site;
 };
-constexpr std::uint16_t mark = 0x8000, several_mark = 0x4000, site_bits = 0x3fff;
+struct Cell {
+  Access write, read;
+};
+static_assert(sizeof(Cell) == 32);
+constexpr std::int32_t most_sites = 0xffff;
+
+inline std::uint32_t moment(std::uint32_t block_epoch, std::uint32_t warp_epoch) {
+  return block_epoch << 10 | (warp_epoch & 0x3ff);
+}
 
 struct Free {
   void operator()(void *p) const { std::free(p); }
@@ -38,6 +51,8 @@ struct Region {
   std::int64_t granule = 16; // bytes that a cell stands for
   std::int64_t device = 0;   // where it begins for the GPU: a multiple of 256 plus what it lies off one here
   Zeroed<Cell> cells;
+  Zeroed<Access> atomics; // only where kernels use some on this memory
+  bool has_atomics = false;
   Zeroed<std::uint64_t> read, written;     // a bit a sector
   Zeroed<std::atomic<std::uint8_t>> locks; // a stripe of cells each
   static constexpr std::int64_t stripe = 4096;
@@ -79,7 +94,7 @@ class Distinct {
   bool add(std::int64_t v) {
     if (count > 0 && values[count - 1] == v)
       return false;
-    if (count > 0 && v < greatest_) {
+    if (count > 0 && v <= greatest_) {
       for (int i = 0; i < count; ++i)
         if (values[i] == v)
           return false;

@@ -172,11 +172,17 @@ Worker::Worker(Grid &grid)
   }
   shared_.resize(std::size_t(bytes) + 64);
   shared_cells_.resize(std::size_t(cells));
+  const bool atomics = std::any_of(program_.sites.begin(), program_.sites.end(), [&](const Site &site) {
+    return site.kind == Site::Kind::atomic &&
+           program_.arrays[std::size_t(site.array)].where == ArraySlot::Where::shared;
+  });
+  shared_atomics_.resize(std::size_t(atomics ? cells : 0));
   char *base = shared_.data() + (64 - reinterpret_cast<std::uintptr_t>(shared_.data()) % 64) % 64;
   for (std::size_t k = 0; k < places_.size(); ++k)
     if (program_.arrays[k].where == ArraySlot::Where::shared) {
       places_[k].data = base + places_[k].device;
       places_[k].cells = shared_cells_.data() + first[k];
+      places_[k].atomics = atomics ? shared_atomics_.data() + first[k] : nullptr;
     }
 }
 
@@ -204,6 +210,7 @@ void Worker::run_block(std::int64_t number) {
   }
   std::fill(level1_.begin(), level1_.end(), ~0u);
   std::fill(shared_cells_.begin(), shared_cells_.end(), Cell{});
+  std::fill(shared_atomics_.begin(), shared_atomics_.end(), Access{});
   std::memset(shared_.data(), 0xff, shared_.size()); // NaN, or -1: what nothing wrote is seen
   for (std::int32_t w = 0; w < grid_.warps; ++w) {
     Warp &warp = warps_[std::size_t(w)];

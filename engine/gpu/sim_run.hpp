@@ -44,7 +44,7 @@ struct Diagnosis {
   Problem problem = Problem::outside;
   Conflict conflict = Conflict::none;
   std::int32_t site = -1, other_site = -1;
-  std::int64_t thread = -1, other_thread = -1; // in the launch, from 0; other_thread -2: several
+  std::int64_t thread = -1, other_thread = -1; // in the launch, from 0
   std::int32_t array = -1, dimension = 0;      // dimension from 1
   std::array<std::int64_t, 8> index{};         // of the element, from 1
   std::int64_t length = 0;

@@ -33,8 +33,9 @@ struct Place {
   std::int64_t shape[8] = {}, strides[8] = {};
   Region *region = nullptr; // NULL: shared
   Cell *cells = nullptr;    // of shared memory: an element each
-  std::int64_t device = 0;  // address of data[0] for the GPU
-  std::int32_t bytes = 0;   // of an element
+  Access *atomics = nullptr;
+  std::int64_t device = 0; // address of data[0] for the GPU
+  std::int32_t bytes = 0;  // of an element
 };
 
 // What all workers of a launch share.
@@ -91,7 +92,7 @@ class Worker {
     return warp.registers[index];
   }
   std::int64_t thread(const Warp &warp, int lane) const { return first_thread_ + warp.number * lanes + lane; }
-  std::uint16_t now(const Warp &warp) const { return std::uint16_t((epoch_ & 0x3ff) << 6 | (warp.epoch & 0x3f)); }
+  std::uint32_t now(const Warp &warp) const { return moment(epoch_, warp.epoch); }
   Diagnosis diagnose(Problem problem, const Step &step, const Warp &warp, int lane) const;
 
   // sim_access.cpp
@@ -108,11 +109,23 @@ class Worker {
   template <class T> void store_as(const Step &step, const Warp &warp, std::uint32_t mask, const std::int64_t *offsets);
   template <class T>
   void atomic_as(const Step &step, const Warp &warp, std::uint32_t mask, const std::int64_t *offsets);
-  bool ordered(std::uint32_t other, std::uint16_t when, const Warp &warp, std::uint32_t me) const;
-  void saw_read(Cell &cell, const Step &step, const Warp &warp, int lane, bool global, bool atomic);
-  void saw_write(Cell &cell, const Step &step, const Warp &warp, int lane, bool global, bool atomic, bool same);
+  bool in_block(std::uint32_t thread) const {
+    return thread - std::uint32_t(first_thread_) - 1 < std::uint32_t(grid_.block_size);
+  }
+  bool one_warp(std::uint32_t a, std::uint32_t b) const { // both of this block
+    const std::uint32_t first = std::uint32_t(first_thread_) + 1;
+    return (a - first) / lanes == (b - first) / lanes;
+  }
+  bool published(std::uint32_t other) const;
+  bool ordered(std::uint32_t other, std::uint32_t when, const Warp &warp, std::uint32_t me) const;
+  bool ordered_beside(const Access &access, const Warp &warp, std::uint32_t me) const;
+  void note(Access &access, const Step &step, const Warp &warp, std::uint32_t me) const;
+  template <class Race> void meet(const Access &access, const Warp &warp, std::uint32_t me, Race &&race) const;
+  void saw_read(Cell &cell, Access *atomics, const Step &step, const Warp &warp, int lane, bool global);
+  void saw_write(Cell &cell, Access *atomics, const Step &step, const Warp &warp, int lane, bool global, bool same);
+  void saw_atomic(Cell &cell, Access &atomics, const Step &step, const Warp &warp, int lane, bool global);
   void race(const Step &step, const Warp &warp, int lane, bool global, Conflict conflict, std::uint32_t other,
-            std::uint16_t site, bool several);
+            std::uint16_t site);
   void name_element(Diagnosis &d, const Step &step, const Warp &warp, int lane);
 
   Grid &grid_;
@@ -123,6 +136,7 @@ class Worker {
   std::vector<Place> places_;
   std::vector<char> shared_;
   std::vector<Cell> shared_cells_;
+  std::vector<Access> shared_atomics_;
   std::vector<std::uint32_t> level1_; // tags of sectors
   std::int64_t block_ = 0, first_thread_ = 0;
   std::uint32_t epoch_ = 0;

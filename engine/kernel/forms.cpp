@@ -1,4 +1,5 @@
 // Parallel loops, made of the function that is their body.
+#include "array/array.hpp"
 #include "kernel/builder.hpp"
 
 namespace perigee::kernel {
@@ -152,15 +153,18 @@ class Loop {
 
 } // namespace
 
-Module parallel_for(const Source &source, int dimensions, const std::string &reduce,
-                    const std::vector<ArgumentType> &arguments) {
+namespace {
+
+// The loop as a function of ranges (first, last of each index) and of what the body works on. `made` holds its tree.
+Source loop_over_ranges(const Source &source, int dimensions, const std::string &reduce,
+                        std::unique_ptr<FunctionBody> &made) {
   const FunctionBody &f = *source.body;
   const Position at = f.at;
   if (f.variadic || int(f.parameters.size()) < dimensions)
     throw CompileError{"the body of this parallel loop has " + std::to_string(dimensions) +
                            " indices as its first parameters, then what it works on",
                        source.chunk, at};
-  auto made = std::make_shared<FunctionBody>();
+  made = std::make_unique<FunctionBody>();
   made->at = at;
   made->last_line = f.last_line;
   auto parameter = [&](const std::string &text, Position where) {
@@ -239,7 +243,15 @@ Module parallel_for(const Source &source, int dimensions, const std::string &red
   } else {
     made->body = std::move(inner);
   }
-  Module module = specialise(whole, arguments);
+  return whole;
+}
+
+} // namespace
+
+Module parallel_for(const Source &source, int dimensions, const std::string &reduce,
+                    const std::vector<ArgumentType> &arguments) {
+  std::unique_ptr<FunctionBody> made;
+  Module module = specialise(loop_over_ranges(source, dimensions, reduce, made), arguments);
   module.entry = Entry::packed;
   return module;
 }
@@ -530,4 +542,73 @@ Module elementwise(const Source &source, const std::vector<Operand> &operands, s
   module.functions[0] = std::move(loop);
   return std::move(specialiser.module);
 }
+
+namespace {
+
+// What combines `value` with `total`.
+std::string combined_text(const std::string &reduce, const std::string &value, const std::string &total) {
+  if (reduce == "sum" || reduce == "product")
+    return total + (reduce == "sum" ? " + " : " * ") + value;
+  return "_p_math." + reduce + "(" + value + ", " + total + ")"; // this way round NaN is passed over
+}
+
+} // namespace
+
+Module grid_reduce(const Source &source, int dimensions, const std::string &reduce,
+                   const std::vector<ArgumentType> &arguments) {
+  std::unique_ptr<FunctionBody> made;
+  auto loop = std::make_shared<Source>(loop_over_ranges(source, dimensions, reduce, made));
+  const std::string tile = array::dtype_name(arguments.back().dtype);
+  const std::string identity = reduce == "product" ? "1" : reduce == "sum" ? "0" : reduce == "min" ? "1/0" : "-1/0";
+
+  // Lua, in names that no body has: all on the body's first line, so that whatever names a line names that one.
+  std::string given, parameters, loops, ends;
+  static const char *const axes[] = {"x", "y", "z"};
+  std::string place, sizes;
+  for (int d = 0; d < dimensions; ++d) {
+    const std::string n = std::to_string(d), axis = axes[dimensions - 1 - d]; // the last index goes along x
+    parameters += "_p_length" + n + ", ";
+    place += std::string(d ? ", " : "") + "_p_" + axes[d];
+    sizes += std::string(d ? ", " : "") + "_p_all_" + axes[d];
+    loops += "for _p_i" + n + " = _p_" + axis + ", _p_length" + n + ", _p_all_" + axis + " do ";
+    given += (d ? ", _p_i" : "_p_i") + n + ", _p_i" + n;
+    ends += "end ";
+  }
+  for (std::size_t i = std::size_t(dimensions); i < source.body->parameters.size(); ++i) {
+    parameters += source.body->parameters[i] + ", ";
+    given += ", " + source.body->parameters[i];
+  }
+  const std::string count = std::to_string(dimensions);
+  const std::string text =
+      std::string(std::size_t(source.body->at.line - 1), '\n') + "local f = function(" + parameters + "_p_parts) " +
+      "local _p_tile = _p_gpu.shared('" + tile + "', " + std::to_string(reduce_threads) + ") " + "local " + place +
+      " = _p_gpu.grid(" + count + ") local " + sizes + " = _p_gpu.gridsize(" + count + ") " +
+      "local _p_total = " + identity + " " + loops +
+      "_p_total = " + combined_text(reduce, "_p_loop(" + given + ")", "_p_total") + " " + ends +
+      "local _p_t = _p_gpu.threadIdx.x + _p_gpu.blockDim.x * (_p_gpu.threadIdx.y - 1 + _p_gpu.blockDim.y * "
+      "(_p_gpu.threadIdx.z - 1)) "
+      "_p_tile[_p_t] = _p_total _p_gpu.sync() local _p_half = " +
+      std::to_string(reduce_threads / 2) + " while _p_half >= 1 do if _p_t <= _p_half then _p_tile[_p_t] = " +
+      combined_text(reduce, "_p_tile[_p_t + _p_half]", "_p_tile[_p_t]") +
+      " end _p_gpu.sync() _p_half = _p_bit.rshift(_p_half, 1) end "
+      "if _p_t == 1 then _p_parts[_p_gpu.blockIdx.x + _p_gpu.gridDim.x * (_p_gpu.blockIdx.y - 1 + _p_gpu.gridDim.y * "
+      "(_p_gpu.blockIdx.z - 1))] = _p_tile[1] end end";
+  Source whole;
+  whole.chunk = source.chunk;
+  whole.name = source.name;
+  auto tree = std::make_shared<Chunk>(parse(text));
+  int ignored = 0;
+  whole.body = find_function(*tree, source.body->at.line, source.body->at.line, &ignored);
+  whole.tree = tree;
+  for (const char *name : {"gpu", "bit", "math"}) {
+    Binding &binding = whole.bindings[std::string("_p_") + name];
+    binding.what = Binding::What::builtin;
+    binding.text = name;
+  }
+  Binding &binding = whole.bindings["_p_loop"];
+  binding.what = Binding::What::function;
+  binding.function = loop;
+  return grid(whole, arguments);
+}
+
 } // namespace perigee::kernel

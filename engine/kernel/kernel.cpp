@@ -176,6 +176,16 @@ int32_t pg_kernel_grid_loop(pg_kernel_module **out, const pg_kernel_source *sour
   });
 }
 
+int32_t pg_kernel_grid_reduce(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                              const char *reduce, const pg_kernel_argument *arguments, int32_t count) {
+  return make_module(out, [&] {
+    std::vector<kernel::ArgumentType> types;
+    for (int32_t i = 0; i < count; ++i)
+      types.push_back(argument_type(arguments[i]));
+    return kernel::grid_reduce(*source->source, dimensions, reduce, types);
+  });
+}
+
 int32_t pg_kernel_grid_elementwise(pg_kernel_module **out, const pg_kernel_source *source, int32_t results,
                                    const pg_kernel_argument *arguments, int32_t count) {
   return make_module(out, [&] {

@@ -55,6 +55,10 @@ int32_t pg_kernel_block(pg_kernel_module **out, const pg_kernel_module *grid, in
 /* The same of a parallel loop without reduce: the first `dimensions` arguments are its lengths, integers. */
 int32_t pg_kernel_grid_loop(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
                             const pg_kernel_argument *arguments, int32_t count);
+/* With reduce: blocks of 256 threads; the last argument is an array of the dtype that the body returns (as
+   pg_kernel_parallel_for says), of an element a block, which blocks put what they combined into. */
+int32_t pg_kernel_grid_reduce(pg_kernel_module **out, const pg_kernel_source *source, int32_t dimensions,
+                              const char *reduce, const pg_kernel_argument *arguments, int32_t count);
 /* And of a function applied to entries of arrays, a thread each: the arguments are how many, the function's (arrays have one
    axis more in front), and `results` arrays of one dimension for what it returns. */
 int32_t pg_kernel_grid_elementwise(pg_kernel_module **out, const pg_kernel_source *source, int32_t results,

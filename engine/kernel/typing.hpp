@@ -76,12 +76,19 @@ Module parallel_for(const Source &source, int dimensions, const std::string &red
 // CompileError.
 Module grid(const Source &source, const std::vector<ArgumentType> &arguments);
 
-// The same of a parallel loop (parallel_for, without reduce): a thread a round. The last index goes along x; the lengths
-// are the first parameters, int64. Throws CompileError.
+// The same of a parallel loop (parallel_for, without reduce): a thread a round. The last index goes along x; the
+// lengths are the first parameters, int64. Throws CompileError.
 Module grid_loop(const Source &source, int dimensions, const std::vector<ArgumentType> &arguments);
+// And of one with reduce: blocks of reduce_threads threads. After the lengths and what the body works on comes an array
+// of one dimension, of the dtype of what the body returns: each block puts what it combined there, in the order of
+// blocks (x first). A thread takes every round that lies whole grids apart, in their order; a block combines its
+// threads in a tree.
+constexpr int reduce_threads = 256;
+Module grid_reduce(const Source &source, int dimensions, const std::string &reduce,
+                   const std::vector<ArgumentType> &arguments);
 // And of a function applied to entries of arrays, a thread each: the arguments are their number, int64, the function's
-// (arrays: of a first axis more than the function gets, as numbers where that is all), and arrays of one dimension for the
-// results. Throws CompileError.
+// (arrays: of a first axis more than the function gets, as numbers where that is all), and arrays of one dimension for
+// the results. Throws CompileError.
 Module grid_elementwise(const std::shared_ptr<Source> &source, int results, const std::vector<ArgumentType> &arguments);
 
 const char *kind_name(Kind kind);

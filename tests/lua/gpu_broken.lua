@@ -122,7 +122,50 @@ case("own_array", "outside", { grid = 1, block = 32 }, { f32(32) }, function(y)
   y[gpu.grid(1)] = t[1]
 end, { "index 5", "'t'" })
 
+case("into_the_neighbour", "outside", { grid = 1, block = 32 }, { f32(32) }, function(y)
+  local first = gpu.shared("float32", 32)
+  local second = gpu.shared("float32", 32)
+  local t = gpu.threadIdx.x
+  second[t] = 5
+  first[t + 1] = t -- <<<
+  gpu.sync()
+  y[t] = second[t]
+end, { "'first'", "index 33" })
+
+case("stride_loop_from_zero", "outside", { grid = 2, block = 32 }, { f32(100) }, function(y)
+  for i = gpu.grid(1) - 1, #y, gpu.gridsize(1) do
+    y[i] = 1 -- <<<
+  end
+end, { "index 0", "count from 1" })
+
+case("swapped_in_three_dimensions", "outside", { grid = 1, block = { 8, 4, 2 } }, { f32({ 2, 4, 8 }) }, function(a)
+  local i, j, k = gpu.grid(3)
+  a[i][j][k] = 1 -- <<<
+end, { "axis 1", "swapped" })
+
+case("swapped_lengths_in_the_guard", "missing_guard", { grid = { 2, 2 }, block = { 8, 8 } }, { f32({ 9, 16 }) }, function(a)
+  local i, j = gpu.grid(2)
+  if i <= a.shape[1] and j <= a.shape[2] then
+    a[j][i] = 1 -- <<<
+  end
+end, { "axis 1", "9 elements" })
+
+case("row_of_a_matrix", "outside", { grid = 1, block = 16 }, { f32({ 4, 16 }) }, function(a)
+  local i = gpu.grid(1)
+  a[5][i] = i -- <<<
+end, { "axis 1", "4 elements" })
+
 -- ------------------------------------------------------------------------------------------- shared memory -----------
+case("one_thread_reads_too_early", "uninitialised", { grid = 1, block = 64 }, { f32(64), f32(1) }, function(x, y)
+  local s = gpu.shared("float32", 65)
+  local t = gpu.threadIdx.x
+  s[t] = x[t]
+  gpu.sync()
+  if t == 10 then
+    y[1] = s[65] -- <<<
+  end
+end, { "s[65]", "thread 10" })
+
 case("tile_never_filled", "uninitialised", { grid = 1, block = 32 }, { f32(32) }, function(y)
   local tile = gpu.shared("float32", 32)
   y[gpu.threadIdx.x] = tile[gpu.threadIdx.x] -- <<<
@@ -273,7 +316,117 @@ case("flag_between_blocks", "race", { grid = 2, block = 32 }, { f32(64), f32(64)
   y[i] = x[65 - i] -- <<<
 end, { "split the kernel" })
 
+-- Somebody else's access lies between the two that race: those that come later do not hide it.
+case("earlier_reader", "race", { grid = 3, block = 32 }, { f32(96), f32(96) }, function(x, y)
+  local i = gpu.grid(1)
+  y[i] = x[1] -- <2<
+  if i == 96 then
+    local twice = x[1] + x[1]
+    x[1] = twice + 1 -- <<<
+  end
+end, { "nothing orders blocks" })
+
+case("own_read_last", "race", { grid = 1, block = 64 }, { f32(64), f32(64) }, function(x, y)
+  local s = gpu.shared("float32", 64)
+  local t = gpu.threadIdx.x
+  s[t] = x[t]
+  gpu.sync()
+  local left = s[1] -- <2<
+  gpu.syncwarp()
+  if t == 64 then
+    left = left + s[1]
+    s[1] = 7 -- <<<
+  end
+  y[t] = left
+end, { "s[1]" })
+
+case("total_read_in_the_last_block", "race", { grid = 3, block = 32 }, { i32(1), i32(1) }, function(total, y)
+  gpu.atomic.add(total, 1, 1) -- <2<
+  gpu.sync()
+  if gpu.blockIdx.x == 3 and gpu.threadIdx.x == 1 then
+    y[1] = total[1] -- <<<
+  end
+end, { "by an atomic" })
+
+case("total_zeroed_by_one_block", "race", { grid = 3, block = 32 }, { i32(1) }, function(total)
+  if gpu.grid(1) == 1 then
+    total[1] = 5 -- <2<
+  end
+  gpu.sync()
+  gpu.atomic.add(total, 1, 1) -- <<<
+end, { "by an atomic" })
+
+case("warps_after_a_warp_barrier", "race", { grid = 1, block = 64 }, { f32(64) }, function(y)
+  local s = gpu.shared("float32", 32)
+  local t = gpu.threadIdx.x
+  if t <= 32 then
+    s[t] = t -- <2<
+  end
+  gpu.syncwarp()
+  y[t] = s[gpu.laneid] -- <<<
+end, { "gpu.sync() between" })
+
+case("tree_within_a_warp", "race", { grid = 1, block = 32 }, { f32(32), f32(1) }, function(x, y)
+  local s = gpu.shared("float32", 32)
+  local t = gpu.threadIdx.x
+  s[t] = x[t] + t
+  gpu.syncwarp()
+  if t <= 16 then
+    s[t] = s[t] + s[t + 16]
+  end
+  if t <= 8 then
+    s[t] = s[t] + s[t + 8] -- <<<
+  end
+  if t == 1 then
+    y[1] = s[1]
+  end
+end, { "s[" })
+
+case("stride_loop_of_the_block_only", "race", { grid = 2, block = 32 }, { f32(100) }, function(y)
+  for i = gpu.threadIdx.x, #y, gpu.blockDim.x do
+    y[i] = y[i] + 1 -- <<<
+  end
+end, { "nothing orders blocks" })
+
 -- ------------------------------------------------------------------------------------------------ barriers -----------
+case("barrier_under_break", "barrier_divergence", { grid = 1, block = 64 }, { f32(64) }, function(y)
+  local t = gpu.threadIdx.x
+  for k = 1, 8 do
+    if k * 8 > t then
+      break
+    end
+    gpu.sync() -- <<<
+  end
+  y[t] = t
+end, { "not reached by all" })
+
+case("barrier_in_a_stride_loop", "barrier_divergence", { grid = 1, block = 64 }, { f32(100) }, function(y)
+  local s = gpu.shared("float32", 64)
+  for i = gpu.grid(1), #y, gpu.gridsize(1) do
+    s[gpu.threadIdx.x] = i
+    gpu.sync() -- <<<
+    y[i] = s[gpu.threadIdx.x]
+  end
+end, { "not reached by all" })
+
+case("return_of_a_part_of_a_warp", "barrier_divergence", { grid = 1, block = 32 }, { f32(20) }, function(y)
+  local s = gpu.shared("float32", 32)
+  local t = gpu.threadIdx.x
+  if t > #y then
+    return -- <2<
+  end
+  s[t] = t
+  gpu.sync() -- <<<
+  y[t] = s[#y + 1 - t]
+end, { "thread 21 of block 1 and 11 more ended at line" })
+
+case("vote_of_a_part", "warp_divergence", { grid = 1, block = 32 }, { i32(32) }, function(y)
+  local t = gpu.threadIdx.x
+  if t % 2 == 0 then
+    y[t] = gpu.ballot(t > 3) -- <<<
+  end
+end, { "not reached by all of the warp" })
+
 case("barrier_in_guard", "barrier_divergence", { grid = 2, block = 32 }, { f32(50), f32(50) }, function(x, y)
   local tile = gpu.shared("float32", 32)
   local i = gpu.grid(1)
@@ -368,6 +521,23 @@ case("one_block_only", "never_written", { grid = 1, block = 256 }, { f32(1000) }
     y[i] = i -- <<<
   end
 end, { "744 elements" })
+
+case("stride_of_the_wrong_grid", "never_written", { grid = 2, block = 32 }, { f32(100) }, function(y)
+  local i = gpu.grid(1)
+  local n = 0
+  while i <= #y and n < 1 do
+    y[i] = 1 -- <<<
+    i = i + gpu.gridsize(1)
+    n = n + 1
+  end
+end, { "36 elements" })
+
+case("columns_left_out", "never_written", { grid = { 1, 2 }, block = { 8, 8 } }, { f32({ 16, 12 }) }, function(a)
+  local i, j = gpu.grid(2)
+  if i <= a.shape[2] and j <= a.shape[1] then
+    a[j][i] = i -- <<<
+  end
+end, { "axis 2", "64 elements" })
 
 -- -------------------------------------------------------------------------------------------------- values -----------
 case("fraction_into_integers", "misfit", { grid = 1, block = 32 }, { i32(32) }, function(y)

@@ -49,6 +49,141 @@ function TestForms.test_parallel_for()
   near(host, u.T * 2)
 end
 
+-- Sums are combined in another order than on the processor; all else is the same.
+function TestForms.test_reductions()
+  local n = 5000
+  local x = pg.random.generator(5):uniform(-1, 1, { shape = n })
+  local f, i = x:astype("float32"), array.range(1, n, "int32")
+  local function both(body, reduce, lengths, ...)
+    local k = kernel.parallel_for(body, { reduce = reduce })
+    return k(lengths, ...), k:on("gpu")(lengths, ...)
+  end
+  for _, reduce in ipairs { "sum", "product", "min", "max" } do
+    for _, m in ipairs { 0, 1, 33, 256, n } do
+      local a, b = both(function(j, y) return 1 + y[j] / 1000 end, reduce, m, x)
+      lu.assertTrue(a == b or math.abs(a - b) <= 1e-12 * math.abs(a), ("%.17g %.17g"):format(a, b))
+    end
+    local a, b = both(function(j, y) return 1 + y[j] / 1000 end, reduce, n, f)
+    lu.assertAlmostEquals(a, b, 2e-4 * math.abs(a))
+    a, b = both(function(j, y) return y[j] * 7 % 11 - 5 end, reduce, n, i) -- whole numbers are exact, and wrap
+    lu.assertEquals(a, b)
+  end
+  -- Rounds that return nothing, loops of the body's own, several indices; on the device.
+  local body = function(r, c, m, k)
+    if c % 3 == 0 then
+      return
+    end
+    local s = 0
+    for e = 1, k do
+      s = s + m[r][c] * e
+    end
+    return s
+  end
+  local skipping = function(r, c, m)
+    if c % 3 ~= 0 then
+      return m[r][c]
+    end
+  end
+  local m = array.range(1, 37 * 50, "int64"):reshape(37, 50)
+  lu.assertErrorMsgContains("returns one value", kernel.parallel_for(body, { reduce = "sum" }), { 37, 50 }, m, 3)
+  local k = kernel.parallel_for(skipping, { reduce = "sum" })
+  lu.assertEquals(k:on("gpu")({ 37, 50 }, gpu.array(m)), k({ 37, 50 }, m))
+  local a, b = both(function(p, q, r, y) return y[p][q][r] end, "max", { 10, 37, 5 }, m:reshape(10, 37, 5))
+  lu.assertEquals(a, b)
+  local z = array.zeros(100, "complex128")
+  for j = 1, 100 do z[j] = array.complex(j, 1 / j) end
+  a, b = both(function(j, y) return y[j] * y[j] end, "sum", 100, z)
+  lu.assertAlmostEquals(a.re, b.re, 1e-9)
+  lu.assertAlmostEquals(a.im, b.im, 1e-9)
+  local nan = array.from { 3, 0 / 0, 1, 0 / 0 }
+  a, b = both(function(j, y) return y[j] end, "min", 4, nan)
+  lu.assertEquals(a, 1)
+  lu.assertEquals(b, 1)
+end
+
+function TestForms.test_generalized()
+  local matmul = kernel.generalized("(m,k),(k,n)->(m,n)", function(a, b, c)
+    for i = 1, a:dim(1) do
+      for j = 1, b:dim(2) do
+        local s = 0.0
+        for e = 1, a:dim(2) do
+          s = s + a[i][e] * b[e][j]
+        end
+        c[i][j] = s
+      end
+    end
+  end)
+  local g = pg.random.generator(6)
+  local x, y = g:uniform { shape = { 5, 7, 3, 4 } }, g:uniform { shape = { 7, 4, 2 } }
+  local on = matmul:on("gpu")
+  near(on(x, y), matmul(x, y)) -- broadcast
+  near(on(x, y[1]), matmul(x, y[1])) -- one for all
+  near(on(x[1][1], y[1]), matmul(x[1][1], y[1])) -- no outer axes
+  local d = on(gpu.array(x), y)
+  lu.assertTrue(gpu.is_array(d))
+  near(d:to_host(), matmul(x, y))
+  near(on(x:transpose { 1, 2, 4, 3 }:astype("float32"), x:astype("float32")),
+    matmul(x:transpose { 1, 2, 4, 3 }:astype("float32"), x:astype("float32")))
+  -- Results without axes, numbers, several.
+  local moments = kernel.generalized("(n),()->(),()", function(a, shift)
+    local s, t = 0.0, 0
+    for i = 1, #a do
+      s = s + (a[i] - shift) ^ 2
+      if a[i] > shift then
+        t = t + 1
+      end
+    end
+    return s / #a, t
+  end)
+  local p, q = moments(x, 0.5)
+  local r, s = moments:on("gpu")(x, 0.5)
+  near(r, p)
+  lu.assertEquals(s.dtype, q.dtype)
+  lu.assertTrue(array.equal(s, q))
+  local u, v = moments:on("gpu")(x[1][1][1], 0.5)
+  p, q = moments(x[1][1][1], 0.5)
+  lu.assertEquals({ u, v }, { p, q })
+  raises("axis 'k' is 2 long in argument 2, and 4 before", on, x, y:transpose { 1, 3, 2 })
+  raises("on a GPU it takes no options", on, x, y, { out = x })
+end
+
+function TestForms.test_vmap()
+  local rows = array.range(1, 60):reshape(20, 3)
+  local k = kernel.vmap(function(row, s)
+    local total = 0.0
+    for i = 1, #row do
+      total = total + row[i] * s
+    end
+    return total, row[1] > 10
+  end)
+  local a, b = k(rows, 2)
+  local c, d = k:on("gpu")(rows, 2)
+  near(c, a)
+  lu.assertTrue(array.equal(d, b))
+  local shared = kernel.vmap(function(x, table) return table[x] end, { in_axes = { true, false } })
+  local index, values = array.from({ 3, 1, 2, 3 }, "int64"), array.from { 10, 20, 30 }
+  near(shared:on("gpu")(index, values), shared(index, values))
+  near(shared:on("gpu")(gpu.array(index), gpu.array(values)):to_host(), shared(index, values))
+  raises("no argument has an axis to run over", k:on("gpu"), 1, 2)
+  raises("kernels on the GPU have no method 'onn'", function() return k:on("gpu").onn end)
+  near((k:on("gpu"):on("serial")(rows, 2)), a)
+end
+
+-- Launches of these can be run again from their record.
+function TestForms.test_recorded()
+  if os.getenv("PERIGEE_GPU") == "cuda" then
+    return
+  end
+  local x = array.range(1, 100)
+  local k = kernel.parallel_for(function(i, y) return y[i] end, { reduce = "sum" }):on("gpu")
+  local grading = gpu._grading()
+  local record, total = grading.recorder()(k, 100, x)
+  lu.assertEquals(total, 5050)
+  local counts, problem = grading.replay(record, { x }, total)
+  lu.assertEquals(problem, nil)
+  lu.assertEquals(counts.gpu_launches, 1)
+end
+
 function TestForms.test_text()
   local k = kernel.jit(function(x, n)
     local s = 0

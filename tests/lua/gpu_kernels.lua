@@ -313,6 +313,79 @@ end, function(a, b, c, d)
 end)
 
 -- ----------------------------------------------------------------------------------------- shared memory -------------
+-- Right, though it looks like a race from afar.
+check("many_barriers", { grid = 2, block = 64 }, { rand(128), f32(128) }, function(x, y)
+  local s = gpu.shared("float32", 64)
+  local t = gpu.threadIdx.x
+  s[t] = x[gpu.grid(1)]
+  gpu.sync()
+  local first = s[65 - t]
+  for _ = 1, 1024 do
+    gpu.sync()
+  end
+  s[t] = first
+  y[gpu.grid(1)] = s[t]
+end, function(x, y)
+  for b = 0, 1 do for t = 1, 64 do y[b * 64 + t] = x[b * 64 + 65 - t] end end
+end)
+
+check("many_barriers_of_warps", { grid = 1, block = 64 }, { rand(64), f32(64) }, function(x, y)
+  local s = gpu.shared("float32", 64)
+  local t = gpu.threadIdx.x
+  s[t] = x[t]
+  for k = 1, 64 do
+    gpu.syncwarp()
+    local v = s[bit.bxor(t - 1, 1) + 1]
+    gpu.syncwarp()
+    s[t] = v
+  end
+  y[t] = s[t]
+end, function(x, y)
+  for t = 1, 64 do y[t] = x[t] end
+end)
+
+check("read_by_all_then_written_by_one", { grid = 1, block = 96 }, { rand(96), f32(97) }, function(x, y)
+  local s = gpu.shared("float32", 1)
+  local t = gpu.threadIdx.x
+  if t == 1 then
+    s[1] = x[1]
+  end
+  gpu.sync()
+  y[t] = s[1] + s[1]
+  gpu.sync()
+  if t == 96 then
+    s[1] = s[1] + 1
+    y[97] = s[1]
+  end
+end, function(x, y)
+  for t = 1, 96 do y[t] = x[1] + x[1] end
+  y[97] = x[1] + 1
+end)
+
+check("atomics_then_a_barrier_then_one_reads", { grid = 1, block = 96 }, { integers(0, 100, 96), i32(1), i32(1) }, function(x, total, y)
+  local t = gpu.threadIdx.x
+  gpu.atomic.add(total, 1, x[t])
+  gpu.sync()
+  if t == 5 then
+    y[1] = total[1]
+  end
+end, function(x, total, y)
+  for t = 1, 96 do total[1] = total[1] + x[t] end
+  y[1] = total[1]
+end)
+
+check("strided_loop_over_rows", { grid = { 2, 2 }, block = { 16, 4 } }, { rand({ 21, 50 }), f32({ 21, 50 }) }, function(a, b)
+  local j, i = gpu.grid(2)
+  local columns, rows = gpu.gridsize(2)
+  for r = i, a.shape[1], rows do
+    for c = j, a.shape[2], columns do
+      b[r][c] = a[r][c] + r
+    end
+  end
+end, function(a, b)
+  for r = 1, 21 do for c = 1, 50 do b[r][c] = a[r][c] + r end end
+end)
+
 check("reverse_in_blocks", { grid = 3, block = 32 }, { rand(96), f32(96) }, function(x, y)
   local tile = gpu.shared("float32", 32)
   local i, t = gpu.grid(1), gpu.threadIdx.x
@@ -738,9 +811,6 @@ function TestForms.test_parallel_for()
   local d = gpu.array(array.range(1, 1000))
   kernel.parallel_for(double):on("gpu")(1000, d)
   lu.assertTrue(array.equal(d:to_host(), array.range(1, 1000) * 2))
-  fails_with("does not reduce", function()
-    kernel.parallel_for(double, { reduce = "sum" }):on("gpu")
-  end)
   fails_with("takes 1 arguments after the lengths", kernel.parallel_for(double):on("gpu"), 10)
 end
 
