@@ -158,6 +158,17 @@ local function scatter(v, position, indices, value)
   kept[1] = nil
 end
 
+-- The same by one index array, for the first axis: without a table and pointers of its own.
+local first_only = pointers()
+
+local function gather_first(a, x)
+  kept[1] = x
+  first_only[0] = ffi.cast(array_p, x)
+  local out = call(C.pg_array_index_get, nil, a, 0, first_only)
+  kept[1] = nil
+  return out
+end
+
 --- a[key] and a[{ ... }] with arrays in the index.
 function kit.index_get(a, key)
   a = as_array(a)
@@ -170,7 +181,7 @@ function kit.index_get(a, key)
     elseif a._ndim == 0 then
       fail("an array of 0 dimensions has no index; read it with a:item()")
     end
-    return (element_or_array(gather(a, 0, { check_index("index", x) })))
+    return (element_or_array(gather_first(a, check_index("index", x))))
   end
   local v, indices, position = parse_spec(a, key)
   return (element_or_array(gather(v, position, indices)))
@@ -211,6 +222,9 @@ function methods.take(a, indices, axis)
     a, axis = a._ndim == 1 and a or flat(a), 1
   end
   axis = parse_axis("take", a, axis)
+  if axis == 1 then
+    return (element_or_array(gather_first(a, x)))
+  end
   local list = {}
   for i = 1, a._ndim do
     list[i] = i == axis and x or false

@@ -57,8 +57,8 @@ end
 
 local spaced_options = { dtype = true, endpoint = true }
 
--- n values from first to last, the last one left out with {endpoint = false}: what value(t) gives for t from 0 to 1.
-local function spaced(name, first, last, n, options, known, value)
+-- An array for n values from first to last, and how many intervals there are: {endpoint = false} leaves the last one out.
+local function prepare(name, first, last, n, options, known)
   need_number(name, "first", first)
   need_number(name, "last", last)
   if not is_integer(n) or n < 0 then
@@ -77,9 +77,15 @@ local function spaced(name, first, last, n, options, known, value)
   else
     dtype = dtype_option(name, options) or FLOAT64
   end
-  local a = create(1, dtype, 0)
+  return create(1, dtype, 0), max(intervals, 1)
+end
+
+-- Fills it: what value(t) gives for t from 0 to 1.
+local function spaced(name, first, last, n, options, known, value)
+  local a, intervals = prepare(name, first, last, n, options, known)
+  local dtype = a._dtype
   for i = 0, n - 1 do
-    store(a._data, dtype, i, value(i / max(intervals, 1)))
+    store(a._data, dtype, i, value(i / intervals))
   end
   return a
 end
@@ -87,9 +93,22 @@ end
 --- array.linspace(first, last, n [, {dtype, endpoint = true}]): n values evenly spaced, both ends included unless endpoint
 --- is false.
 function array.linspace(first, last, n, options)
-  return (spaced("linspace", first, last, n, options, spaced_options, function(t)
-    return t == 1 and last or first + (last - first) * t
-  end))
+  local a, intervals = prepare("linspace", first, last, n, options, spaced_options)
+  local dtype, span = a._dtype, last - first
+  if dtype == FLOAT64 then -- half of the time of a store that asks for the dtype
+    local p = cast(pointers[FLOAT64], a._data)
+    for i = 0, min(n, intervals) - 1 do
+      p[i] = first + span * (i / intervals)
+    end
+  else
+    for i = 0, min(n, intervals) - 1 do
+      store(a._data, dtype, i, first + span * (i / intervals))
+    end
+  end
+  if n > intervals then
+    store(a._data, dtype, n - 1, last)
+  end
+  return a
 end
 
 local log_options = { dtype = true, endpoint = true, base = true }

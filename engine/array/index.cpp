@@ -6,6 +6,7 @@
 #include "core/abi.hpp"
 #include "core/threads.hpp"
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstring>
@@ -640,6 +641,14 @@ void truth(const pg_array &a, int64_t n, Cursor &cursor, uint8_t *to) {
   });
 }
 
+// 1, 2, ... to the length of a chunk.
+constexpr std::array<int64_t, chunk> numbers = [] {
+  std::array<int64_t, chunk> n{};
+  for (std::size_t i = 0; i < n.size(); ++i)
+    n[i] = static_cast<int64_t>(i) + 1;
+  return n;
+}();
+
 Array nonzero(const pg_array &a, int32_t *collect) {
   require_alive(a);
   if (a._ndim == 0)
@@ -679,12 +688,10 @@ Array nonzero(const pg_array &a, int32_t *collect) {
       const int64_t n = std::min(chunk, end - i);
       truth(a, n, cursor, bytes);
       if (last == 0) { // of a vector: without branches, which random masks mispredict
-        int64_t positions[chunk + 1], found = 0;
-        for (int64_t k = 0; k < n; ++k) {
-          positions[found] = i + k + 1;
-          found += bytes[k];
-        }
-        std::copy_n(positions, found, to);
+        const int64_t found = kernels.count(bytes, n);
+        kernels.compress[3](numbers.data(), bytes, n, to, found);
+        for (int64_t k = 0; k < found; ++k)
+          to[k] += i;
         to += found;
         continue;
       }

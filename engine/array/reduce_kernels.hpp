@@ -48,6 +48,7 @@ struct ReduceKernels {
   RowPosition position[2][dtype_count]; // of the minimum, of the maximum
   ColumnPosition column_position[2][dtype_count];
   ScanSum scan_float, scan_double;
+  void (*scan_int64)(int64_t n, const int64_t *from, int64_t *to);
 };
 
 /// The kernels for this machine.

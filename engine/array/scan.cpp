@@ -65,12 +65,18 @@ template <int op, class T, class R> void scan_line(int64_t n, const T *a, int64_
   if constexpr (op == PG_SCAN_SUM && std::is_floating_point_v<T>)
     if (stride == 1 && to_stride == 1)
       return scan_floats(n, a, to);
-  S so_far = static_cast<S>(a[0]);
-  to[0] = static_cast<R>(so_far);
-  for (int64_t i = 1; i < n; ++i) {
-    so_far = next<op>(so_far, static_cast<S>(a[i * stride]));
-    to[i * to_stride] = static_cast<R>(so_far);
-  }
+  if constexpr (op == PG_SCAN_SUM && std::is_integral_v<T> && sizeof(T) == 8)
+    if (stride == 1 && to_stride == 1)
+      return reduce_kernels().scan_int64(n, reinterpret_cast<const int64_t *>(a), reinterpret_cast<int64_t *>(to));
+  const auto run = [&](int64_t step, int64_t to_step) {
+    S so_far = static_cast<S>(a[0]);
+    to[0] = static_cast<R>(so_far);
+    for (int64_t i = 1; i < n; ++i) {
+      so_far = next<op>(so_far, static_cast<S>(a[i * step]));
+      to[i * to_step] = static_cast<R>(so_far);
+    }
+  };
+  return stride == 1 && to_stride == 1 ? run(1, 1) : run(stride, to_stride); // the compiler makes two loops of it
 }
 
 // Adjacent columns together.

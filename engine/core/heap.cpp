@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <sys/mman.h>
 #include <utility>
 
@@ -86,26 +87,78 @@ void *LuaHeap::take(std::size_t size) {
 
 void *LuaHeap::take_small(std::size_t size) {
   const std::size_t index = pieces(size);
-  void *&free = loading_ ? free_code_[index] : free_[index];
-  if (free)
+  if (loading_)
+    if (void *piece = take_code(index))
+      return piece;
+  if (!room_[index] && !add_slab(index))
+    return nullptr;
+  Slab *slab = room_[index];
+  if (++slab->live == slab->most)
+    unlink(slab);
+  if (slab->free)
+    return std::exchange(slab->free, *static_cast<void **>(slab->free));
+  return std::exchange(slab->at, slab->at + slab->bytes);
+}
+
+// A small piece of code; null where there is no room for one.
+void *LuaHeap::take_code(std::size_t index) {
+  if (void *&free = free_code_[index])
     return std::exchange(free, *static_cast<void **>(free));
   const auto bytes = static_cast<std::ptrdiff_t>(index * step);
-  if (loading_ && code_end_ - code_at_ >= bytes)
-    return std::exchange(code_at_, code_at_ + bytes);
-  if (chunk_end_ - chunk_at_ < bytes) {
-    auto *chunk = static_cast<char *>(std::aligned_alloc(64, chunk_size));
+  return code_end_ - code_at_ >= bytes ? std::exchange(code_at_, code_at_ + bytes) : nullptr;
+}
+
+// A slab of those with room for pieces of this size.
+void LuaHeap::link(Slab *slab) noexcept {
+  Slab *&first = room_[slab->bytes / step];
+  slab->previous = nullptr;
+  slab->next = first;
+  if (first)
+    first->previous = slab;
+  first = slab;
+}
+void LuaHeap::unlink(Slab *slab) noexcept {
+  (slab->previous ? slab->previous->next : room_[slab->bytes / step]) = slab->next;
+  if (slab->next)
+    slab->next->previous = slab->previous;
+}
+
+// Gives pieces of this size another slab.
+bool LuaHeap::add_slab(std::size_t index) {
+  if (!empty_) {
+    auto *chunk = static_cast<char *>(std::aligned_alloc(slab_size, chunk_size));
     if (!chunk)
-      return nullptr;
+      return false;
     try {
       chunks_.push_back(chunk);
     } catch (...) {
       std::free(chunk);
-      return nullptr;
+      return false;
     }
-    chunk_at_ = chunk; // the rest of the last one is lost: less than 512 bytes
-    chunk_end_ = chunk + chunk_size;
+    for (std::size_t at = chunk_size; at > 0; at -= slab_size)
+      empty_ = new (chunk + at - slab_size) Slab{empty_, nullptr, nullptr, nullptr, 0, 0, 0};
   }
-  return std::exchange(chunk_at_, chunk_at_ + bytes);
+  Slab *slab = std::exchange(empty_, empty_->next);
+  slab->free = nullptr;
+  slab->at = slab->begin();
+  slab->bytes = index * step;
+  slab->most = (slab_size - sizeof(Slab)) / slab->bytes;
+  link(slab);
+  return true;
+}
+
+void LuaHeap::give_small(void *piece, std::size_t index) noexcept {
+  auto *slab = reinterpret_cast<Slab *>(reinterpret_cast<uintptr_t>(piece) & ~uintptr_t{slab_size - 1});
+  // What stood in it would go on to count as references, and memory is used again and again: half of a script's dead
+  // arrays seemed alive once.
+  std::memset(piece, 0, index * step);
+  *static_cast<void **>(piece) = std::exchange(slab->free, piece);
+  if (!slab->has_room())
+    link(slab);
+  if (--slab->live == 0) {
+    unlink(slab);
+    slab->next = std::exchange(empty_, slab);
+  }
 }
 
 void *LuaHeap::take_large(std::size_t size) {
@@ -134,12 +187,10 @@ void LuaHeap::give(void *pointer, std::size_t size) noexcept {
       listener_->freed(cell);
     kinds_[cell] = free_cell;
     *static_cast<void **>(pointer) = std::exchange(free_cells_, pointer);
+  } else if (is_code(pointer)) {
+    *static_cast<void **>(pointer) = std::exchange(free_code_[pieces(size)], pointer);
   } else if (size <= largest_small) {
-    // What stood in it would go on to count as references, and cells are used again and again: half of a script's dead
-    // arrays seemed alive once.
-    std::memset(pointer, 0, pieces(size) * step);
-    void *&free = is_code(pointer) ? free_code_[pieces(size)] : free_[pieces(size)];
-    *static_cast<void **>(pointer) = std::exchange(free, pointer);
+    give_small(pointer, pieces(size));
   } else {
     Large *block = static_cast<Large *>(pointer) - 1;
     block->previous->next = block->next;
@@ -234,8 +285,10 @@ std::size_t LuaHeap::find_references(std::vector<uint8_t> &found) const {
   for (const Large *block = large_.next; block != &large_; block = block->next)
     if (!is_trace(block + 1, block->size))
       look(block + 1, block->size / 8 * 8);
-  for (const char *chunk : chunks_)
-    look(chunk, chunk == chunks_.back() ? static_cast<std::size_t>(chunk_at_ - chunk) : chunk_size);
+  for (char *chunk : chunks_)
+    for (char *at = chunk; at < chunk + chunk_size; at += slab_size)
+      if (auto *slab = reinterpret_cast<Slab *>(at); slab->live > 0)
+        look(slab->begin(), static_cast<std::size_t>(slab->at - slab->begin()));
   each_marked(kinds_, nullptr, found.size(), object,
               [&](std::size_t cell) { look(region_ + cell * cell_size, cell_size); });
   return bytes;

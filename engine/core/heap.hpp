@@ -75,7 +75,18 @@ class LuaHeap {
   // Small pieces of code lie in a region of their own, so that it is known of each which it is when it is freed.
   static constexpr std::size_t code_size = 16 << 20, beside = code_size + (most_cells + 4095) / 4096 * 4096;
 
-  static constexpr std::size_t step = 16, largest_small = 512, chunk_size = 64 << 10;
+  static constexpr std::size_t step = 16, largest_small = 512, chunk_size = 64 << 10, slab_size = 8 << 10;
+
+  // Small pieces of one size. A slab without any is not looked through, and serves any size: a script whose garbage
+  // once took 4 MB, while 0.4 MB of it lived, had all of the 4 MB looked through each time, which took 0.3 ms.
+  struct alignas(64) Slab {
+    Slab *next, *previous; // of those with room for this size
+    void *free;            // a free piece holds the address of the next
+    char *at;              // what was never used begins here
+    std::size_t bytes, live, most;
+    bool has_room() const { return live < most; }
+    char *begin() { return reinterpret_cast<char *>(this + 1); }
+  };
 
   // What is larger stands in a list. As many bytes as keep what follows aligned as malloc does.
   struct Large {
@@ -94,6 +105,11 @@ class LuaHeap {
   bool is_code(const void *piece) const { return piece >= code_ && piece < code_end_; }
   void *take(std::size_t size);
   void *take_small(std::size_t size);
+  void *take_code(std::size_t index);
+  bool add_slab(std::size_t index);
+  void give_small(void *piece, std::size_t index) noexcept;
+  void link(Slab *slab) noexcept;
+  void unlink(Slab *slab) noexcept;
   void *take_large(std::size_t size);
   void give(void *pointer, std::size_t size) noexcept;
   void scan(const void *begin, const void *end, std::vector<uint8_t> &found) const;
@@ -106,10 +122,10 @@ class LuaHeap {
   std::size_t watched_;
   uint8_t *kinds_ = nullptr;
   char *region_ = nullptr, *next_cell_ = nullptr;
-  void *free_cells_ = nullptr; // a free piece holds the address of the next
-  void *free_[largest_small / step + 1] = {};
-  std::vector<char *> chunks_;
-  char *chunk_at_ = nullptr, *chunk_end_ = nullptr;
+  void *free_cells_ = nullptr;                // a free piece holds the address of the next
+  Slab *room_[largest_small / step + 1] = {}; // the slabs of each size that have room
+  Slab *empty_ = nullptr;                     // those without a piece
+  std::vector<char *> chunks_;                // of slabs
   Large large_{&large_, &large_, 0, 0}, large_code_{&large_code_, &large_code_, 0, 0};
   bool loading_ = false;
   char *code_ = nullptr, *code_at_ = nullptr, *code_end_ = nullptr;

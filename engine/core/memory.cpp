@@ -20,8 +20,11 @@ namespace {
 // into the same memory each time, 26 by turns into 4 MB, 29 into 8, 57 into 16 (beside a second-level cache of 1 MiB, a
 // third of 32). What is released by hand or by LuaJIT's own collections does not count.
 constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap = 12;
-// Looking for dead arrays without a collection takes some 0.06 ns for each byte that is looked at: 2 to 20 us.
-constexpr int64_t least_reclaimed = 4 << 20, reclaimed_per_byte = 6;
+// Looking for dead arrays without a collection takes some 0.06 ns for each byte that is looked at: 2 to 20 us. It is
+// done sooner, so that results go on being made in memory that the caches hold: on a busy machine a - b of 100000
+// elements took 33 us with 1 MB, 38 with 2, 44 with 4. What an operation makes new is still in use beside what it
+// replaces, so that a look at each new array finds too little, and a collection follows: with 768 KB it took 84 us.
+constexpr int64_t least_reclaimed = 1 << 20, reclaimed_per_byte = 12, fewest_new = 2;
 
 // Arrays that only garbage refers to are found by a collection alone.
 constexpr int64_t most_unproved = 32 << 20;
@@ -33,6 +36,8 @@ struct Account {
   std::atomic<int64_t> proved{0};    // after the last collection proper, or less
   std::atomic<bool> refused{false};
   std::atomic<int64_t> floor{least_floor};
+  std::atomic<int64_t> made{0};   // pieces taken since garbage was last looked for
+  std::atomic<int64_t> unaged{0}; // bytes taken since memory was last aged
   int64_t limit = 0;
 };
 
@@ -65,7 +70,7 @@ int64_t open_account(int64_t limit) {
       account = new Account; // kept for the life of the process, see above
       table[slot].store(account, std::memory_order_release);
     }
-    account->lua = account->outside = account->collected = account->proved = 0;
+    account->lua = account->outside = account->collected = account->proved = account->made = account->unaged = 0;
     account->refused = false;
     account->floor = least_floor;
     account->limit = limit;
@@ -125,10 +130,14 @@ bool account_unproved() {
 }
 
 void note_reclaimed(int64_t looked_at) {
-  age_memory();
   if (Account *account = find(current)) {
+    if (account->unaged >= least_floor) {
+      account->unaged = 0;
+      age_memory();
+    }
     account->collected = account->outside.load();
     account->floor = std::clamp(looked_at * reclaimed_per_byte, least_reclaimed, most_floor);
+    account->made = 0;
   }
 }
 
@@ -172,7 +181,11 @@ extern "C" int32_t pg_memory_reserve(int64_t bytes, int32_t *collect) {
   int64_t threshold = account->floor.load(std::memory_order_relaxed); // whatever is held: looking costs by the Lua heap
   if (account->limit > 0)
     threshold = std::min(threshold, account->limit / 4);
-  if (outside - collected > threshold)
+  const int64_t made = account->made.load(std::memory_order_relaxed) + 1; // (a lost count does no harm)
+  account->made.store(made, std::memory_order_relaxed);
+  account->unaged.store(account->unaged.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  const bool several = made >= fewest_new || account->limit > 0 || outside - collected > least_floor;
+  if (outside - collected > threshold && several)
     *collect = 1;
   return PG_OK;
 }
@@ -195,5 +208,6 @@ extern "C" void pg_memory_collected(int64_t heap) {
   if (Account *account = find(current)) {
     account->collected = account->proved = account->outside.load();
     account->floor = std::clamp(heap * floor_per_heap, least_floor, most_floor);
+    account->made = account->unaged = 0;
   }
 }

@@ -174,3 +174,24 @@ TEST_CASE("heap: what is made while code is loaded is not looked through", "[cor
   LuaHeap::allocate(&heap, small, 40, 400);
   CHECK(found(heap, object));
 }
+
+TEST_CASE("heap: memory that small pieces once took is not looked through, and serves others", "[core]") {
+  LuaHeap heap(watched);
+  void *object = take_empty(heap, watched), *stays = take_empty(heap, 96);
+  std::vector<uint8_t> cells;
+  const std::size_t before = heap.find_references(cells);
+  for (const std::size_t size : {96, 16, 500, 96}) {
+    std::vector<void *> many;
+    for (int i = 0; i < 20000; ++i)
+      many.push_back(take_empty(heap, size));
+    CHECK(heap.find_references(cells) >= before + 20000 * size);
+    refer(many[10000], 1, object, true);
+    CHECK(found(heap, object));
+    for (std::size_t i = 0; i < many.size(); ++i)
+      give(heap, many[(i * 7) % many.size()], size);
+    CHECK_FALSE(found(heap, object));
+    CHECK(heap.find_references(cells) <= before + 8192); // of the slab with the piece that stays
+  }
+  give(heap, stays, 96);
+  give(heap, object, watched);
+}

@@ -337,3 +337,52 @@ TEST_CASE("scalar kernels of floats follow C", "[kernels]") {
     CHECK(difference(z, expected, {0, 1}, room) == room);
   }
 }
+
+// There are several ways to divide by one number, by the width of the dividend and the instruction set.
+TEST_CASE("division by one number is that by many, for all bytes and for the ends of other types", "[kernels]") {
+  for (const int32_t dtype : {PG_INT8, PG_UINT8, PG_INT16, PG_UINT16, PG_INT32, PG_UINT32, PG_INT64, PG_UINT64}) {
+    const std::size_t size = size_of(dtype);
+    std::mt19937_64 generator(9);
+    std::vector<uint64_t> dividends, divisors;
+    if (size == 1) {
+      for (uint64_t i = 0; i < 256; ++i)
+        dividends.push_back(i);
+      divisors = dividends;
+    } else {
+      const uint64_t top = uint64_t{1} << (8 * size - 1);
+      divisors = {0, 1, 2, 3, 4, 5, 7, 10, 641, 1000, 16384, 32767, top / 2, top - 2, top - 1, top, top + 1};
+      for (int i = 0; i < 30; ++i)
+        divisors.push_back(generator() >> (generator() % 64));
+      for (std::size_t i = divisors.size(); i-- > 0;)
+        divisors.push_back(0 - divisors[i]);
+    }
+    std::vector<unsigned char> a, out, expected;
+    for (const uint64_t divisor : divisors) {
+      auto near = dividends;
+      for (int i = 0; size > 1 && i < 40; ++i) { // multiples, and what is beside them
+        const uint64_t multiple = divisor * (generator() >> (generator() % 64));
+        near.insert(near.end(), {multiple, multiple + 1, multiple - 1, generator(), uint64_t(i), uint64_t(-i)});
+        near.push_back((uint64_t{1} << (8 * size - 1)) - uint64_t(i % 3));
+      }
+      const auto n = static_cast<int64_t>(near.size());
+      a.assign(near.size() * size, 0);
+      for (std::size_t i = 0; i < near.size(); ++i)
+        std::memcpy(a.data() + i * size, &near[i], size);
+      std::vector<unsigned char> b(a.size());
+      for (std::size_t i = 0; i < near.size(); ++i)
+        std::memcpy(b.data() + i * size, &divisor, size);
+      for (const int op : {PG_FLOOR_DIVIDE, PG_REMAINDER, PG_FMOD}) {
+        expected.assign(a.size(), 1);
+        baseline_kernels().binary[op][dtype]({1, n, {a.data(), b.data(), expected.data()}, {}, {1, 1, 1}});
+        for (const Kernels *k : all_kernels()) {
+          out.assign(a.size(), 2);
+          k->binary[op][dtype]({1, n, {a.data(), b.data(), out.data()}, {}, {1, 0, 1}});
+          if (out != expected) { // an assertion each takes longer than the divisions
+            INFO(k->name << ", operation " << op << ", dtype " << dtype << ", divisor " << divisor);
+            CHECK(out == expected);
+          }
+        }
+      }
+    }
+  }
+}
