@@ -52,7 +52,7 @@ bool check_wanted() {
 // and do all of the work.
 void refuse_strangers() {
   const char *tasks = std::getenv("SLURM_STEP_NUM_TASKS");
-  if (tasks && std::atoi(tasks) > 1 && !started_by_launcher())
+  if (tasks && std::atoi(tasks) > 1 && !std::getenv("PMIX_RANK") && !std::getenv("OMPI_COMM_WORLD_RANK"))
     throw ArgumentError(std::string("srun has started ") + tasks +
                         " processes without PMIx, by which they would find each other: write srun --mpi=pmix (srun "
                         "--mpi=list shows what this Slurm has), or perigee mpirun in the job file instead of srun");
@@ -137,7 +137,13 @@ std::string rank_text(const Comm &comm, int32_t rank) {
 Comm &adopt(MPI_Comm comm, std::string name) {
   auto made = std::make_unique<Comm>();
   made->comm = comm;
-  require(MPI_Comm_dup(comm, &made->shadow), "MPI_Comm_dup");
+  // (MPI_Comm_dup would begin a non-blocking collective call, after which Open MPI looks for more of these whenever
+  // anybody waits: 5% of a small message's latency.)
+  MPI_Group all_ranks;
+  MPI_Comm_group(comm, &all_ranks);
+  const int result = MPI_Comm_create_group(comm, all_ranks, 0, &made->shadow);
+  MPI_Group_free(&all_ranks);
+  require(result, "MPI_Comm_create_group");
   MPI_Comm_rank(comm, &made->rank);
   MPI_Comm_size(comm, &made->size);
   made->open = 1;

@@ -57,6 +57,20 @@ function TestMpi:test_alone_without_a_launcher()
   lu.assertEquals(text, "0\t1\t3\tworld: rank 0 of 1\n0\n")
 end
 
+-- As srun starts them where Slurm is not told to use PMIx: each would be a world of its own.
+function TestMpi:test_srun_without_pmix_is_refused()
+  local name = os.tmpname()
+  local file = assert(io.open(name, "w"))
+  file:write(head .. "print(world.size)")
+  file:close()
+  local function with(settings)
+    return output_of(("env %s timeout 60 %s run %s 2>&1; echo $?"):format(settings, quoted(perigee), name))
+  end
+  lu.assertStrContains(with("SLURM_STEP_NUM_TASKS=2 PMI_RANK=0"), "srun has started 2 processes without PMIx")
+  lu.assertEquals(with("SLURM_STEP_NUM_TASKS=1"), "1\n0\n")
+  os.remove(name)
+end
+
 function TestMpi:test_a_rank_that_raises_ends_the_job()
   local text = job(2, head .. 'if world.rank == 1 then error("broken") end\nworld:recv(1)')
   lu.assertStrContains(text, ":3: broken")
