@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <vector>
 
 namespace perigee::mpi {
@@ -48,6 +49,16 @@ bool check_wanted() {
   throw ArgumentError(std::string("the environment variable PERIGEE_MPI_CHECK must be 0 or 1, not '") + text + "'");
 }
 
+// Names of what MPI libraries are told by the environment.
+std::set<std::string> mpi_variables() {
+  std::set<std::string> names;
+  for (char **entry = environ; *entry; ++entry)
+    for (const char *prefix : {"OMPI_", "PMIX_", "ORTE_"})
+      if (std::strncmp(*entry, prefix, std::strlen(prefix)) == 0)
+        names.emplace(*entry, std::strcspn(*entry, "="));
+  return names;
+}
+
 // A job step of Slurm without PMIx starts processes that know nothing of each other: each would be a world of one rank,
 // and do all of the work.
 void refuse_strangers() {
@@ -64,8 +75,10 @@ void open_mpi() {
   int there = 0;
   MPI_Initialized(&there);
   if (!there) {
+    const auto before = mpi_variables();
+    const bool alone = !started_by_launcher();
     // Alone, without a launcher, Open MPI would start a daemon in case this process ever spawned others: 0.2 s.
-    if (!started_by_launcher())
+    if (alone)
       setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
     // Debian's Open MPI is set up without the only one-sided component that one process alone can use.
     const char *size = std::getenv("OMPI_COMM_WORLD_SIZE");
@@ -78,6 +91,10 @@ void open_mpi() {
     int provided = 0;
     require(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     process.ours = true;
+    // What this process starts, by mpi.spawn, is not the lonely rank that these make of it.
+    for (const std::string &name : mpi_variables())
+      if (alone && before.count(name) == 0)
+        unsetenv(name.c_str());
   }
   process.state = State::open;
   process.thread = thread_id();

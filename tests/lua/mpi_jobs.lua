@@ -51,6 +51,9 @@ function TestSpawn:test_from_the_prompt()
   end
   lu.assertEquals(typed("mpi = require('perigee').mpi\nfactor = 10\nlocal function times(x) return factor * x end\n" ..
     "mpi.spawn(2, function(a) return a + times(mpi.world.rank) end, 3)[2]\ntimes(2)\n"), "13\n20\n")
+  -- Nor does it matter that MPI has begun here, as the only rank.
+  lu.assertEquals(typed("mpi = require('perigee').mpi\nmpi.world.size\nmpi.spawn(2, function() return mpi.world.size end)[2]\n"),
+    "1\n2\n")
 end
 
 TestTasks = {}
