@@ -271,7 +271,8 @@ class Hoister {
 
   void require(Guards &guards, Ref condition) { guards.emplace(key(condition), condition); }
   void require_between(Guards &guards, Ref value, std::int64_t bound) {
-    require(guards, make(Op::less_equal, Type::boolean, integer(-bound), value));
+    if (node(value).op != Op::length)
+      require(guards, make(Op::less_equal, Type::boolean, integer(-bound), value));
     require(guards, make(Op::less_equal, Type::boolean, value, integer(bound)));
   }
 
@@ -510,7 +511,7 @@ class Hoister {
   }
 
   // The least or greatest value of a sum: counters go, the innermost first, by the bounds of their loops.
-  std::optional<Ref> extreme(Sum sum, bool greatest, Guards &guards) {
+  std::optional<Sum> extreme(Sum sum, bool greatest, Guards &guards) {
     while (true) {
       const Sum::Term *innermost = nullptr;
       std::string name;
@@ -543,10 +544,14 @@ class Hoister {
       if (!sum.small())
         return {};
     }
+    return sum;
+  }
+
+  Ref value_of(const Sum &sum, Guards &guards) {
     Ref value = -1;
     for (const auto &[text, term] : sum.terms) {
       require_between(guards, term.value, alone);
-      Ref part = term.times == 1 ? term.value : term.times == -1 ? -1 : product(integer(term.times), term.value);
+      const Ref part = term.times == 1 ? term.value : term.times == -1 ? -1 : product(integer(term.times), term.value);
       if (part < 0)
         value = value < 0 ? difference(integer(0), term.value) : difference(value, term.value);
       else
@@ -559,16 +564,40 @@ class Hoister {
                           : difference(value, integer(-sum.plus));
   }
 
-  std::optional<Range> bounds(Ref index, Guards &guards) {
+  // Whether the conditions added to `guards` prove that an index lies from 1 to `size`.
+  bool prove(Ref index, Ref size, Guards &guards) {
     Guards mine;
-    if (const auto sum = sum_of(index, mine)) {
+    const auto sum = sum_of(index, mine), length = term(size);
+    if (sum && length) {
       const auto low = extreme(*sum, false, mine), high = extreme(*sum, true, mine);
       if (low && high) {
+        // Differences that are known need no condition: with i from 1 to #x, x[i] is inside.
+        Sum below = *low, above = *length;
+        below.plus -= 1;
+        above.add(*high, -1);
+        if ((below.terms.empty() && below.plus < 0) || (above.terms.empty() && above.plus < 0))
+          return false;
+        if (!below.terms.empty())
+          require(mine, make(Op::less_equal, Type::boolean, integer(1), value_of(*low, mine)));
+        if (!above.terms.empty())
+          require(mine, make(Op::less_equal, Type::boolean, value_of(*high, mine), size));
         guards.merge(mine);
-        return Range{*low, *high, 0};
+        return true;
       }
     }
-    return range(index, guards);
+    const auto r = range(index, guards);
+    if (!r)
+      return false;
+    bool possible = true;
+    auto within = [&](Ref low, Ref high) {
+      if (constant(low) && constant(high))
+        possible = possible && node(low).integer <= node(high).integer;
+      else
+        require(guards, make(Op::less_equal, Type::boolean, low, high));
+    };
+    within(integer(1), r->low);
+    within(r->high, size);
+    return possible;
   }
 
   // ----------------------------------------------------------------------------------------------------- versions
@@ -592,9 +621,6 @@ class Hoister {
         std::int64_t proved = access.checked;
         for (; proved < std::int64_t(access.indices.size()); ++proved) {
           Guards more;
-          const auto r = bounds(access.indices[std::size_t(proved)], more);
-          if (!r)
-            break;
           Node length;
           length.op = Op::length;
           length.type = Type::int64;
@@ -602,16 +628,7 @@ class Hoister {
           length.integer = access.dimension + proved;
           const auto &own = f_.arrays[std::size_t(access.array)].lengths;
           const Ref size = own.empty() ? add(length) : integer(own[std::size_t(length.integer)]);
-          bool impossible = false;
-          auto within = [&](Ref low, Ref high) {
-            if (constant(low) && constant(high))
-              impossible = impossible || node(low).integer > node(high).integer;
-            else
-              require(more, make(Op::less_equal, Type::boolean, low, high));
-          };
-          within(integer(1), r->low);
-          within(r->high, size);
-          if (impossible)
+          if (!prove(access.indices[std::size_t(proved)], size, more))
             break;
           if (conditional && !willing_) {
             bool proves = true;

@@ -47,6 +47,8 @@ class Generator {
   void define(std::size_t index);
   void place(Position at);
   llvm::BasicBlock *new_block(const char *name) { return llvm::BasicBlock::Create(context_, name, function_); }
+  llvm::Constant *record(Code code, Position at, const std::string &name, int dimension);
+  llvm::Function *failing();
   void require(llvm::Value *good, Code code, Position at, const std::string &name, int dimension, llvm::Value *index,
                llvm::Value *length, llvm::Value *value);
   void block(const std::vector<Instruction> &steps);
@@ -121,7 +123,7 @@ class Generator {
   std::vector<std::size_t> sizes_; // of functions (inlined_size)
   std::vector<llvm::Function *> functions_;
   const Function *f_ = nullptr;
-  llvm::Function *function_ = nullptr;
+  llvm::Function *function_ = nullptr, *failing_ = nullptr;
   llvm::Value *failure_ = nullptr;
   std::vector<llvm::Value *> results_;
   std::vector<llvm::AllocaInst *> variables_;
