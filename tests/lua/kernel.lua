@@ -1064,6 +1064,26 @@ function TestKernels.test_calls_are_operations()
   lu.assertEquals(counts["my doubling"].bytes, 128)
 end
 
+-- Indices that follow from the array's own length need no check, and no second copy of the loop; one too many is found.
+function TestKernels.test_loops_over_all_of_an_array()
+  local k = kernel.jit(function(x)
+    for i = 1, #x do x[i] = i end
+    for i = 3, #x - 1 do x[i + 1] = x[i - 2] + x[i] end
+    for i = #x, 1, -1 do x[i] = x[#x - i + 1] end
+  end)
+  check(k, array.zeros(9))
+  check(k, array.zeros(0))
+  lu.assertNotStrContains(k:inspect("ir"), "else")
+  for _, fn in ipairs {
+    function(x, _) for i = 1, #x do x[i + 1] = i end end,
+    function(x, _) for i = 0, #x do x[i] = i end end,
+    function(x, _) for i = #x + 1, 1, -1 do x[i] = i end end,
+    function(x, y) for i = 1, #x do y[i] = x[i] end end,
+  } do
+    for _, n in ipairs { 0, 1, 7 } do check(fn, array.zeros(n), array.zeros(5)) end
+  end
+end
+
 function TestKernels.test_backends_of_functions()
   local k = kernel.jit(function(x, y)
     for i = 1, #x do y[i] = 2 * x[i] end
