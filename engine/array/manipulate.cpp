@@ -16,6 +16,35 @@ namespace {
 constexpr int64_t parallel_bytes = 4 << 20; // below, starting threads costs more than it saves
 constexpr int64_t piece_bytes = 1 << 20;
 
+// 16 bytes as elements of T; as they lie in memory.
+template <class T> struct Sixteen {
+  typedef T type __attribute__((vector_size(16)));
+  typedef T loose __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
+};
+
+// The square of elements that fit 16 bytes a side, from rows that are adjacent to columns that are: a third of the time
+// of one element after the other.
+template <class T> void transpose_square(const T *from, int64_t from_column, T *to, int64_t to_row) {
+  using V = typename Sixteen<T>::type;
+  using M = typename Sixteen<T>::loose;
+  const auto load = [&](int64_t i) -> V { return *reinterpret_cast<const M *>(from + i * from_column); };
+  const auto store = [&](int64_t i, V v) { *reinterpret_cast<M *>(to + i * to_row) = v; };
+  const V a = load(0), b = load(1);
+  if constexpr (sizeof(T) == 8) {
+    store(0, __builtin_shufflevector(a, b, 0, 2));
+    store(1, __builtin_shufflevector(a, b, 1, 3));
+  } else {
+    const V c = load(2), d = load(3);
+    const V low = __builtin_shufflevector(a, c, 0, 4, 1, 5), high = __builtin_shufflevector(a, c, 2, 6, 3, 7);
+    const V other_low = __builtin_shufflevector(b, d, 0, 4, 1, 5),
+            other_high = __builtin_shufflevector(b, d, 2, 6, 3, 7);
+    store(0, __builtin_shufflevector(low, other_low, 0, 4, 1, 5));
+    store(1, __builtin_shufflevector(low, other_low, 2, 6, 3, 7));
+    store(2, __builtin_shufflevector(high, other_high, 0, 4, 1, 5));
+    store(3, __builtin_shufflevector(high, other_high, 2, 6, 3, 7));
+  }
+}
+
 // rows x columns elements; on one side columns are adjacent, on the other rows are.
 template <class T>
 void transpose_tile(const T *from, int64_t from_row, int64_t from_column, T *to, int64_t to_row, int64_t to_column,
@@ -25,6 +54,15 @@ void transpose_tile(const T *from, int64_t from_row, int64_t from_column, T *to,
     const int64_t i_end = std::min(i + side, rows);
     for (int64_t j = 0; j < columns; j += side) {
       const int64_t j_end = std::min(j + side, columns);
+      if constexpr (sizeof(T) == 8 || sizeof(T) == 4) {
+        constexpr int64_t square = 16 / sizeof(T);
+        if (from_row == 1 && to_column == 1 && (i_end - i) % square == 0 && (j_end - j) % square == 0) {
+          for (int64_t p = i; p < i_end; p += square)
+            for (int64_t q = j; q < j_end; q += square)
+              transpose_square(from + p + q * from_column, from_column, to + p * to_row + q, to_row);
+          continue;
+        }
+      }
       for (int64_t p = i; p < i_end; ++p)
         for (int64_t q = j; q < j_end; ++q)
           to[p * to_row + q * to_column] = from[p * from_row + q * from_column];

@@ -48,13 +48,32 @@ int64_t class_capacity(int index) {
 
 struct Small {
   void *first[classes] = {};
+  int64_t bytes[classes] = {}; // kept of each size
   int64_t kept = 0;
+  int victim = 0; // the size that gives way to others
 
+  void drop(int index) noexcept {
+    std::free(std::exchange(first[index], *static_cast<void **>(first[index])));
+    bytes[index] -= class_capacity(index);
+    kept -= class_capacity(index);
+  }
+  // For a piece of this size. Pieces of sizes that a script no longer uses had filled all there is room for once, and
+  // each new array came from malloc.
+  bool make_room(int index) noexcept {
+    const int64_t capacity = class_capacity(index);
+    while (kept + capacity > small_kept) {
+      if (bytes[victim] == 0 || victim == index)
+        victim = static_cast<int>(std::max_element(bytes, bytes + classes) - bytes);
+      if (victim == index)
+        return false;
+      drop(victim);
+    }
+    return true;
+  }
   void clear() noexcept {
-    for (void *&head : first)
-      while (head)
-        std::free(std::exchange(head, *static_cast<void **>(head)));
-    kept = 0;
+    for (int index = 0; index < classes; ++index)
+      while (first[index])
+        drop(index);
   }
 };
 
@@ -74,6 +93,7 @@ Memory take_small(int64_t bytes) {
   const int64_t capacity = class_capacity(index);
   if (void *data = small.first[index]) {
     small.first[index] = *static_cast<void **>(data);
+    small.bytes[index] -= capacity;
     small.kept -= capacity;
     return {data, capacity, false};
   }
@@ -81,13 +101,14 @@ Memory take_small(int64_t bytes) {
 }
 
 void give_small(void *data, int64_t capacity) noexcept {
-  if (ended || small.kept + capacity > small_kept || !small_end.armed) {
+  const int index = size_class(capacity);
+  if (ended || !small_end.armed || !small.make_room(index)) {
     std::free(data);
     return;
   }
-  const int index = size_class(capacity);
   *static_cast<void **>(data) = small.first[index];
   small.first[index] = data;
+  small.bytes[index] += capacity;
   small.kept += capacity;
 }
 

@@ -24,7 +24,7 @@ constexpr int64_t least_floor = 4 << 20, most_floor = 64 << 20, floor_per_heap =
 // done sooner, so that results go on being made in memory that the caches hold: on a busy machine a - b of 100000
 // elements took 33 us with 1 MB, 38 with 2, 44 with 4. What an operation makes new is still in use beside what it
 // replaces, so that a look at each new array finds too little, and a collection follows: with 768 KB it took 84 us.
-constexpr int64_t least_reclaimed = 1 << 20, reclaimed_per_byte = 12, fewest_new = 2;
+constexpr int64_t least_reclaimed = 1 << 20, reclaimed_per_byte = 8, fewest_new = 2;
 
 // Arrays that only garbage refers to are found by a collection alone.
 constexpr int64_t most_unproved = 32 << 20;

@@ -61,6 +61,26 @@ TEST_CASE("pieces in use at the same time do not overlap", "[allocation]") {
 }
 
 #if !defined(PERIGEE_SANITIZED)
+TEST_CASE("pieces of sizes that are out of use give way to those in use", "[allocation]") {
+  trim_memory();
+  std::vector<Memory> used;
+  for (int64_t bytes = 0; bytes <= small_kept; bytes += used.back().capacity)
+    used.push_back(take_memory(100000, false));
+  for (const Memory &m : used)
+    give_memory(m.data, m.capacity);
+  CHECK(kept_memory() > small_kept - used.back().capacity);
+  for (const int64_t size : {8000, 100, 250000}) {
+    const Memory first = take_memory(size, false);
+    give_memory(first.data, first.capacity);
+    CHECK(kept_memory() <= small_kept);
+    const Memory again = take_memory(size, false);
+    CHECK(again.data == first.data);
+    give_memory(again.data, again.capacity);
+  }
+  trim_memory();
+  CHECK(kept_memory() == 0);
+}
+
 TEST_CASE("a large piece is used again at once, and not for a much smaller one", "[allocation]") {
   trim_memory();
   const Memory first = take_memory(8 << 20, false);
