@@ -16,7 +16,7 @@ local kit_a = array._kit
 local kind_of, as_array, check_options = kit_a.kind_of, kit_a.as_array, kit_a.check_options
 local array_t = ffi.typeof("pg_array")
 
-local PENDING, ANY, PROC_NULL, STANDARD, SYNCHRONOUS = 100, -1, -2, 0, 1
+local PENDING, ANY, PROC_NULL, STANDARD, SYNCHRONOUS, OF_SENDRECV = 100, -1, -2, 0, 1, 2
 local RECV, SEND_VALUE, RECV_VALUE = 1, 2, 3 -- enum pg_mpi_request_kind
 
 local mpi = {}
@@ -295,7 +295,7 @@ function Comm.sendrecv(comm, value, dest, source, options)
     check_options("sendrecv", options, sendrecv_value_options)
     send_tag, recv_tag = options.sendtag, options.recvtag
   end
-  local request = isend_value("sendrecv", STANDARD, comm, value, dest, send_tag)
+  local request = isend_value("sendrecv", OF_SENDRECV, comm, value, dest, send_tag)
   local got, from, tag = comm:recv(source, recv_tag)
   request:wait()
   return got, from, tag

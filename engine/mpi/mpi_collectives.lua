@@ -517,7 +517,8 @@ local function reduction(kind, rooted)
     end
     if type(op) ~= "number" then
       if begin then
-        core.unsupported("%s: operators of MPI's only; %s takes functions", name, name:sub(2, 2):upper() .. name:sub(3))
+        core.unsupported("%s: operators of MPI's only; %s takes functions, and so does %s, of whole arrays", name,
+          name:sub(2, 2):upper() .. name:sub(3), name:lower())
       elseif type(op) == "string" then
         core.unsupported("%s: '%s' is for {value, location} in the table form (%s)", name, op, name:lower())
       end

@@ -85,6 +85,7 @@ int send(lua_State *L) {
   return status_of(L, status);
 }
 
+constexpr lua_Integer of_sendrecv = 2; // a mode beside enum pg_mpi_mode: standard, for another's error messages
 // isend(request, comm, dest, tag, mode, value) -> status
 int isend(lua_State *L) {
   const void *data = nullptr;
@@ -94,7 +95,7 @@ int isend(lua_State *L) {
     return status_of(L, status);
   status = guard_pending([&] {
     const bool synchronous = lua_tointeger(L, 5) == PG_MPI_SYNCHRONOUS;
-    const char *name = synchronous ? "issend" : "isend";
+    const char *name = lua_tointeger(L, 5) == of_sendrecv ? "sendrecv" : synchronous ? "issend" : "isend";
     auto *comm = pointer_at<pg_mpi_comm>(L, 2);
     const Comm &c = checked(comm);
     const int32_t to = check_rank(name, c, lua_tonumber(L, 3), "the destination", false, true),

@@ -52,10 +52,10 @@ function TestFaults:test_a_rank_that_is_killed()
 end
 
 function TestFaults:test_a_rank_that_never_ends()
-  local code, _, err = mpirun("-n 2 --timeout 2", script [[while rank == 1 do end world:recv(1)]])
+  local code, _, err = mpirun("-n 2 --timeout 1", script [[while rank == 1 do end world:recv(1)]])
   lu.assertEquals(code, 1)
   -- (On a busy machine rank 0 may not have waited for long enough to be seen waiting.)
-  lu.assertStrContains(err, "not done after 2 s (--timeout): ended\n  rank")
+  lu.assertStrContains(err, "not done after 1 s (--timeout): ended\n  rank")
   lu.assertStrContains(err, "compute")
 end
 
