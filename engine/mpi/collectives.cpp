@@ -424,7 +424,8 @@ struct Call {
     const pg_array &a = send ? *send : *recv;
     const MPI_Op o = operation(name(), op, a._dtype);
     const auto size = static_cast<int64_t>(array::element_size(a._dtype));
-    char *from = send ? static_cast<char *>(send->_data) : nullptr;
+    static char nothing = 0; // NULL would be in place
+    char *from = !send ? nullptr : send->_size > 0 ? static_cast<char *>(send->_data) : &nothing;
     char *to = recv ? static_cast<char *>(recv->_data) : nullptr;
     if (kind != PG_MPI_REDUCE_SCATTER)
       return pieces(request, sides, kind, root, from, to, a._size, o);

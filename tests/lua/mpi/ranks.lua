@@ -464,6 +464,10 @@ test("reductions", function()
   same(world:Reduce_scatter(data(rank, 2 * size), out), fold(all_of(2 * size), array.add)[{ { 2 * rank + 1, 2 * rank + 2 } }]
     :copy(), "Reduce_scatter")
   raises("not defined for float64", world.Allreduce, world, array.zeros(2), nil, "band")
+  for _, name in ipairs { "Reduce", "Allreduce", "Scan", "Exscan", "Reduce_scatter", "Bcast", "Allgather", "Allgatherv" } do
+    local nothing = world[name](world, array.zeros(0))
+    assert(nothing == nil and name == "Reduce" and rank > 0 or nothing.size == 0)
+  end
 end)
 
 test("values", function()
