@@ -19,6 +19,9 @@ end
 local function sizes(name, what, value)
   if whole(value) then
     return value, 1, 1
+  elseif type(value) == "number" then
+    fail("'%s': %s is a whole number, got %s%s", name, what, shown(value),
+      what == "grid" and " (gpu.grid_for(n, block) rounds up)" or "")
   elseif type(value) ~= "table" or #value < 1 or #value > 3 then
     fail("'%s': %s is a number or a list of up to three, {x, y, z}, got %s", name, what, type(value) == "table" and
       format("a list of %d", #value) or shown(value))
@@ -41,6 +44,10 @@ function shared.launch_configuration(name, config, device)
   if type(config) ~= "table" then
     fail("'%s': the launch's size is missing: a kernel is launched as k{grid = gpu.grid_for(n, 256), block = 256}(arguments)",
       name)
+  end
+  if config[1] ~= nil then
+    fail("'%s': sizes have names: k{grid = %s, block = %s}(arguments)", name, shown(config[1]),
+      config[2] ~= nil and shown(config[2]) or "256")
   end
   check_options(format("'%s'", name), config, options)
   if config.grid == nil or config.block == nil then

@@ -193,7 +193,7 @@ local function advice(r, e)
     local line = worst(r.lines, function(l) return l.space == "global" and l.sectors - l.ideal or 0 end)
     if line then
       try(memory and 10 or 3, "line %d %s '%s' with %.1f times the sectors that its data fill: neighbouring threads (threadIdx.x) "
-        .. "should touch neighbouring elements, which is the last index of an array%s", line.line,
+        .. "should touch neighbouring elements (of a matrix those of a row: the last index)%s", line.line,
         line.kind == "read" and "reads" or line.kind == "write" and "writes" or "updates", line.array,
         line.sectors / max(1, line.ideal), c.shared_requests == 0 and "; a tile in shared memory (gpu.shared) can turn the order"
           or "")

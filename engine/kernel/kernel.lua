@@ -75,7 +75,9 @@ local function meaning(value, env)
     return "builtin", known[value]
   elseif t == "function" then
     local info = getinfo(value, "S")
-    if info.what ~= "Lua" or find(info.source, "^@perigee:") then
+    if value == rawget(env, "print") then
+      return "refused", "a function that prints (store the values in an array, and print that afterwards)"
+    elseif info.what ~= "Lua" or find(info.source, "^@perigee:") then
       return "refused", "a function of the engine"
     end
     return "function", value

@@ -57,6 +57,9 @@ View Builder::array_view(const Expression &e) {
     View whole;
     if (as_view(object, whole))
       push_index(whole, *e.operands[1]); // says that it has no such dimension
+    if (const Binding binding = constant_binding(object);
+        binding.what == Binding::What::refused && binding.text == "an array")
+      fail(e.at, "'" + object.text + "' is an array that the kernel captures: pass it as an argument");
     std::string name = object.kind == ExpressionKind::name ? "'" + object.text + "'" : "this";
     fail(e.at, name + " is not an array: kernels index arrays only");
   }

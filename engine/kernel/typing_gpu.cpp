@@ -1,6 +1,8 @@
 // Typing: what only kernels of a GPU may use.
 #include "kernel/builder.hpp"
 
+#include <cctype>
+
 namespace perigee::kernel {
 
 void Builder::need_gpu(const std::string &name, Position where) const {
@@ -62,6 +64,25 @@ Ref Builder::gpu_call(const Expression &e, const std::string &name) {
 void Builder::no_special(const std::string &name, Position where) const {
   if (name == "gpu.syncthreads" || name == "gpu.barrier")
     fail(where, "'" + name + "' is nothing that kernels know: gpu.sync() is the barrier of a block");
+  for (const auto &[theirs, ours] : {std::pair{"gpu.atomicAdd", "gpu.atomic.add(a, i, value)"},
+                                     {"gpu.atomicSub", "gpu.atomic.sub(a, i, value)"},
+                                     {"gpu.atomicMin", "gpu.atomic.min(a, i, value)"},
+                                     {"gpu.atomicMax", "gpu.atomic.max(a, i, value)"},
+                                     {"gpu.atomicCAS", "gpu.atomic.cas(a, i, expected, value)"},
+                                     {"gpu.syncwarps", "gpu.syncwarp()"},
+                                     {"gpu.tid", "gpu.threadIdx.x"}})
+    if (name == theirs)
+      fail(where, "'" + name + "' is nothing that kernels know: write " + ours);
+  auto lower = [](std::string text) {
+    for (char &c : text)
+      c = char(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+  };
+  for (const char *known : {"gpu.threadIdx", "gpu.blockIdx", "gpu.blockDim", "gpu.gridDim", "gpu.laneid",
+                            "gpu.warpsize", "gpu.gridsize", "gpu.syncwarp", "gpu.threadfence"})
+    if (const std::string mine = lower(name), theirs = lower(known);
+        name.substr(0, theirs.size()) != known && (mine == theirs || mine.starts_with(theirs + ".")))
+      fail(where, "'" + name + "' is nothing that kernels know: write " + known + name.substr(theirs.size()));
   fail(where, "'" + name +
                   "' is nothing that kernels know: of gpu they know threadIdx, blockIdx, blockDim, gridDim (.x, "
                   ".y, .z), grid, gridsize, stride, laneid, warpsize, shared, sync, syncwarp, threadfence, "

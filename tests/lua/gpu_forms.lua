@@ -143,6 +143,7 @@ function TestForms.test_generalized()
   local u, v = moments:on("gpu")(x[1][1][1], 0.5)
   p, q = moments(x[1][1][1], 0.5)
   lu.assertEquals({ u, v }, { p, q })
+  lu.assertEquals(on(array.zeros(0, 3, 4), y[1]).shape, { 0, 3, 2 })
   raises("axis 'k' is 2 long in argument 2, and 4 before", on, x, y:transpose { 1, 3, 2 })
   raises("on a GPU it takes no options", on, x, y, { out = x })
 end
