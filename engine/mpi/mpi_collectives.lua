@@ -479,26 +479,29 @@ define("Alltoall", function(name, comm, begin, send, recv)
   return collective(comm, begin, ALLTOALL, -1, nil, (row_major(send)), row, back, recv)
 end)
 
--- Reductions of arrays with a function: of whole arrays, by the table form.
-local function fold_arrays(name, comm, kind, fold, root, send, recv)
-  local value = (send or recv):copy()
-  local result
-  if kind == REDUCE then
-    result = comm:reduce(value, fold, root)
-  elseif kind == ALLREDUCE then
-    result = comm:allreduce(value, fold)
-  elseif kind == SCAN then
-    result = comm:scan(value, fold)
-  else
-    result = comm:exscan(value, fold)
-  end
+-- Reductions of arrays with a function are of whole arrays, by the table form: what it gives, written into an array.
+local function take(name, recv, result)
   if result ~= nil then
     if not array.is(result) or result.size ~= recv.size then
       fail("%s: the operator must return an array of the shape of its arguments, got %s", name, kind_of(result))
     end
-    recv[{}] = result
+    recv[{}] = result:reshape(recv.shape)
   end
   return recv
+end
+
+local function fold_arrays(name, comm, begin, op, root, value, recv)
+  if type(op) == "string" then
+    core.unsupported("%s: '%s' is for {value, location} in the table form (%s)", name, op, name:lower())
+  end
+  local by_value = Comm[name:lower()]
+  if not begin then
+    return take(name, recv, (by_value(comm, value, op, root)))
+  end
+  local request = by_value(comm, value, op, root)
+  local result = request._then
+  request._then = function() return take(name, recv, result()) end
+  return request
 end
 
 local function reduction(kind, rooted)
@@ -516,13 +519,7 @@ local function reduction(kind, rooted)
       recv = nil
     end
     if type(op) ~= "number" then
-      if begin then
-        core.unsupported("%s: operators of MPI's only; %s takes functions, and so does %s, of whole arrays", name,
-          name:sub(2, 2):upper() .. name:sub(3), name:lower())
-      elseif type(op) == "string" then
-        core.unsupported("%s: '%s' is for {value, location} in the table form (%s)", name, op, name:lower())
-      end
-      return fold_arrays(name, comm, kind, op, root, send, recv)
+      return fold_arrays(name, comm, begin, op, root, (send or recv):copy(), recv)
     end
     local row, back = row_major(recv, true)
     return collective(comm, begin, kind, op, root, (row_major(send)), row, back, recv)
@@ -697,9 +694,6 @@ end)
 -- default equal parts.
 define("Reduce_scatter", function(name, comm, begin, send, recv, op, counts)
   send, op = to_send(name, send), need_op(name, op)
-  if type(op) ~= "number" then
-    core.unsupported("%s: operators of MPI's only; Allreduce takes functions", name)
-  end
   local given = need_counts(name, comm, counts)
   local all = send or to_receive(name, recv)
   if not given and all.size % comm.size ~= 0 then
@@ -710,9 +704,24 @@ define("Reduce_scatter", function(name, comm, begin, send, recv, op, counts)
     if all.ndim ~= 1 or not all:is_contiguous() then
       fail("%s: in place, the array must have one dimension and its elements in a row", name)
     end
-    return collective(comm, begin, REDUCE_SCATTER, op, nil, nil, all, nil, all[{ { 1, own } }], { recv = given })
+    recv = own > 0 and all[{ { 1, own } }] or array.empty(0, { dtype = all.dtype })
+  else
+    recv = recv ~= nil and need_array(name, "the array to receive into", recv) or array.empty(own, { dtype = send.dtype })
   end
-  recv = recv ~= nil and need_array(name, "the array to receive into", recv) or array.empty(own, { dtype = send.dtype })
+  if type(op) ~= "number" then
+    local list, at = {}, 0
+    for r = 1, comm.size do
+      local n = given and tonumber(given[r - 1]) or all.size / comm.size
+      if at + n > all.size then
+        fail("%s: counts are for more than the %d elements that there are", name, all.size)
+      end
+      list[r] = n > 0 and all:reshape(all.size)[{ { at + 1, at + n } }]:copy() or array.empty(0, { dtype = all.dtype })
+      at = at + n
+    end
+    return fold_arrays(name, comm, begin, op, nil, list, recv)
+  elseif not send then
+    return collective(comm, begin, REDUCE_SCATTER, op, nil, nil, all, nil, recv, { recv = given })
+  end
   local row, back = row_major(recv, true)
   return collective(comm, begin, REDUCE_SCATTER, op, nil, (row_major(send)), row, back, recv, { recv = given })
 end)

@@ -522,10 +522,46 @@ test("values", function()
   end
   assert(world:reduce_scatter(lists) == 10 * size * (size - 1) / 2 + size * (rank + 1))
   -- Arrays with a function.
-  local f = function(a, b) return a * 2 + b end
   local result = world:Allreduce(data(rank, 3), nil, function(a, b) return array.maximum(a, b) end)
   same(result, fold(all_of(3), array.maximum), "a function")
-  assert(f)
+  local function join_arrays(a, b) return a * 2 + b end -- neither commutative nor associative, but for pairs of ranks
+  local largest = function(a, b) return array.maximum(a, b) end
+  local last = size - 1
+  same(world:Reduce(data(rank, 3), nil, largest, last), rank == last and fold(all_of(3), array.maximum) or nil, "Reduce")
+  same(world:Ireduce(data(rank, 3), nil, largest, last):wait(), rank == last and fold(all_of(3), array.maximum) or nil,
+    "Ireduce")
+  local out, a = array.zeros { 3, 1 }, data(rank, 3)
+  assert(world:Iallreduce(a, out, largest):wait() == out)
+  same(out:reshape(3), fold(all_of(3), array.maximum), "Iallreduce")
+  assert(world:Iallreduce(mpi.IN_PLACE, a, largest):wait() == a)
+  same(a, fold(all_of(3), array.maximum), "Iallreduce in place")
+  if size <= 2 then
+    same(world:Scan(data(rank, 3), nil, join_arrays), rank == 0 and data(0, 3) or data(0, 3) * 2 + data(1, 3), "Scan")
+  end
+  local uneven, n, first = {}, size * (size - 1) / 2, rank * (rank - 1) / 2
+  for r = 1, size do
+    uneven[r] = r - 1 -- none for rank 0
+  end
+  for _, name in ipairs { "Reduce_scatter", "Ireduce_scatter" } do
+    local equal, parts = world[name](world, data(rank, 2 * size), nil, largest), nil
+    local in_place = data(rank, n)
+    parts = world[name](world, data(rank, n), nil, largest, uneven)
+    local first_part = world[name](world, mpi.IN_PLACE, in_place, largest, uneven)
+    if name == "Ireduce_scatter" then
+      equal, parts, first_part = equal:wait(), parts:wait(), first_part:wait()
+    end
+    same(equal, fold(all_of(2 * size), array.maximum)[{ { 2 * rank + 1, 2 * rank + 2 } }]:copy(), name)
+    if rank > 0 then
+      local expected_part = fold(all_of(n), array.maximum)[{ { first + 1, first + rank } }]:copy()
+      same(parts, expected_part, name .. " of unequal parts")
+      same(first_part:copy(), expected_part, name .. " in place")
+    end
+    assert(parts.size == rank)
+  end
+  raises("is for {value, location}", world.Allreduce, world, a, nil, "maxloc")
+  if size > 1 then -- (else it is not called)
+    raises("must return an array of the shape", world.Allreduce, world, array.zeros(3), nil, function() return 1 end)
+  end
 end)
 
 test("calls that begin", function()
