@@ -481,10 +481,11 @@ class Grading {
     return options;
   }
 
-  // How many times faster than the naive script the reference is on this case: once an exercise and run.
-  const Measurement &naive_against_reference(const Case &c) {
+  // How many times faster than the naive script the reference is on this case: roughly once an exercise and run, which
+  // decides for most submissions; finely, which takes ten times as long, as soon as one needs it.
+  const Session::State::Naive &naive_against_reference(const Case &c, bool fine) {
     const std::string key = exercise_.solutions.string() + '\n' + exercise_.id + '\n' + c.name;
-    if (const auto known = session_.naive.find(key); known != session_.naive.end())
+    if (const auto known = session_.naive.find(key); known != session_.naive.end() && (known->second.fine || !fine))
       return known->second;
     WorkerOptions options = session_.worker_options(exercise_);
     options.output_bytes = INT64_C(1) << 32;
@@ -494,12 +495,15 @@ class Grading {
     naive.run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, naive, reference);
     MeasureOptions measuring = measure_options(c);
-    // Carried into every submission's tiers, so it is measured to less than half of what "at the threshold" allows.
-    measuring.precision = exercise_.uses_mpi() ? ranks_precision : 0.02;
-    measuring.most_rounds = session_.options.quick ? quick_rounds : 128;
+    // Carried into every submission's tiers: finely is less than half of what "at the threshold" allows.
+    measuring.precision = !fine ? 0.1 : exercise_.uses_mpi() ? ranks_precision : 0.02;
+    measuring.most_rounds = session_.options.quick ? quick_rounds : fine ? 128 : 24;
     measuring.progress = [&](int rounds) { session_.progress("measuring the naive script", rounds / (rounds + 12.0)); };
     try {
-      return session_.naive.emplace(key, measure(reference, naive, court, {}, measuring)).first->second;
+      Measurement measured = measure(reference, naive, court, {}, measuring);
+      const auto known = session_.options.quick ? std::nullopt : speedup(measured.series);
+      fine = fine || measured.budget_ended || (known && half_width(*known) <= 0.02);
+      return session_.naive.insert_or_assign(key, Session::State::Naive{std::move(measured), fine}).first->second;
     } catch (const CallFailed &failure) {
       broken("naive or reference", failure.message);
     } catch (const WrongResult &wrong) {
@@ -517,55 +521,35 @@ class Grading {
       time(*c);
   }
 
+  // Measures what the tiers of a case need, and judges them.
   void time(const Case &c) {
-    const Measurement *naive = nullptr;
-    std::vector<Goal> goals;
-    const auto interval_of = [&](const Series &series) {
-      return session_.options.quick ? indication(series) : speedup(series);
-    };
-    const auto goal_of = [&](const Tier &tier) {
-      return tier.against == Against::reference ? Goal{tier.ratio} : Goal{tier.ratio, *interval_of(naive->series)};
-    };
-    for (const Tier &tier : exercise_.tiers) {
-      if (tier.counted() || tier.case_name != c.name)
-        continue;
-      if (tier.against == Against::naive && !naive)
-        naive = &naive_against_reference(c);
-      goals.push_back(goal_of(tier));
-    }
+    std::vector<TierResult *> tiers;
+    for (TierResult &tier : result_.tiers)
+      if (!tier.tier.counted() && tier.tier.case_name == c.name)
+        tiers.push_back(&tier);
+    const Session::State::Naive *naive = nullptr;
+    const bool against_naive =
+        std::any_of(tiers.begin(), tiers.end(), [](const TierResult *t) { return t->tier.against == Against::naive; });
+    if (against_naive)
+      naive = &naive_against_reference(c, session_.options.quick);
 
     yours_->run_on(c.ranks);
     reference_->run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
-    MeasureOptions options = measure_options(c);
-    if (session_.options.quick)
-      options.most_rounds = quick_rounds;
-    options.progress = [&](int rounds) { session_.progress("measuring", rounds / (rounds + 12.0)); };
-    Measurement measured;
-    // Which of many calls it was says little to a learner, but that the trials before were right says much.
-    const std::string where = "case '" + c.name + "', one of many timed calls (the trials before were right)";
-    try {
-      measured = measure(*yours_, *reference_, court, goals, options);
-    } catch (const CallFailed &failure) {
-      if (failure.whose != &*yours_)
-        broken("reference", failure.message);
-      fail(failure, where);
-    } catch (const WrongResult &wrong) {
-      throw Ended{Verdict::wrong, "case '" + c.name + "', a timed call: " + first_line(wrong.message),
-                  where + ", call " + std::to_string(wrong.call + 1) + ":\n" + wrong.message + "\n"};
-    }
-    record(c, goals, measured);
-
-    const auto ratio = interval_of(measured.series);
-    for (TierResult &tier : result_.tiers)
-      if (!tier.tier.counted() && tier.tier.case_name == c.name) {
-        const Interval over = carry(ratio.value_or(Interval{}), goal_of(tier.tier).carried);
-        tier.state = judge_tier(ratio ? std::optional(over) : std::nullopt, tier.tier.ratio);
-        tier.speedup = over;
+    Measurement measured = measure_yours(c, court, goals(tiers, naive));
+    bool decided = judge(tiers, measured, naive);
+    if (!decided && naive && !naive->fine && !measured.budget_ended) {
+      // So near to a threshold that the naive script must be known better, and then perhaps this one.
+      naive = &naive_against_reference(c, true);
+      if (!judge(tiers, measured, naive)) {
+        measured = measure_yours(c, court, goals(tiers, naive));
+        judge(tiers, measured, naive);
       }
+    }
+
     result_.seconds = measured.yours;
     result_.reference_seconds = measured.other;
-    result_.naive_seconds = naive ? measured.other * interval_of(naive->series)->mid : 0.0;
+    result_.naive_seconds = naive ? measured.other * interval_of(naive->measured.series)->mid : 0.0;
     result_.rounds = measured.series.rounds();
     result_.generations = static_cast<int>(measured.series.generations.size());
     if (measured.short_slices)
@@ -574,6 +558,59 @@ class Grading {
            seconds_text(std::min(measured.yours, measured.other) * static_cast<double>(measured.calls_per_slice)));
     if (measured.budget_ended)
       note("measuring case '" + c.name + "' ended with its budget of " + seconds_text(exercise_.limits.budget_seconds));
+  }
+
+  std::optional<Interval> interval_of(const Series &series) const {
+    return session_.options.quick ? indication(series) : speedup(series);
+  }
+
+  // What the submission's measurement has to settle. While the naive script is known roughly only, as if it was known
+  // exactly: in vain would a submission be measured on and on against what is not its own uncertainty.
+  std::vector<Goal> goals(const std::vector<TierResult *> &tiers, const Session::State::Naive *naive) const {
+    std::vector<Goal> goals;
+    for (const TierResult *tier : tiers)
+      if (tier->tier.against == Against::reference) {
+        goals.push_back({tier->tier.ratio});
+      } else {
+        const Interval carried = *interval_of(naive->measured.series);
+        goals.push_back({tier->tier.ratio, naive->fine ? carried : Interval{carried.mid, carried.mid, carried.mid}});
+      }
+    return goals;
+  }
+
+  Measurement measure_yours(const Case &c, Court &court, const std::vector<Goal> &goals) {
+    MeasureOptions options = measure_options(c);
+    if (session_.options.quick)
+      options.most_rounds = quick_rounds;
+    options.progress = [&](int rounds) { session_.progress("measuring", rounds / (rounds + 12.0)); };
+    // Which of many calls it was says little to a learner, but that the trials before were right says much.
+    const std::string where = "case '" + c.name + "', one of many timed calls (the trials before were right)";
+    try {
+      Measurement measured = measure(*yours_, *reference_, court, goals, options);
+      record(c, goals, measured);
+      return measured;
+    } catch (const CallFailed &failure) {
+      if (failure.whose != &*yours_)
+        broken("reference", failure.message);
+      fail(failure, where);
+    } catch (const WrongResult &wrong) {
+      throw Ended{Verdict::wrong, "case '" + c.name + "', a timed call: " + first_line(wrong.message),
+                  where + ", call " + std::to_string(wrong.call + 1) + ":\n" + wrong.message + "\n"};
+    }
+  }
+
+  // Gives the tiers their states; true if all are granted or missed.
+  bool judge(const std::vector<TierResult *> &tiers, const Measurement &measured, const Session::State::Naive *naive) {
+    const auto ratio = interval_of(measured.series);
+    bool decided = true;
+    for (TierResult *tier : tiers) {
+      const Interval carried =
+          tier->tier.against == Against::naive ? *interval_of(naive->measured.series) : Interval{1.0, 1.0, 1.0};
+      tier->speedup = carry(ratio.value_or(Interval{}), carried);
+      tier->state = judge_tier(ratio ? std::optional(tier->speedup) : std::nullopt, tier->tier.ratio);
+      decided = decided && (tier->state == TierState::granted || tier->state == TierState::missed);
+    }
+    return decided;
   }
 
   void record(const Case &c, const std::vector<Goal> &goals, const Measurement &measured) {

@@ -51,10 +51,14 @@ struct Session::State {
 
   const SessionOptions options;
   std::atomic<bool> interrupted = false;
-  uint64_t gradings = 0;                    // so far
-  bool shared_core = false;                 // one core only: workers and supervisor take turns on it
-  std::map<std::string, Measurement> naive; // reference over naive, by exercise and case
-  std::optional<Starter> starter;           // made after pinning: its thread inherits the supervisor's cores
+  uint64_t gradings = 0;    // so far
+  bool shared_core = false; // one core only: workers and supervisor take turns on it
+  struct Naive {
+    Measurement measured; // reference over naive
+    bool fine = false;    // as exactly as it is ever measured
+  };
+  std::map<std::string, Naive> naive; // by exercise and case
+  std::optional<Starter> starter;     // made after pinning: its thread inherits the supervisor's cores
 
  private:
   std::array<unsigned char, 32> seed_;

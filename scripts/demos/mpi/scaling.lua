@@ -32,7 +32,7 @@ local cells, steps = 240000, 50
 local strong, total = relax(math.floor(cells / world.size), steps)
 local weak = relax(cells, steps)
 if world.rank == 0 then
-  print(("%d ranks: strong %.4f s (%d cells in all), weak %.4f s (%d cells each); heat %.6f"):format(world.size, strong, cells,
-    weak, cells, total))
+  print(("%d rank%s: strong %.4f s (%d cells in all), weak %.4f s (%d cells each); heat %.6f"):format(world.size,
+    world.size == 1 and "" or "s", strong, cells, weak, cells, total))
   print("strong: as many times shorter as there are ranks would be perfect; weak: no longer than with one rank.")
 end
