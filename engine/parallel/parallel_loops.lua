@@ -54,27 +54,22 @@ local function items_of(what, list)
   fail("%s: a list, an array or a range is expected, got %s", what, kind_of(list))
 end
 
--- The numbers of a list as an array, which goes to workers without a copy; nil where there is anything else in it.
-local function numbers_array(list, count)
-  if type(list[1]) ~= "number" then
-    return nil
-  end
-  local a = array.empty(count)
+-- Copies items first to last of a list into the same places of an array; false where there is anything but numbers.
+local function to_array(a, list, first, last)
   local data = cast(double_p, a._data)
-  for i = 1, count do
+  for i = first, last do
     local value = list[i]
     if type(value) ~= "number" then
-      a:release()
-      return nil
+      return false
     end
     data[i - 1] = value
   end
-  return a
+  return true
 end
 
-local function from_array(out, a, count)
+local function from_array(out, a, first, last)
   local data = cast(double_p, a._data)
-  for i = 1, count do
+  for i = first, last do
     out[i] = data[i - 1]
   end
 end
@@ -101,22 +96,31 @@ end
 local item_names = { "list" }
 
 -- Submits fn for all items in pieces: lists of futures and of the first item of each. Workers fetch items from `source`
--- themselves where there is one. Results that are numbers go into the array `out` where there is one.
+-- themselves where there is one; else pieces of numbers from an array, which they begin with while the next ones are copied.
+-- Results that are numbers go into the array `out` where there is one. The last result is the array of numbers.
 local function submit_pieces(what, pool, kind_name, fn, list, size, count, source, out, init)
-  local numbers = not source and kind_name ~= "starmap" and numbers_array(list, count) or nil
-  local job = make_job(what, kind_name .. (numbers and " numbers" or source and (array.is(source) and " array" or
-    " range") or " list"), fn, init)
-  source = numbers or source
   local shares = select(4, natives.pool_info(pool))
-  local futures, firsts, n = {}, {}, 0
+  local numbers = not source and kind_name ~= "starmap" and type(list[1]) == "number" and array.empty(count) or nil
+  local jobs, futures, firsts, n = {}, {}, {}, 0
   for first = 1, count, size do
     local last = min(count, first + size - 1)
+    local from, items = source, "list"
+    if source then
+      items = array.is(source) and "array" or "range"
+    elseif numbers and to_array(numbers, list, first, last) then
+      from, items = numbers, "numbers"
+    end
+    local job = jobs[items]
+    if not job then
+      job = make_job(what, kind_name .. " " .. items, fn, init)
+      jobs[items] = job
+    end
     n = n + 1
     firsts[n] = first
-    if array.is(source) and not shares then -- a process is sent no more than it needs
-      futures[n] = submit(what, pool, job, item_names, nil, source[{ { first, last } }], 1, last - first + 1, nil)
-    elseif source then
-      futures[n] = submit(what, pool, job, item_names, nil, source, first, last, out)
+    if array.is(from) and not shares then -- a process is sent no more than it needs
+      futures[n] = submit(what, pool, job, item_names, nil, from[{ { first, last } }], 1, last - first + 1, nil)
+    elseif from then
+      futures[n] = submit(what, pool, job, item_names, nil, from, first, last, out)
     else
       futures[n] = submit(what, pool, job, item_names, first - 1, piece(list, first, last), 1, last - first + 1, nil)
     end
@@ -180,21 +184,18 @@ local function map(what, kind_name, pool, fn, list, options)
   local place_of_numbers = kind_name ~= "for_each" and (source or type(list[1]) == "number") and
     select(4, natives.pool_info(pool)) and array.empty(count) or nil
   local futures, firsts, numbers = submit_pieces(what, pool, kind_name, fn, list, size, count, source, place_of_numbers)
-  local returned = {} -- piece -> results that are not all numbers
+  local out = new_table(kind_name == "for_each" and 0 or count, 0)
   for i = 1, #futures do
     local values, n = collect(futures, i)
     if values then
-      returned[i] = { values, n }
+      place(out, firsts[i] - 1, values, n)
+    elseif place_of_numbers then
+      from_array(out, place_of_numbers, firsts[i], min(count, firsts[i] + size - 1))
     end
     futures[i] = nil
   end
-  local out = new_table(kind_name == "for_each" and 0 or count, 0)
   if place_of_numbers then
-    from_array(out, place_of_numbers, count)
     place_of_numbers:release()
-  end
-  for i, values in pairs(returned) do
-    place(out, firsts[i] - 1, values[1], values[2])
   end
   if numbers then
     numbers:release()

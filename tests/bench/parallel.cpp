@@ -64,6 +64,13 @@ int main(int argc, char **argv) {
          1e3,
          "ms",
          {}},
+        {"the same of C++ and oneTBB: what this machine gives", // is it to be had at all?
+         "one thread",
+         cpp("integral-2"),
+         cpp("integral-1"),
+         1e3,
+         "ms",
+         {}},
         {"pool of two: start, a task, end",
          "multiprocessing.Pool",
          ours("pool-start"),

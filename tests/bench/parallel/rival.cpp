@@ -28,7 +28,8 @@ constexpr std::size_t elements = 10'000'000;
 
 int main(int argc, char **argv) {
   const char *name = argc > 1 ? argv[1] : "";
-  const tbb::global_control two(tbb::global_control::max_allowed_parallelism, 2);
+  const bool one = std::strcmp(name, "integral-1") == 0;
+  const tbb::global_control threads(tbb::global_control::max_allowed_parallelism, one ? 1 : 2);
   double seconds = 0, check = 0;
   if (std::strcmp(name, "parallel-for") == 0) { // a[i] = 2 i over 1e7 doubles, in ranges of at least 1e4
     std::vector<double> a(elements);
@@ -39,7 +40,7 @@ int main(int argc, char **argv) {
       });
     });
     check = a[elements / 2];
-  } else if (std::strcmp(name, "integral-2") == 0) { // x^1.5 over [0, 1] by 1e8 midpoints
+  } else if (one || std::strcmp(name, "integral-2") == 0) { // x^1.5 over [0, 1] by 1e8 midpoints
     constexpr std::size_t n = 100'000'000;
     constexpr double h = 1.0 / double(n);
     seconds = best(3, [&] {
