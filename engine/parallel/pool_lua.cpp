@@ -122,9 +122,19 @@ class LuaExecutor final : public Executor {
       return 0;
     });
     lua_pushlightuserdata(L, &call);
-    if (lua_pcall(L, 1, 0, base + 1) != 0)
+    const int status = lua_pcall(L, 1, 0, base + 1);
+    if (status == LUA_ERRMEM)
+      outcome.error = core::account_was_refused(vm_->account, false)
+                          ? "memory limit reached: the Lua heap of a worker has grown too large"
+                          : "this machine has no memory left for the Lua heap of a worker";
+    else if (status != 0)
       take_error(L, outcome);
     lua_settop(L, base);
+    if (status == LUA_ERRMEM) { // what filled the heap is garbage now; the next task starts with room
+      outcome.value.clear();
+      lua_gc(L, LUA_GCCOLLECT, 0);
+      lua_gc(L, LUA_GCCOLLECT, 0);
+    }
   }
 
   void body(lua_State *L, const Future &task, Outcome &outcome) {
@@ -181,7 +191,7 @@ class LuaExecutor final : public Executor {
   void take_error(lua_State *L, Outcome &outcome) {
     outcome.ok = false;
     outcome.value.clear();
-    if (!lua_istable(L, -1)) { // out of memory, or an error in the handler
+    if (!lua_istable(L, -1)) { // an error in the handler
       size_t size = 0;
       const char *text = lua_tolstring(L, -1, &size);
       outcome.error = text ? std::string(text, size) : "unknown error";

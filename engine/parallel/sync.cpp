@@ -48,6 +48,8 @@ void Mutex::unlock(Participant &me) {
   --me.held;
   precedes(me, clock);
   owner().store(0);
+  if (std::atomic_ref(word_->sleeping).load() > 0)
+    wake(*word_);
   if (waiting().load() > 0)
     unlocked();
 }
@@ -343,13 +345,45 @@ int try_remote_mutex(void *object, pg_participant &me) {
   return expected == me.abroad ? -1 : 0;
 }
 
-// 0: unlocked; 1: unlocked, and somebody waits for that; -1: not done.
+// How long a worker process waits for a mutex by itself. After that it asks the process that has the mutex, which knows
+// who holds what, and says so where waiting is in vain.
+constexpr auto by_itself = std::chrono::milliseconds(2);
+
+// Whether it has locked a mutex that others hold for moments; `timeout` becomes what is left of it.
+bool wait_for_remote_mutex(void *object, pg_participant &me, double &timeout) {
+  Word *word = remote_word(object, me);
+  if (!word || std::atomic_ref(word->owner).load(std::memory_order_relaxed) == me.abroad)
+    return false;
+  const auto start = Clock::now();
+  const auto until =
+      start + std::min<Clock::duration>(by_itself, std::chrono::duration_cast<Clock::duration>(
+                                                       std::chrono::duration<double>(std::clamp(timeout, 0.0, 1.0))));
+  bool got = false;
+  std::atomic_ref(word->sleeping).fetch_add(1);
+  for (;;) {
+    // unlock looks at `sleeping` after it has cleared `owner`: it sees this wait, or this wait sees it unlocked.
+    const uint32_t turn = std::atomic_ref(word->turn).load();
+    const int tried = try_remote_mutex(object, me);
+    const auto now = Clock::now();
+    got = tried == 1;
+    if (tried != 0 || now >= until)
+      break;
+    sleep(*word, turn, until - now);
+  }
+  std::atomic_ref(word->sleeping).fetch_sub(1);
+  timeout = std::max(0.0, timeout - std::chrono::duration<double>(Clock::now() - start).count());
+  return got;
+}
+
+// 0: unlocked; 1: unlocked, and somebody waits for that where the mutex is; -1: not done.
 int unlock_remote_mutex(void *object, pg_participant &me) {
   Word *word = remote_word(object, me);
   if (!word || std::atomic_ref(word->owner).load(std::memory_order_relaxed) != me.abroad)
     return -1;
   --me.held_abroad;
   std::atomic_ref(word->owner).store(0);
+  if (std::atomic_ref(word->sleeping).load() > 0)
+    wake(*word);
   return std::atomic_ref(word->waiting).load() > 0 ? 1 : 0;
 }
 
@@ -376,8 +410,13 @@ int32_t pg_mutex_try(void *object, pg_participant *me) {
   return as<Mutex>(object).try_lock(*me);
 }
 int32_t pg_mutex_lock(void *object, pg_participant *me, double timeout, int32_t *done) {
-  if (is_remote(object))
+  if (is_remote(object)) {
+    if (wait_for_remote_mutex(object, *me, timeout)) {
+      *done = 1;
+      return PG_OK;
+    }
     return remote(done, object, me, {RemoteOp::mutex_lock, timeout});
+  }
   return guard([&] { *done = as<Mutex>(object).lock(*me, timeout); });
 }
 int32_t pg_mutex_unlock(void *object, pg_participant *me) {

@@ -2,6 +2,11 @@
 
 #include "parallel/process.hpp"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -57,6 +62,17 @@ Word *take_word() {
 }
 
 } // namespace
+
+void sleep(Word &word, uint32_t turn, std::chrono::nanoseconds time) {
+  const timespec limit{static_cast<time_t>(time.count() / 1'000'000'000),
+                       static_cast<long>(time.count() % 1'000'000'000)};
+  syscall(SYS_futex, &word.turn, FUTEX_WAIT, turn, &limit, nullptr, 0);
+}
+
+void wake(Word &word) {
+  std::atomic_ref(word.turn).fetch_add(1);
+  syscall(SYS_futex, &word.turn, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+}
 
 OwnWord::OwnWord() : word_(take_word()) {}
 

@@ -5,6 +5,7 @@
 #include "array/array.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 
 namespace perigee::parallel {
@@ -17,8 +18,16 @@ struct alignas(64) Word {
     double real;
     uint64_t owner; // the holder's token, 0: nobody
   };
-  int32_t waiting; // how many wait for the owner to let go
+  int32_t waiting;  // how many wait for the owner to let go, in the process that has the object
+  int32_t sleeping; // how many do in others, by sleep()
+  uint32_t turn;    // what those sleep on: another one after each wake()
 };
+
+// Sleeps until wake(), or the time is up, or a signal comes; not at all if there has been a wake() since `turn` was
+// read.
+void sleep(Word &word, uint32_t turn, std::chrono::nanoseconds time);
+// Wakes one that sleeps, whichever process it is in.
+void wake(Word &word);
 
 // A word in use, all of it 0 at first.
 class OwnWord {

@@ -479,6 +479,18 @@ function TestPools.test_memory_limit()
   local one = parallel.pool(1, { memory_limit = 2 ^ 25 })
   fails("memory limit reached", function() one:submit(function() return array.zeros(2 ^ 23) end):result() end)
   lu.assertEquals(one:submit(function() return array.ones(10):sum() end):result(), 10)
+  -- Tables count as well. What filled the heap is gone with the task.
+  for _ = 1, 2 do
+    fails("memory limit reached: the Lua heap of a worker has grown too large", function()
+      one:submit(function()
+        local list = {}
+        for i = 1, 1e8 do
+          list[i] = i
+        end
+      end):result()
+    end)
+    lu.assertEquals(one:submit(function() return array.ones(2 ^ 20):sum() end):result(), 2 ^ 20)
+  end
   one:close()
   fails("memory_limit is a number of bytes that each worker may hold, from 2^20 to 2^50, got 5", parallel.pool, 1,
     { memory_limit = 5 })
