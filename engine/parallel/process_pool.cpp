@@ -66,8 +66,9 @@ class ProcessExecutor final : public Executor {
     if (process_dead_) {
       outcome.broken = true;
       const std::string who = "worker " + std::to_string(number_);
-      outcome.error = interrupted() ? "interrupted by Ctrl-C: " + who + " " + outcome.error
-                                    : who + " " + outcome.error + " while it ran this task; another takes its place";
+      const char *during = task.number > 0 ? " while it ran this task; another takes its place" : ""; // 0: initialiser
+      outcome.error =
+          interrupted() ? "interrupted by Ctrl-C: " + who + " " + outcome.error : who + " " + outcome.error + during;
     }
     return outcome;
   }

@@ -32,6 +32,9 @@ end
 -- An error in a function: what describe_error says of it, and the value that was raised.
 local function explain(value)
   local wrong = core.describe_error(value)
+  if wrong.message == "attempt to yield across C-call boundary" then
+    wrong.message = "a call cannot yield out of the computation; coroutine.yield returns to a coroutine.resume of the same call"
+  end
   return { message = wrong.file ~= "" and format("%s:%d: %s", wrong.file, wrong.line, wrong.message) or wrong.message,
     value = value, traceback = wrong.traceback }
 end

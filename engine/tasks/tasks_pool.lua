@@ -218,7 +218,10 @@ function kit.run_pool(run, options)
     else
       local raised, traceback = started, ended
       run.start[i], run.seconds[i] = C.pg_timer_now() - run.zero, 0
-      fail_node(i, type(raised) == "string" and raised or core.describe_error(raised).message, raised, traceback or "")
+      local message = type(raised) == "string" and raised or core.describe_error(raised).message
+      -- (The fourth of what _runner returns is the function's own.)
+      message = gsub(message, "^result 4(%A.* cannot be sent back by a worker)$", "the result%1")
+      fail_node(i, message, raised, traceback or "")
     end
     C.pg_shared_release(core.ffi.gc(future, nil)) -- and with it the message of the result
   end

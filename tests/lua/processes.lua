@@ -369,7 +369,10 @@ function TestProcesses:test_initialiser()
   local broken = parallel.processes(1, { initializer = function() error("no way") end })
   fails("no way", function() return broken:submit(function() end):result() end)
   local dead = parallel.processes(1, { initializer = function() os.exit(4) end })
-  fails("exit code 4", function() return dead:submit(function() end):result() end)
+  fails("the initialiser failed: worker 1 ended with exit code 4\n", function()
+    local ok, message = pcall(function() return dead:submit(function() end):result() end)
+    error(message .. "\n", 0)
+  end)
 end
 
 function TestProcesses:test_pools_in_processes()

@@ -233,6 +233,17 @@ function TestFailures:test_results_of_others_are_not_lost()
   lu.assertTrue(d:compute({ return_exceptions = true }).value == thrown)
 end
 
+function TestFailures:test_what_cannot_come_back()
+  local d = delayed(function() return { thread = coroutine.create(print) } end)()
+  for _, scheduler in ipairs { "threads", "processes" } do
+    lu.assertStrContains(message_of(d.compute, d, { scheduler = scheduler, workers = 2 }),
+      "the result.thread (a coroutine) cannot be sent back by a worker")
+  end
+  local yields = delayed(function() coroutine.yield(1) end)()
+  lu.assertStrContains(message_of(yields.compute, yields, { scheduler = "serial" }), "cannot yield out of the computation")
+  lu.assertStrContains(message_of(yields.compute, yields, { scheduler = "threads" }), "cannot yield out of its worker")
+end
+
 function TestFailures:test_retries()
   local calls = 0
   local function flaky(till)
