@@ -256,7 +256,7 @@ bool run_small(const Kernel &kernel, pg_array *out, int32_t *collect, const std:
     if (input->_ndim > main->_ndim || (input->_ndim == main->_ndim && input->_size > main->_size))
       main = input;
   const int64_t n = main->_size;
-  if (n == 0 || n >= costly.least)
+  if (n == 0 || n >= (kernel.adjacent() ? costly : cheap).least)
     return false;
   Loop loop;
   loop.outer = 1;
