@@ -100,9 +100,9 @@ class Watch {
  public:
   explicit Watch(mpi::Board &board) : board_(board) {}
   explicit operator bool() const { return static_cast<bool>(board_); }
-  void look(int rank, Wire &wire) {
+  void look(int rank, Wire &wire, bool at_once = false) {
     const int64_t now = mpi::monotonic_nanoseconds();
-    if (!board_ || now < next_)
+    if (!board_ || (now < next_ && !at_once))
       return;
     next_ = now + interval;
     mpi::Wait wait;
@@ -166,6 +166,7 @@ void open_own_board(mpi::Board &board, int rank) {
     watch.look(rank, wire);
     wire.flush();
   }
+  watch.look(rank, wire, true); // what it was at says how it ended
   // Lines, each after its kind.
   bool said = false;
   for (std::string_view rest = words; !rest.empty();) {

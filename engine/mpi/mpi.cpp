@@ -158,7 +158,7 @@ Comm &adopt(MPI_Comm comm, std::string name) {
   // anybody waits: 5% of a small message's latency.)
   MPI_Group all_ranks;
   MPI_Comm_group(comm, &all_ranks);
-  const int result = MPI_Comm_create_group(comm, all_ranks, 0, &made->shadow);
+  const int result = MPI_Comm_create_group(comm, all_ranks, wire_tag(0, nobodys_code), &made->shadow);
   MPI_Group_free(&all_ranks);
   require(result, "MPI_Comm_create_group");
   MPI_Comm_rank(comm, &made->rank);

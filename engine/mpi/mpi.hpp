@@ -44,7 +44,8 @@ std::string rank_text(const Comm &comm, int32_t rank);
 // ------------------------------------------------------------------------------------------------------- layouts -----
 // Messages tell what they hold by the upper bits of their tag on the wire: the dtype, or that they are of the table
 // form. So a receive of another dtype does not match, which MPI would not notice, and costs nothing.
-constexpr int value_code = 15; // of the table form
+constexpr int value_code = 15;   // of the table form
+constexpr int nobodys_code = 14; // no message of a script has it
 // What follows is in every message's path: set once, when MPI begins (prepare_types), and inline.
 extern struct Tags {
   int bits, most; // of the script's tags

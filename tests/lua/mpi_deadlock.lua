@@ -49,8 +49,8 @@ end
 -- Ranks on other hosts do not see the launcher's board: their relays tell it what they wait for.
 function TestDeadlock:test_ranks_that_do_not_see_the_board()
   local path = script [[world:recv(1 - rank, 5)]]
-  local code, _, err = mpirun("-n 2 --deadlock-after 0.2", path, nil,
-    "OMPI_MCA_mca_base_env_list=PERIGEE_MPI_BOARD=/nowhere/board")
+  local elsewhere = "OMPI_MCA_mca_base_env_list=PERIGEE_MPI_BOARD=/nowhere/board"
+  local code, _, err = mpirun("-n 2 --deadlock-after 0.2", path, nil, elsewhere)
   lu.assertEquals(code, 1)
   for rank = 0, 1 do
     lu.assertStrContains(err, ("  rank %d waits to receive from %d, tag 5, world (%s:2)\n"):format(rank, 1 - rank, path))
