@@ -126,7 +126,8 @@ class Verification::Impl {
     if (files.empty())
       add("there is a variant to learn from", State::failed,
           "besides naive.lua and reference.lua, " + exercise_.solutions.string() + " holds no script");
-    if (const fs::path naive = exercise_.solutions / "naive.lua"; fs::exists(naive))
+    // Without tiers there is nothing to be slow at, and naive.lua may be what is naive to believe.
+    if (const fs::path naive = exercise_.solutions / "naive.lua"; fs::exists(naive) && !exercise_.tiers.empty())
       files.insert(files.begin(), naive);
     files.push_back(exercise_.solutions / "reference.lua");
     return files;
