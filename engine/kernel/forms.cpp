@@ -2,6 +2,8 @@
 #include "array/array.hpp"
 #include "kernel/builder.hpp"
 
+#include <cctype>
+
 namespace perigee::kernel {
 
 namespace {
@@ -561,17 +563,18 @@ Module grid_reduce(const Source &source, int dimensions, const std::string &redu
   const std::string tile = array::dtype_name(arguments.back().dtype);
   const std::string identity = reduce == "product" ? "1" : reduce == "sum" ? "0" : reduce == "min" ? "1/0" : "-1/0";
 
-  // Lua, in names that no body has: all on the body's first line, so that whatever names a line names that one.
+  // Lua, all on the body's first line, so that whatever names a line names that one. Names lose their prefix where the
+  // body has no such parameters.
   std::string given, parameters, loops, ends;
   static const char *const axes[] = {"x", "y", "z"};
   std::string place, sizes;
   for (int d = 0; d < dimensions; ++d) {
     const std::string n = std::to_string(d), axis = axes[dimensions - 1 - d]; // the last index goes along x
     parameters += "_p_length" + n + ", ";
-    place += std::string(d ? ", " : "") + "_p_" + axes[d];
-    sizes += std::string(d ? ", " : "") + "_p_all_" + axes[d];
-    loops += "for _p_i" + n + " = _p_" + axis + ", _p_length" + n + ", _p_all_" + axis + " do ";
-    given += (d ? ", _p_i" : "_p_i") + n + ", _p_i" + n;
+    place += std::string(d ? ", " : "") + "_p_thread_" + axes[d];
+    sizes += std::string(d ? ", " : "") + "_p_threads_" + axes[d];
+    loops += "for _p_round" + n + " = _p_thread_" + axis + ", _p_length" + n + ", _p_threads_" + axis + " do ";
+    given += (d ? ", _p_round" : "_p_round") + n + ", _p_round" + n;
     ends += "end ";
   }
   for (std::size_t i = std::size_t(dimensions); i < source.body->parameters.size(); ++i) {
@@ -579,20 +582,34 @@ Module grid_reduce(const Source &source, int dimensions, const std::string &redu
     given += ", " + source.body->parameters[i];
   }
   const std::string count = std::to_string(dimensions);
-  const std::string text =
+  std::string text =
       std::string(std::size_t(source.body->at.line - 1), '\n') + "local f = function(" + parameters + "_p_parts) " +
       "local _p_tile = _p_gpu.shared('" + tile + "', " + std::to_string(reduce_threads) + ") " + "local " + place +
       " = _p_gpu.grid(" + count + ") local " + sizes + " = _p_gpu.gridsize(" + count + ") " +
       "local _p_total = " + identity + " " + loops +
       "_p_total = " + combined_text(reduce, "_p_loop(" + given + ")", "_p_total") + " " + ends +
-      "local _p_t = _p_gpu.threadIdx.x + _p_gpu.blockDim.x * (_p_gpu.threadIdx.y - 1 + _p_gpu.blockDim.y * "
+      "local _p_thread = _p_gpu.threadIdx.x + _p_gpu.blockDim.x * (_p_gpu.threadIdx.y - 1 + _p_gpu.blockDim.y * "
       "(_p_gpu.threadIdx.z - 1)) "
-      "_p_tile[_p_t] = _p_total _p_gpu.sync() local _p_half = " +
-      std::to_string(reduce_threads / 2) + " while _p_half >= 1 do if _p_t <= _p_half then _p_tile[_p_t] = " +
-      combined_text(reduce, "_p_tile[_p_t + _p_half]", "_p_tile[_p_t]") +
+      "_p_tile[_p_thread] = _p_total _p_gpu.sync() local _p_half = " +
+      std::to_string(reduce_threads / 2) + " while _p_half >= 1 do if _p_thread <= _p_half then _p_tile[_p_thread] = " +
+      combined_text(reduce, "_p_tile[_p_thread + _p_half]", "_p_tile[_p_thread]") +
       " end _p_gpu.sync() _p_half = _p_bit.rshift(_p_half, 1) end "
-      "if _p_t == 1 then _p_parts[_p_gpu.blockIdx.x + _p_gpu.gridDim.x * (_p_gpu.blockIdx.y - 1 + _p_gpu.gridDim.y * "
+      "if _p_thread == 1 then _p_parts[_p_gpu.blockIdx.x + _p_gpu.gridDim.x * (_p_gpu.blockIdx.y - 1 + "
+      "_p_gpu.gridDim.y * "
       "(_p_gpu.blockIdx.z - 1))] = _p_tile[1] end end";
+  const std::string prefix = "_p_";
+  auto names = [&](const std::string &parameter) { // whether the text has it as a name of its own
+    const std::string wanted = prefix + parameter;
+    for (std::size_t at = 0; (at = text.find(wanted, at)) != std::string::npos; ++at)
+      if (const char after = text[at + wanted.size()]; after != '_' && !std::isalnum(static_cast<unsigned char>(after)))
+        return true;
+    return false;
+  };
+  bool plain = true;
+  for (const std::string &parameter : source.body->parameters)
+    plain &= parameter.find(prefix) == std::string::npos && !names(parameter);
+  for (std::size_t at = 0; plain && (at = text.find(prefix, at)) != std::string::npos;)
+    text.erase(at, prefix.size());
   Source whole;
   whole.chunk = source.chunk;
   whole.name = source.name;
@@ -601,11 +618,11 @@ Module grid_reduce(const Source &source, int dimensions, const std::string &redu
   whole.body = find_function(*tree, source.body->at.line, source.body->at.line, &ignored);
   whole.tree = tree;
   for (const char *name : {"gpu", "bit", "math"}) {
-    Binding &binding = whole.bindings[std::string("_p_") + name];
+    Binding &binding = whole.bindings[(plain ? "" : prefix) + name];
     binding.what = Binding::What::builtin;
     binding.text = name;
   }
-  Binding &binding = whole.bindings["_p_loop"];
+  Binding &binding = whole.bindings[(plain ? "" : prefix) + "loop"];
   binding.what = Binding::What::function;
   binding.function = loop;
   return grid(whole, arguments);

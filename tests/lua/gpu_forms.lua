@@ -95,6 +95,11 @@ function TestForms.test_reductions()
   a, b = both(function(j, y) return y[j] * y[j] end, "sum", 100, z)
   lu.assertAlmostEquals(a.re, b.re, 1e-9)
   lu.assertAlmostEquals(a.im, b.im, 1e-9)
+  -- Whatever the parameters are called, also like what combines them.
+  a, b = both(function(total, tile, gpu, half) return tile[total] * gpu + half end, "sum", 300, i, 3, 2)
+  lu.assertEquals(a, b)
+  a, b = both(function(p, parts, math) return parts[p] * math end, "max", 300, i, 3)
+  lu.assertEquals(a, b)
   local nan = array.from { 3, 0 / 0, 1, 0 / 0 }
   a, b = both(function(j, y) return y[j] end, "min", 4, nan)
   lu.assertEquals(a, 1)
