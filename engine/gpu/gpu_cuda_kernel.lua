@@ -17,7 +17,6 @@ local function generate(module, wide, spread)
   end
   return ffi.string(text_c[0]), ffi.string(entry_c[0]), codes
 end
-shared.generate_cuda = generate
 
 function shared.texts.cuda(s)
   return (generate(s.module, false))
@@ -71,16 +70,34 @@ local function is_far(a)
   return reach >= far or tonumber(a._size) >= far
 end
 
-local launch_flags = { "--fmad=true" }
+-- By default what the processor's kernels compute: products are rounded before they are added.
+local function flags_of(k)
+  local fastmath = k._options.fastmath
+  return { fastmath == true and "--use_fast_math" or fastmath and "--fmad=true" or "--fmad=false" }
+end
+
+-- The image of a module for an architecture; its kernel's name and codes of its parameters.
+local function image_of(k, module, architecture, wide, spread)
+  local text, entry, codes = generate(module, wide, spread)
+  local image, log = shared.cuda().compile(text, entry .. ".cu", architecture, flags_of(k))
+  if not image then
+    core.internal("the CUDA C++ of '%s' does not compile:\n%s\n%s", k._name, log, text)
+  end
+  return image, entry, codes
+end
+
+function shared.texts.ptx(s, k)
+  local ok, reason = shared.cuda().compiler()
+  if not ok then
+    core.unsupported("inspect: %s", reason)
+  end
+  return shared.cuda().image_data((image_of(k, s.module, "compute_75", false)))
+end
 
 -- A module compiled for a device, with room for its parameters.
-local function compiled(module, d, wide, spread, name, options)
+local function compiled(k, module, d, wide, spread)
   local cuda = shared.cuda()
-  local text, entry, codes = generate(module, wide, spread)
-  local image, log = cuda.compile(text, entry .. ".cu", cuda.architecture(d), options or launch_flags)
-  if not image then
-    core.internal("the CUDA C++ of '%s' does not compile:\n%s\n%s", name, log, text)
-  end
+  local image, entry, codes = image_of(k, module, cuda.architecture(d), wide, spread)
   local f = cuda.load(d, image, entry)
   f.pointers, f.cells, f.put = ffi.new("void *[?]", #codes + 1), {}, {}
   for i, code in ipairs(codes) do
@@ -89,7 +106,6 @@ local function compiled(module, d, wide, spread, name, options)
   end
   return f
 end
-shared.compiled_cuda, shared.is_far = compiled, is_far
 
 local function grid_is_far(launch)
   for i = 1, 3 do
@@ -190,7 +206,7 @@ function shared.launchers.cuda(k, s, launch, values, host, originals)
   local key = (wide and -1 or 1) * d.number
   local f = s.cuda[key]
   if not f then
-    f = compiled(s.module, d, wide, 0, k._name)
+    f = compiled(k, s.module, d, wide, 0)
     s.cuda[key] = f
   end
   for i = 1, #values do

@@ -9,7 +9,7 @@ local front = core.require("kernel")._kit
 local ERROR_UNSUPPORTED = 2
 local module_out, dtype_c, failed = ffi.new("pg_kernel_module *[1]"), ffi.new("int32_t[1]"), ffi.new("int32_t[1]")
 local sizes_t = ffi.typeof("int64_t[3]")
-local options = {}
+local options_of = { [false] = {}, [true] = { fastmath = true } }
 local item_sizes = { bool = 1, int8 = 1, uint8 = 1, int16 = 2, uint16 = 2, int32 = 4, uint32 = 4, float32 = 4, complex128 = 16 } -- else 8
 
 -- The compiled form of a specialisation; nil and the reason where there is none.
@@ -21,7 +21,7 @@ local function compiled(k, s)
     else
       check(status)
       local module = ffi.gc(module_out[0], C.pg_kernel_close_module)
-      local code = front.compiled(module, options)
+      local code = front.compiled(module, options_of[k._options.fastmath == true])
       s.fast = { module = module, code = code, entry = front.need_compiler().pg_llvm_entry(code), launch_dtype = dtype_c[0],
         name = C.pg_kernel_keep_name(k._name) }
     end

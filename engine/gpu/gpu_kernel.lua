@@ -259,7 +259,7 @@ kernel_mt.__tostring = function(self)
 end
 core.class(kernel_mt, "gpu.Kernel")
 
-local kernel_options = { name = true }
+local kernel_options = { name = true, fastmath = true }
 
 --- gpu.kernel(fn [, options]): fn as a kernel, which every thread of a grid runs: k{grid = ..., block = ...}(...).
 function gpu.kernel(fn, options)
@@ -274,6 +274,11 @@ function gpu.kernel(fn, options)
       fail('gpu.kernel: options are a table such as {name = "saxpy"}, got %s', kind_of(options))
     end
     check_options("gpu.kernel", options, kernel_options)
+    local fastmath = options.fastmath
+    if fastmath ~= nil and type(fastmath) ~= "boolean" and fastmath ~= "fma" then
+      fail('gpu.kernel: fastmath is true, false or "fma", got %s', type(fastmath) == "string" and format("%q", fastmath)
+        or kind_of(fastmath))
+    end
   end
   local info = getinfo(fn, "Su")
   local self = setmetatable({ _function = fn, _parameters = info.nparams, _options = options or {},
@@ -295,7 +300,8 @@ end
 
 shared.texts = { ir = function(s) return ffi.string(C.pg_kernel_text(s.module)) end } -- what -> function(specialisation, kernel)
 
---- k:inspect(what [, number]): a text of a specialisation: "ir", the typed form; "cuda", CUDA C++.
+--- k:inspect(what [, number]): a text of a specialisation: "ir", the typed form; "cuda", CUDA C++;
+--- "ptx", what NVRTC makes of it.
 function kernel_methods:inspect(what, number)
   local text = shared.texts[what]
   if not text then
@@ -325,7 +331,8 @@ end
 --- Runs a launch that a record describes (gpu_work.lua) on the checked simulator, with these arguments. Returns what is
 --- recorded of it, and the specialisation.
 function shared.run_again(entry, values)
-  local self = setmetatable({ _source = entry.source, _form = entry.form, _parameters = #values, _name = entry.name, _options = {} }, kernel_mt)
+  local self = setmetatable({ _source = entry.source, _parameters = #values, _name = entry.name, _options = {},
+    _form = entry.form }, kernel_mt)
   local keys = {}
   for i, x in ipairs(values) do
     keys[i], values[i] = argument_of(self, i, x)

@@ -815,6 +815,51 @@ function TestForms.test_parallel_for()
 end
 
 -- ------------------------------------------------------------------------------------- what is refused ---------------
+-- What a kernel may do with floats: by default what the processor's kernels do.
+TestFastmath = {}
+
+local function axpy(a, x, y)
+  local i = gpu.grid(1)
+  if i <= #x then
+    y[i] = a / x[i] + a * y[i]
+  end
+end
+
+function TestFastmath.test_instructions()
+  if not (compiler and ptxas) or on_gpu then
+    return
+  end
+  local function instructions(fastmath)
+    local k = gpu.kernel(axpy, { fastmath = fastmath })
+    k { grid = 1, block = 32 } (2, array.ones(10, "float32"), f32(10))
+    local ptx = k:inspect("ptx")
+    return ptx:find("fma.rn%S*f32") ~= nil, ptx:find("div.approx") ~= nil
+  end
+  lu.assertEquals({ instructions(nil) }, { false, false })
+  lu.assertEquals({ instructions(false) }, { false, false })
+  lu.assertEquals({ instructions("fma") }, { true, false })
+  lu.assertEquals({ instructions(true) }, { true, true })
+end
+
+function TestFastmath.test_results_are_close()
+  for _, fastmath in ipairs { "fma", true } do
+    for _, mode in ipairs(on_gpu and { "cuda" } or pg.available("llvm") and { "checked", "fast" } or { "checked" }) do
+      if not on_gpu then
+        gpu.mode(mode)
+      end
+      local x, y = rand(100) + 1, rand(100)
+      local expected = 2 / x + 2 * y
+      gpu.kernel(axpy, { fastmath = fastmath }) { grid = 4, block = 32 } (2, x, y)
+      lu.assertTrue(array.allclose(y, expected, { rtol = 1e-5 }))
+    end
+  end
+  if not on_gpu then
+    gpu.mode("checked")
+  end
+  fails_with('fastmath is true, false or "fma", got "fast"', gpu.kernel, axpy, { fastmath = "fast" })
+  fails_with("fastmath is true, false", gpu.kernel, axpy, { fastmath = 1 })
+end
+
 TestErrors = {}
 
 local function fails(text, f, ...)
