@@ -36,6 +36,14 @@ Descriptor sealed_memory(const char *name, std::size_t size, const void *content
   return file;
 }
 
+constexpr double start_seconds = 30.0;
+constexpr std::size_t page_bytes = 4096;
+constexpr int64_t poll_nanoseconds = 10'000'000;
+constexpr int64_t spin_nanoseconds = 50'000;
+constexpr int64_t look_nanoseconds = 500'000'000;
+
+} // namespace
+
 // Beside the program that runs: bin/perigee -> libexec/perigee/perigee-worker.
 std::filesystem::path worker_program() {
   auto self = std::filesystem::read_symlink("/proc/self/exe");
@@ -44,14 +52,6 @@ std::filesystem::path worker_program() {
     throw InfrastructureError("the installation is incomplete: " + program.string() + " is missing");
   return program;
 }
-
-constexpr double start_seconds = 30.0;
-constexpr std::size_t page_bytes = 4096;
-constexpr int64_t poll_nanoseconds = 10'000'000;
-constexpr int64_t spin_nanoseconds = 50'000;
-constexpr int64_t look_nanoseconds = 500'000'000;
-
-} // namespace
 
 int64_t raw_nanoseconds() {
   timespec now{};

@@ -10,6 +10,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ struct ChannelOptions {
   bool require_full = false;
   const std::atomic<bool> *interrupted = nullptr;
 };
+
+/// The program inside sandboxes. Throws InfrastructureError where it is not.
+std::filesystem::path worker_program();
 
 class Channel {
  public:

@@ -1,6 +1,7 @@
 #include "grade.hpp"
 
 #include "catalogue.hpp"
+#include "gpu_time.hpp"
 #include "judge.hpp"
 #include "measure.hpp"
 #include "sandbox.hpp"
@@ -391,7 +392,7 @@ class Grading {
         const Check check = judge_->check(trial.batch.inputs, slice.results, trial.expected,
                                           CallInfo{slice.wall, slice.cpu}, slice.records);
         if (check.ok && counts(*trial.of))
-          count(trial, check.counts);
+          count(trial, check.counts, slice.records);
         if (!check.ok && wrong.insert(trial.of).second && !first)
           first = Ended{Verdict::wrong, where + ": " + first_line(check.message), where + ":\n" + check.message + "\n"};
       } catch (const CallFailed &failure) {
@@ -419,7 +420,7 @@ class Grading {
   }
 
   // Judges the tiers that compare counts of this trial; of several trials the last counts.
-  void count(const Trial &trial, const std::map<std::string, double> &yours) {
+  void count(const Trial &trial, const std::map<std::string, double> &yours, const std::vector<Bytes> &records) {
     const auto replayed = [&](const char *script, const std::vector<Bytes> &results,
                               const std::vector<Bytes> &records) {
       const Check check = judge_->check(trial.batch.inputs, results, trial.expected, {}, records);
@@ -428,6 +429,7 @@ class Grading {
       return check.counts;
     };
     std::map<std::string, double> others[2];
+    std::vector<Bytes> naive_records;
     for (TierResult &result : result_.tiers) {
       const Tier &tier = result.tier;
       if (!tier.counted() || tier.case_name != trial.of->name)
@@ -443,9 +445,23 @@ class Grading {
           naive.renew();
           const Slice slice = naive.run(trial.batch.inputs);
           other = replayed("naive", slice.results, slice.records);
+          naive_records = slice.records;
         } catch (const CallFailed &failure) {
           broken("naive", failure.message);
         }
+      }
+      if (tier.on_gpu()) {
+        session_.progress("measuring on the GPU", 0.0);
+        const Goal goal{tier.ratio};
+        const GpuTimes times =
+            time_on_gpu(records[0], tier.against == Against::naive ? naive_records[0] : trial.records[0], goal,
+                        exercise_.limits.budget_seconds, session_.interrupted);
+        const auto speed = speedup(times.series);
+        result.speedup = speed.value_or(Interval{});
+        result.state = judge_tier(speed, tier.ratio);
+        result_.rounds = times.series.rounds();
+        result_.generations = static_cast<int>(times.series.generations.size());
+        continue;
       }
       const auto of = [&](const std::map<std::string, double> &counts) {
         const auto found = counts.find(tier.metric);
@@ -656,10 +672,22 @@ class Grading {
 
 } // namespace
 
+// Without the tiers that only a GPU can measure, where there is none: their points are not asked for.
+static Exercise without_gpu_time(Exercise e) {
+  std::erase_if(e.tiers, [&](const Tier &tier) {
+    if (!tier.on_gpu() || no_gpu_reason().empty())
+      return false;
+    e.notes.push_back("not measurable here: '" + tier.name + "' is measured on an NVIDIA GPU (" + no_gpu_reason() +
+                      "); its points are not counted");
+    return true;
+  });
+  return e;
+}
+
 Result grade_submission(const Exercise &as_written, const Submission &submission, Session &session) {
   const auto start = Clock::now();
   Session::State &state = session.state();
-  const Exercise exercise = scaled_to(as_written, state.cores());
+  const Exercise exercise = without_gpu_time(scaled_to(as_written, state.cores()));
   Result result;
   result.learner = submission.learner;
   result.exercise = exercise.id;

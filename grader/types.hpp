@@ -30,7 +30,7 @@ enum class Against { reference, naive };
 // what the GPU's simulator counts: the other's count over the submission's.
 struct Tier {
   std::string name;            // for people: "as fast as half the reference"
-  std::string metric = "time"; // or what is counted (counted_words in wording.hpp)
+  std::string metric = "time"; // or what is counted (counted_words in wording.hpp), or gpu_time
   Against against = Against::reference;
   double ratio = 1.0;
   double points = 0.0;
@@ -38,6 +38,7 @@ struct Tier {
   int cores = 1;         // that `ratio` is meant for; on fewer, as much less is asked for (scaled_to in catalogue.hpp)
 
   bool counted() const { return metric != "time"; }
+  bool on_gpu() const { return metric == "gpu_time"; } // measured, and only where there is one
 };
 
 struct Needs {

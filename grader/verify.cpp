@@ -60,7 +60,7 @@ class Verification::Impl {
   Impl(const Exercise &exercise, Session &session, std::function<void(const Finding &)> report,
        std::function<void(const std::string &)> begin)
       : exercise_(exercise), session_(session), report_(std::move(report)), begin_(std::move(begin)) {
-    std::erase_if(untimed_.tiers, [](const Tier &tier) { return !tier.counted(); });
+    std::erase_if(untimed_.tiers, [](const Tier &tier) { return !tier.counted() || tier.on_gpu(); });
   }
 
   void rightness() {
@@ -98,11 +98,11 @@ class Verification::Impl {
     // Asked for more, so that the measurement goes on until that much is certain.
     Exercise stricter = exercise_;
     for (Tier &tier : stricter.tiers)
-      if (!tier.counted()) // counts are exact
+      if (!tier.counted() || tier.on_gpu()) // counts are exact
         tier.ratio *= reference_margin;
     Result reference = grade(exercise_.solutions / "reference.lua", stricter);
     for (TierResult &tier : reference.tiers)
-      if (!tier.tier.counted())
+      if (!tier.tier.counted() || tier.tier.on_gpu())
         tier.tier.ratio /= reference_margin;
     reference_is_fast(reference);
     coding_is_short(reference.reference_seconds);

@@ -28,7 +28,7 @@ const char *of(Against against) {
 constexpr std::pair<const char *, const char *> counted[] = {
     {"gpu_sectors", "sectors"},           {"gpu_wavefronts", "wavefronts"},  {"gpu_divergent", "divergent branches"},
     {"gpu_atomics", "atomic operations"}, {"gpu_transfers", "bytes copied"}, {"gpu_launches", "launches"},
-    {"gpu_estimate", "estimated time"},
+    {"gpu_estimate", "estimated time"},   {"gpu_time", "time on a GPU"},
 };
 
 // "0.31x the reference's speed (0.30 to 0.32)"; "3.2x the sectors of the reference"

@@ -1,8 +1,10 @@
 // The program inside a sandbox: `perigee-worker worker` holds a submission, `perigee-worker judge` an exercise's
 // cases.lua. It is started with three descriptors: the control page (3), its settings as JSON (4), the script (5). It
 // reads them, locks itself down, and from then on knows only its own memory and the control page. `perigee-worker ranks
-// N` starts a submission's ranks of MPI (ranks.hpp), each `perigee-worker rank`.
+// N` starts a submission's ranks of MPI (ranks.hpp), each `perigee-worker rank`. `perigee-worker gpu-time` is no sandbox's:
+// it measures on a GPU (gpu_time.hpp).
 #include "confined.hpp"
+#include "gpu_time.hpp"
 #include "lockdown.hpp"
 #include "ranks.hpp"
 
@@ -66,6 +68,8 @@ int main(int argc, char **argv) {
     const std::string name = argc > 1 ? argv[1] : "";
     if (name == "ranks" && argc == 3)
       return start_ranks(std::atoi(argv[2]), argv[0]);
+    if (name == "gpu-time")
+      return gpu_time_main({argv + 2, argv + argc});
     if (argc != 2)
       throw std::runtime_error("this is a part of perigee, which starts it itself");
     const bool judge = name == "judge", rank = name == "rank";

@@ -548,6 +548,7 @@ local function view_of(d, layout)
   library.pg_gpu_share(out, d, layout)
   return out
 end
+shared.view_of, shared.layout_of = view_of, layout_of
 
 for _, name in ipairs { "transpose", "swapaxes", "moveaxis", "squeeze", "expand_dims", "broadcast_to", "flip", "diagonal" } do
   methods[name] = function(d, ...)

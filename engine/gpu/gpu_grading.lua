@@ -8,8 +8,8 @@
 local core, shared = ...
 local ffi = core.ffi
 local gpu, array, kit, work = shared.gpu, shared.array, shared.kit, shared.work
-local type, tonumber, tostring, ipairs, pairs, format, istype, setmetatable, max, min, pcall, error = type, tonumber, tostring,
-  ipairs, pairs, string.format, ffi.istype, setmetatable, math.max, math.min, pcall, error
+local type, tonumber, tostring, ipairs, pairs, format, istype, setmetatable, max, min, pcall, error, unpack = type, tonumber, tostring,
+  ipairs, pairs, string.format, ffi.istype, setmetatable, math.max, math.min, pcall, error, unpack
 
 local array_t = ffi.typeof("pg_array")
 
@@ -320,6 +320,107 @@ function grading.replay(record, inputs, result)
     return nil, sums.refused
   end
   error(sums, 0)
+end
+
+-- ------------------------------------------------------------------------------------------------- measuring ----------
+-- A function that has the GPU in use do what a record says, which grading.replay has found to be right.
+local function player(record)
+  local blocks, streams, events, steps = {}, {}, {}, {}
+  local function view(d)
+    local whole = blocks[d.memory]
+    if not whole then
+      whole = gpu.empty(d.bytes, "uint8")
+      blocks[d.memory] = whole
+    end
+    local layout, size = shared.layout_of(whole), 1
+    layout._dtype, layout._ndim = kit.dtypes[d.dtype], #d.shape
+    for i = 1, #d.shape do
+      layout._shape[i - 1], layout._strides[i - 1] = d.shape[i], d.strides[i]
+      size = size * d.shape[i]
+    end
+    layout._size = size
+    layout._data = ffi.cast("char *", layout._data) + d.at
+    return shared.view_of(whole, layout)
+  end
+  local function stream_of(number)
+    if number ~= 0 and number ~= nil then
+      streams[number] = streams[number] or gpu.stream()
+      return streams[number]
+    end
+  end
+  local function event_of(number)
+    events[number] = events[number] or gpu.event()
+    return events[number]
+  end
+  for _, e in ipairs(record) do
+    local a, stream = e.array and view(e.array), stream_of(e.stream)
+    local options, step = { stream = stream }, nil
+    if e.kind == "to_device" then
+      local host = e.pinned and gpu.pinned(e.data) or e.data
+      step = function() a:copy_from(host, options) end
+    elseif e.kind == "to_host" then
+      options.out = e.pinned and gpu.pinned(a.shape, { dtype = a.dtype }) or array.zeros(a.shape, a.dtype)
+      step = function() a:to_host(options) end
+    elseif e.kind == "copy" then
+      local from = view(e.from)
+      step = function() a:copy_from(from, options) end
+    elseif e.kind == "fill" and e.value ~= nil then
+      step = function() a:fill(e.value) end
+      if e.found then
+        step()
+        step = nil
+      end
+    elseif e.kind == "kernel" then
+      local values, launch = {}, shared.launch_again(e, stream)
+      for i, x in ipairs(e.arguments) do
+        values[i] = type(x) == "table" and view(x.array) or x
+      end
+      step = function() launch(unpack(values)) end
+    elseif e.kind == "record" then
+      step = function() event_of(e.event):record(stream) end
+    elseif e.kind == "wait" then
+      step = function() stream:wait(event_of(e.event)) end
+    elseif e.kind == "synchronize" then
+      step = e.event and function() event_of(e.event):synchronize() end or stream and function() stream:synchronize() end
+        or gpu.synchronize
+    end
+    steps[#steps + 1] = step
+  end
+  return function()
+    for i = 1, #steps do
+      steps[i]()
+    end
+  end
+end
+
+--- grading.measure(yours, other, rounds) -> a list of seconds, yours and the other's in turn, a pair a round: how long the GPU
+--- here takes for two records, from the first thing that it is given to the end of the last. nil and the reason where there is
+--- no GPU.
+function grading.measure(yours, other, rounds)
+  local ok, reason = gpu.available()
+  if not ok then
+    return nil, reason
+  end
+  gpu.use("cuda")
+  local players, times = { player(yours), player(other) }, {}
+  for _ = 1, 3 do -- compiles, and wakes the GPU up
+    gpu.timer(players[1])
+    gpu.timer(players[2])
+  end
+  for round = 1, rounds do
+    local first = round % 2 == 0 and 1 or 2
+    local t = {}
+    t[first] = gpu.timer(players[first])
+    t[3 - first] = gpu.timer(players[3 - first])
+    times[#times + 1], times[#times + 2] = t[1], t[2]
+  end
+  return times
+end
+
+--- Why grading.measure cannot measure here: "" where it can.
+function grading.no_gpu()
+  local ok, reason = gpu.available()
+  return ok and "" or reason
 end
 
 return grading

@@ -328,18 +328,22 @@ function kernel_methods:specializations()
   return list
 end
 
---- Runs a launch that a record describes (gpu_work.lua) on the checked simulator, with these arguments. Returns what is
---- recorded of it, and the specialisation.
+--- The launch that a record describes (gpu_work.lua), on the device in use.
+function shared.launch_again(entry, stream)
+  local self = setmetatable({ _source = entry.source, _parameters = #entry.arguments, _name = entry.name, _form = entry.form,
+    _options = { fastmath = entry.fastmath } }, kernel_mt)
+  return configure(self, { grid = entry.grid, block = entry.block, shared = entry.shared, partial = entry.partial,
+    stream = stream })
+end
+
+--- The same on the checked simulator, with these arguments. Returns what is recorded of it.
 function shared.run_again(entry, values)
-  local self = setmetatable({ _source = entry.source, _parameters = #values, _name = entry.name, _options = {},
-    _form = entry.form }, kernel_mt)
+  local launch = shared.launch_again(entry)
   local keys = {}
   for i, x in ipairs(values) do
-    keys[i], values[i] = argument_of(self, i, x)
+    keys[i], values[i] = argument_of(launch._kernel, i, x)
   end
-  local s = specialise(self, keys)
-  return shared.run_checked(self, s, configure(self, { grid = entry.grid, block = entry.block, shared = entry.shared,
-    partial = entry.partial }), values), s
+  return shared.run_checked(launch._kernel, specialise(launch._kernel, keys), launch, values)
 end
 
 local grading

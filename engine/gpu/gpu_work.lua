@@ -385,8 +385,8 @@ function work.before_launch(k, launch, values, host)
   if not log then
     return nil
   end
-  local entry = { kind = "kernel", line = line_of(), name = k._name, source = shared.describe_kernel(k), form = k._form, grid = launch.grid,
-    block = launch.block, shared = launch.shared, partial = launch.partial, arguments = {} }
+  local entry = { kind = "kernel", line = line_of(), name = k._name, source = shared.describe_kernel(k), form = k._form,
+    fastmath = k._options.fastmath, grid = launch.grid, block = launch.block, shared = launch.shared, partial = launch.partial, arguments = {} }
   for i, x in ipairs(values) do
     if kit.is(x) then
       if host[i] then

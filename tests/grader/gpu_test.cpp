@@ -1,5 +1,6 @@
 // Exercises for a GPU, on its simulator: what kernels do is counted where no learner's script runs.
 #include "grader/catalogue.hpp"
+#include "grader/gpu_time.hpp"
 #include "grader/grade.hpp"
 #include "temporary_exercise.hpp"
 
@@ -97,6 +98,39 @@ TEST_CASE("kernels are counted by a replay, against the reference's and the naiv
   CHECK(result.summary.find("2.00x the sectors of the reference") != std::string::npos);
   result = folder.grade(doubling("for _ = 1, 2 do gpu.array(x) end", "double(size)(d, out)"));
   CHECK(states(result) == "++-+");
+}
+
+// On a machine without a GPU the stand-in for CUDA's driver has one: CTest's fake_cuda_grader runs this case beside it.
+TEST_CASE("time on a GPU is measured where there is one, and else not asked for", "[grade][gpu][gpu_time]") {
+  GpuExercise folder;
+  folder.exercise.tiers.resize(1); // sectors, against the reference
+  for (const Against against : {Against::reference, Against::naive}) {
+    Tier timed = folder.tier(0.01, 2, against);
+    timed.metric = "gpu_time";
+    timed.name = "on a GPU";
+    folder.exercise.tiers.push_back(timed);
+  }
+  const Result result = folder.grade(doubling("", "double(size)(d, out)"));
+  INFO(result.summary << "\n" << result.detail);
+  if (no_gpu_reason().empty()) {
+    CHECK(result.notes.empty());
+    REQUIRE(result.tiers.size() == 3);
+    for (int i : {1, 2}) { // how fast a stand-in is says nothing
+      CHECK(result.tiers[std::size_t(i)].state != TierState::not_measured);
+      CHECK(result.tiers[std::size_t(i)].speedup.mid > 0);
+    }
+    CHECK(result.rounds >= 12);
+    CHECK(result.generations >= 3);
+    CHECK(result.max_points == 9);
+  } else {
+    WARN("no time on a GPU: " << no_gpu_reason());
+    CHECK(result.verdict == Verdict::passed);
+    CHECK(result.points == 5);
+    CHECK(result.max_points == 5);
+    REQUIRE(result.notes.size() == 2);
+    CHECK(result.notes[0] == "not measurable here: 'on a GPU' is measured on an NVIDIA GPU (" + no_gpu_reason() +
+                                 "); its points are not counted");
+  }
 }
 
 TEST_CASE("what the device is given and gives is the exercise's, not the host's", "[grade][gpu]") {
