@@ -15,7 +15,7 @@ local whole_t = ffi.typeof("int64_t")
 -- A kernel of a GPU with the source of another form's. form: as gpu_kernel.lua makes it.
 local function kernel_of(self, state, parameters, form)
   local k = setmetatable({ _function = self._function, _parameters = parameters, _name = self._name,
-    _options = { fastmath = self._options and self._options.fastmath }, _form = form }, shared.kernel_mt)
+    _options = { fastmath = (self._form._options or {}).fastmath }, _form = form }, shared.kernel_mt)
   shared.states[k] = { source = state.source, sources = state.sources, by_key = {}, specialisations = {} }
   return k
 end

@@ -59,6 +59,26 @@ local function check(what, a, b, tolerance)
   end
 end
 
+-- What the simulator expects of this GPU, beside what was measured: estimates by gpu.report() of the same launch on the checked
+-- simulator. make() gives the launch and its arguments on the device in use. Sizes are what the simulator does in seconds.
+local model = os.getenv("PERIGEE_GPU_MODEL")
+for _, name in ipairs { "H200", "H100", "A100", "V100", "L40S", "T4", "L4", "RTX 4090", "RTX 3060" } do
+  if not model and gpu.info().name:find(name, 1, true) then
+    model = name
+  end
+end
+if cuda and not model then
+  io.stderr:write("bench: no model of '" .. gpu.info().name .. "' (gpu.model; PERIGEE_GPU_MODEL names one): estimates are not compared\n")
+end
+
+local estimates = {} -- {name, measured seconds, make}, until the GPU has nothing more to do
+local function expect(name, make)
+  if model or not cuda then
+    local launch, arguments = make()
+    estimates[#estimates + 1] = { name, median_time(function() launch(unpack(arguments)) end), make }
+  end
+end
+
 local n = real and 2 ^ 27 or 2 ^ 12
 local bytes = 4 * n
 
@@ -94,7 +114,8 @@ end
 do
   local x, y = gpu.ones(n, "float32"), gpu.ones(n, "float32")
   local z = gpu.empty(n, "float32")
-  local k = gpu.kernel(saxpy_lua, { name = "saxpy" })
+  -- As nvcc compiles what is written by hand: with fused multiply-adds.
+  local k = gpu.kernel(saxpy_lua, { name = "saxpy", fastmath = "fma" })
   local launch = k { grid = gpu.grid_for(n, 256), block = 256 }
   local candidates = { function() z:copy_from(x) end, function() launch(1e-9, x, y) end }
   if cuda then
@@ -114,6 +135,10 @@ do
     emit("saxpy in Lua, time against CUDA C++ by hand", "ratio", t[2] / t[3], "goal 1.03")
   end
   check("saxpy", y, gpu.full({ n }, y:to_host()[1], "float32"))
+  local m = real and 2 ^ 24 or 2 ^ 12
+  expect("saxpy", function()
+    return k { grid = gpu.grid_for(m, 256), block = 256 }, { 1e-9, gpu.ones(m, "float32"), gpu.ones(m, "float32") }
+  end)
 end
 
 -- ----------------------------------------------------------------------------------------------------------- stencil --
@@ -126,7 +151,7 @@ do
     if i > 1 and i < a:dim(1) and j > 1 and j < a:dim(2) then
       b[i][j] = 0.25 * (a[i - 1][j] + a[i + 1][j] + a[i][j - 1] + a[i][j + 1])
     end
-  end, { name = "stencil" })
+  end, { name = "stencil", fastmath = "fma" })
   local launch = k { grid = gpu.grid_for({ m, m }, { 32, 8 }), block = { 32, 8 } }
   local candidates = { function() launch(u, v) end }
   if cuda then
@@ -145,6 +170,11 @@ do
     check("stencil", v, w)
     emit("stencil in Lua, time against CUDA C++ by hand", "ratio", t[1] / t[2], "goal 1.03")
   end
+  local s = real and 2048 or 64
+  expect("stencil", function()
+    return k { grid = gpu.grid_for({ s, s }, { 32, 8 }), block = { 32, 8 } }, { gpu.ones(s, s, "float32"),
+      gpu.zeros(s, s, "float32") }
+  end)
 end
 
 -- --------------------------------------------------------------------------------------------------------- transpose --
@@ -183,6 +213,16 @@ do
   emit("transpose, naive, in Lua", "GB/s", 8 * m * m / t[1] / 1e9)
   emit("transpose, tiled, in Lua", "GB/s", 8 * m * m / t[2] / 1e9)
   emit("transpose, tiled, against a copy's bandwidth", "ratio", t[3] / t[2])
+  local s = real and 2048 or 64
+  local function arrays()
+    return { gpu.ones(s, s, "float32"), gpu.zeros(s, s, "float32") }
+  end
+  expect("transpose, naive", function()
+    return naive { grid = gpu.grid_for({ s, s }, { 32, 8 }), block = { 32, 8 } }, arrays()
+  end)
+  expect("transpose, tiled", function()
+    return tiled { grid = gpu.grid_for({ s, s }, { 32, 32 }), block = { 32, 8 } }, arrays()
+  end)
 end
 
 -- --------------------------------------------------------------------------------------------------------- reduction --
@@ -219,6 +259,10 @@ do
   assert(math.abs(x:sum() - expected) < 1e-6 * math.abs(expected), "d:sum(): the results differ")
   emit("reduction in Lua", "GB/s", bytes / median_time(function() launch(x, total) end) / 1e9)
   emit("d:sum()", "GB/s", bytes / median_time(function() x:sum() end) / 1e9)
+  local m = real and 2 ^ 24 or 2 ^ 12
+  expect("reduction", function()
+    return k { grid = real and 1056 or 2, block = 256 }, { gpu.ones(m, "float32"), gpu.zeros(1, "float64") }
+  end)
 end
 
 -- ------------------------------------------------------------------------------------------------------------ matmul --
@@ -236,7 +280,7 @@ do
       end
       z[i][j] = sum
     end
-  end, { name = "matmul_naive" })
+  end, { name = "matmul_naive", fastmath = "fma" })
   local shared = gpu.kernel(function(x, y, z)
     local s, t = gpu.shared("float32", 16, 16), gpu.shared("float32", 16, 16)
     local tx, ty = gpu.threadIdx.x, gpu.threadIdx.y
@@ -254,7 +298,7 @@ do
     if i <= z:dim(1) and j <= z:dim(2) then
       z[i][j] = sum
     end
-  end, { name = "matmul_shared" })
+  end, { name = "matmul_shared", fastmath = "fma" })
   local grid, block = gpu.grid_for({ m, m }, { 16, 16 }), { 16, 16 }
   local first, second = naive { grid = grid, block = block }, shared { grid = grid, block = block }
   local candidates = { function() first(a, b, c) end, function() second(a, b, d) end, function() gpu.matmul(a, b) end }
@@ -290,6 +334,48 @@ do
   if cuda then
     emit("matmul, shared memory, time against CUDA C++ by hand", "ratio", t[2] / t[4], "goal 1.03")
   end
+  local s = real and 512 or 32
+  for name, kernel_of in pairs { ["matmul, naive"] = naive, ["matmul, shared memory"] = shared } do
+    expect(name, function()
+      return kernel_of { grid = gpu.grid_for({ s, s }, { 16, 16 }), block = { 16, 16 } }, { gpu.ones(s, s, "float32"),
+        gpu.ones(s, s, "float32"), gpu.zeros(s, s, "float32") }
+    end)
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------ copies beside kernels
+local overlap
+do
+  local k = gpu.kernel(function(x, y)
+    local i = gpu.grid(1)
+    if i <= #x then
+      y[i] = math.sqrt(x[i])
+    end
+  end, { name = "root" })
+  local m = real and 2 ^ 22 or 2 ^ 12
+  -- In how many pieces on how many streams: a function that does it, on the device in use.
+  local function pieces(chunks, count)
+    local from, to = gpu.pinned(array.ones(m, "float32")), gpu.pinned(m, "float32")
+    local x, y, streams = gpu.empty(m, "float32"), gpu.empty(m, "float32"), {}
+    for i = 1, count do
+      streams[i] = gpu.stream()
+    end
+    return function()
+      for c = 1, chunks do
+        local part, s = { { (c - 1) * m / chunks + 1, c * m / chunks } }, streams[c % count + 1]
+        x[part]:copy_from(from[part], { stream = s })
+        k { grid = gpu.grid_for(m / chunks, 256), block = 256, stream = s } (x[part], y[part])
+        y[part]:to_host { out = to[part], stream = s }
+      end
+      gpu.synchronize()
+    end
+  end
+  local function speedup(time_of)
+    return time_of(pieces(1, 1)) / time_of(pieces(16, 3))
+  end
+  local measured = speedup(function(f) return median_time(f, 10) end)
+  emit("copies beside kernels, 16 chunks on 3 streams against one piece", "ratio", measured, m .. " float32 there and back")
+  overlap = { measured, speedup }
 end
 
 -- --------------------------------------------------------------------------------------------------- launch latency ---
@@ -329,4 +415,21 @@ do
     gpu.synchronize()
   end
   emit("launch and wait", "us", (timer.now() - start) / (real and 200 or 5) * 1e6)
+end
+
+-- ------------------------------------------------------------------------------------- estimates against measurements --
+if model or not cuda then
+  gpu.use("sim")
+  gpu.mode("checked")
+  gpu.model(model or "H200")
+  for _, e in ipairs(estimates) do
+    local name, measured, make = e[1], e[2], e[3]
+    local launch, arguments = make()
+    launch(unpack(arguments))
+    local r = gpu.report()
+    emit("estimate over measured time: " .. name, "ratio", r.estimate.time / measured,
+      ("%.1f us measured, bound by %s"):format(measured * 1e6, r.estimate.bound))
+  end
+  emit("estimate over measured gain: copies beside kernels", "ratio", overlap[2](function(f) return gpu.timeline(f).time end) /
+    overlap[1])
 end
