@@ -15,7 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -26,7 +28,56 @@ namespace {
 
 constexpr size_t max_script = 1 << 20;
 
+// The message handler below: of a stack overflow it says itself what and where, since there is no room left for a Lua
+// function's frames.
+int handle_error(lua_State *L) {
+  size_t size = 0;
+  const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &size) : "";
+  lua_Debug frame;
+  // (A script's own error may be called so; but 65500 slots are not full with fewer calls than these.)
+  if (!std::string_view(text, size).ends_with("stack overflow") || !lua_getstack(L, 200, &frame)) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+  }
+  char file[512] = "", frames[4096] = "", said[1024];
+  int line = 0, shown = 0;
+  size_t used = 0;
+  for (int level = 1; shown < 12 && lua_getstack(L, level, &frame); ++level) {
+    lua_getinfo(L, "Snl", &frame);
+    if (frame.what[0] == 'C' || std::strncmp(frame.source, "@perigee:", 9) == 0)
+      continue;
+    const int at = frame.currentline > 0 ? frame.currentline : frame.linedefined;
+    if (shown == 0) {
+      std::snprintf(file, sizeof file, "%s", frame.source + (frame.source[0] == '@'));
+      line = at;
+    }
+    const int written = std::snprintf(frames + used, sizeof frames - used, "%s%s:%d: in function '%s'",
+                                      shown++ ? "\n" : "", frame.short_src, at, frame.name ? frame.name : "?");
+    used = std::min(sizeof frames - 1, used + static_cast<size_t>(std::max(0, written)));
+  }
+  std::snprintf(said, sizeof said, "%s:%d: %s", file, line, overflow_words);
+  lua_createtable(L, 0, 5);
+  const std::pair<const char *, const char *> fields[] = {
+      {"file", file}, {"message", overflow_words}, {"traceback", frames}, {"text", said}};
+  for (const auto &[name, value] : fields) {
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+  }
+  lua_pushinteger(L, line);
+  lua_setfield(L, -2, "line");
+  return 1;
+}
+
 } // namespace
+
+const char *const overflow_words =
+    "stack overflow: too many calls within calls; a function that calls itself must end somewhere";
+
+void wrap_error_handler(lua_State *L) {
+  lua_pushcclosure(L, handle_error, 1);
+}
 
 void require_text(std::string_view text, const std::string &name) {
   if (text.size() > max_script)
@@ -272,6 +323,7 @@ struct VmInternals {
     lua_insert(L, -2);
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "on_error");
+    wrap_error_handler(L);
     vm->handler_ = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, -1);
     lua_setfield(L, LUA_REGISTRYINDEX, "perigee.core");
@@ -392,8 +444,8 @@ pg_status pg_vm::protected_call(int argument_count, int result_count) {
       fail(PG_ERROR_MEMORY, account_was_refused(account, false)
                                 ? "memory limit reached: the Lua heap has grown too large"
                                 : "this machine has no memory left for the Lua heap");
-    else
-      fail(PG_ERROR_RUNTIME, message);
+    else // (an overflow in compiled code may leave no room for any handler)
+      fail(PG_ERROR_RUNTIME, message == "stack overflow" ? overflow_words : message);
   }
   lua_pop(state, 1);
   if (error.status == PG_ERROR_MEMORY) { // what filled the heap is garbage now; the next call starts with room

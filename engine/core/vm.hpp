@@ -69,6 +69,11 @@ struct pg_vm {
 
 namespace perigee::core {
 
+// Replaces the function at the top of the stack, which describes errors in a table for lua_pcall, by one that describes
+// stack overflows itself, with the same fields ("file", "line", "message", "traceback"; "text", as workers have it).
+void wrap_error_handler(lua_State *L);
+extern const char *const overflow_words; // what it says
+
 // Reads a script: text, at most 1 MiB. Throws FileError or ArgumentError, naming the file and what is wrong with it.
 std::string read_script(const std::string &path);
 // Throws FileError where `text` is not a text script (bytecode, a zero byte).

@@ -57,6 +57,7 @@ class LuaExecutor final : public Executor {
       lua_call(L, 1, 1);
       lua_getfield(L, -1, "_kit");
       lua_getfield(L, -1, "on_task_error");
+      core::wrap_error_handler(L);
       handler_ = luaL_ref(L, LUA_REGISTRYINDEX);
       lua_newtable(L);
       runners_ = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -195,6 +196,8 @@ class LuaExecutor final : public Executor {
       size_t size = 0;
       const char *text = lua_tolstring(L, -1, &size);
       outcome.error = text ? std::string(text, size) : "unknown error";
+      if (outcome.error == "stack overflow")
+        outcome.error = core::overflow_words;
       return;
     }
     auto text = [L](const char *field) {

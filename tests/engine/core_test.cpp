@@ -74,7 +74,14 @@ TEST_CASE("errors name file and line and keep the traceback free of engine frame
 TEST_CASE("a long recursion is reported, and its traceback is cut", "[core]") {
   Vm vm;
   VmError error = error_of(vm, "local function f(n) return 1 + f(n + 1) end\nf(1)");
-  CHECK(error.message.find("stack overflow") != std::string::npos);
+  CHECK(error.message.find("stack overflow: too many calls") == 0);
+  CHECK(error_of(vm, "error('this stack of mine: stack overflow', 0)").message == "this stack of mine: stack overflow");
+  // Compiled code may leave no room to say where.
+  error = error_of(vm, "require 'perigee'.jit('off')\nlocal function f(n) return 1 + f(n + 1) end\nf(1)");
+  CHECK(error.message.find("stack overflow: too many calls") == 0);
+  CHECK(error.file == "s.lua (3)");
+  CHECK(error.line == 2);
+  CHECK(error.traceback.find("s.lua (3):2: in function 'f'") != std::string::npos);
   CHECK(std::count(error.traceback.begin(), error.traceback.end(), '\n') < 30);
 }
 

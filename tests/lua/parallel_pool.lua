@@ -141,6 +141,13 @@ function TestFutures.test_errors()
   end)
 end
 
+function TestFutures.test_recursion_without_an_end()
+  local function f(n)
+    return 1 + f(n + 1)
+  end
+  fails("stack overflow: too many calls within calls", function() pool:submit(f, 1):result() end)
+end
+
 function TestFutures.test_yield_across_the_boundary()
   fails("a task cannot yield out of its worker", function() pool:submit(function() coroutine.yield(1) end):result() end)
   lu.assertEquals(pool:submit(function() -- but inside a worker's own coroutines
