@@ -200,4 +200,39 @@ function TestReductions.test_threads()
   end
 end
 
+-- Narrow integers are added up in lanes of twice their width: the ends of their ranges, as often as lanes can hold and more.
+function TestReductions.test_sums_of_narrow_integers()
+  for dtype, ends in pairs { int8 = { -128, 127 }, uint8 = { 0, 255 }, int16 = { -32768, 32767 }, uint16 = { 0, 65535 } } do
+    for _, value in ipairs(ends) do
+      local a = array.full(700000, value, dtype)
+      for _, n in ipairs { 1, 2, 31, 63, 64, 65, 7679, 7680, 7681, 16384, 16385, 100003, 700000 } do
+        local part = a[{ { 1, n } }]
+        lu.assertEquals(part:sum(), n * value)
+        lu.assertEquals(part:min(), value)
+        lu.assertEquals(part:max(), value)
+      end
+    end
+    local mixed = array.from(values(5000), "int64"):remainder(101):astype(dtype)
+    lu.assertEquals(mixed:sum(), mixed:astype("int64"):sum())
+    lu.assertEquals(mixed[{ { 1, -1, 3 } }]:sum(), mixed[{ { 1, -1, 3 } }]:astype("float64"):sum())
+  end
+end
+
+function TestReductions.test_running_sums_of_integers()
+  for n = 1, 70 do
+    local t, sum = values(2 * n, n), 0
+    local a = array.from(t, "int64")
+    local b, strided = a[{ { 1, n } }]:cumsum(), a[{ { 1, -1, 2 } }]:cumsum()
+    local other = 0
+    for i = 1, n do
+      sum, other = sum + t[i], other + t[2 * i - 1]
+      lu.assertEquals(b[i], sum)
+      lu.assertEquals(strided[i], other)
+    end
+  end
+  local wide = array.full(20, 2 ^ 62, "int64"):cumsum() -- wraps
+  lu.assertTrue(wide:int64(3) == 3 * 4611686018427387904LL)
+  lu.assertTrue(wide:int64(17) == 17 * 4611686018427387904LL)
+end
+
 os.exit(lu.LuaUnit.run())
