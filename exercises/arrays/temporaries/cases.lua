@@ -10,7 +10,8 @@ local function expected(inputs)
   local n = a.shape[1]
   local want = array.empty(n)
   for i = 1, n do
-    want[i] = 2 * a[i] - 4.5 * b[i] + 0.5 * a[i] * b[i] - b[i] * b[i]
+    local x, y = a[i], b[i]
+    want[i] = 2 * x - 4.5 * y + 0.5 * x * y - y * y + 0.1 * x * x * y - 3 * x * y * y
   end
   return want
 end
@@ -25,7 +26,8 @@ local function check(inputs, got, want)
       table.concat(got.shape, " x "))
   end
   for i = 1, n do
-    local scale = math.abs(2 * a[i]) + math.abs(4.5 * b[i]) + 1
+    local x, y = math.abs(a[i]), math.abs(b[i])
+    local scale = 2 * x + 4.5 * y + 0.5 * x * y + y * y + 0.1 * x * x * y + 3 * x * y * y + 1
     if not (math.abs(got[i] - want[i]) <= 1e-12 * scale) then
       return false, ("element %d is %.15g, expected %.15g for a[%d] = %.15g, b[%d] = %.15g"):format(i, got[i], want[i], i,
         a[i], i, b[i])

@@ -5,7 +5,8 @@ local function solve(a, b)
   local n = #a
   local result = array.empty(n)
   for i = 1, n do
-    result[i] = 2 * a[i] - 4.5 * b[i] + 0.5 * a[i] * b[i] - b[i] * b[i]
+    local x, y = a[i], b[i]
+    result[i] = 2 * x - 4.5 * y + 0.5 * x * y - y * y + 0.1 * x * x * y - 3 * x * y * y
   end
   return result
 end

@@ -2,7 +2,7 @@
 local array = require "perigee.array"
 
 local function formula(a, b)
-  return 2 * a - 4.5 * b + 0.5 * a * b - b * b
+  return 2 * a - 4.5 * b + 0.5 * a * b - b * b + 0.1 * a * a * b - 3 * a * b * b
 end
 
 local function solve(a, b)
