@@ -126,6 +126,11 @@ struct Callee {
   std::vector<Kind> results;
 };
 
+// "1 dimension", "2 dimensions".
+inline std::string counted(std::int64_t n, const char *what) {
+  return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+}
+
 class Specialiser;
 
 // One function with the types of its arguments.

@@ -411,18 +411,26 @@ end]], list, comma_passed, concat(values, ", "), comma_passed, concat(values, ",
   return { run = run, keys = keys, module = module, code = code, results = result_types }
 end
 
+local function counted(n, what)
+  return format("%d %s%s", n, what, n == 1 and "" or "s")
+end
+
 local function miss(state, ...)
   local count = select("#", ...)
   local info = getinfo(state.fn, "u")
   if info.nparams ~= count then
-    fail("'%s' has %d parameters, and got %d arguments", state.name, info.nparams, count)
+    if info.isvararg then
+      fail("'%s': a kernel has no '...': name its parameters", state.name)
+    end
+    fail("'%s' has %s, and got %s", state.name, counted(info.nparams, "parameter"), counted(count, "argument"))
   end
   local given = count
   while given > 0 and type((select(given, ...))) == "nil" do
     given = given - 1
   end
   if given < count then
-    fail("'%s' has %d parameters, and got %d arguments", state.name, count, given)
+    fail("'%s' has %s, and got %s", state.name, counted(count, "parameter"),
+      given == 0 and "none" or counted(given, "argument"))
   end
   local keys, converted, rows = {}, { ... }, false
   for i = 1, count do
@@ -590,7 +598,7 @@ local function with_signature(state, text)
   end
   return function(_, ...)
     if select("#", ...) ~= count then
-      fail("'%s' has %d parameters, and got %d arguments", name, count, (select("#", ...)))
+      fail("'%s' has %s, and got %s", name, counted(count, "parameter"), counted((select("#", ...)), "argument"))
     end
     local values = { ... }
     for i = 1, count do

@@ -58,7 +58,7 @@ void Builder::run() {
   if (f.variadic)
     fail(f.at, "a kernel has no '...': name its parameters");
   if (f.parameters.size() != arguments_.size())
-    fail(f.at, "'" + source_.name + "' has " + std::to_string(f.parameters.size()) + " parameters, and got " +
+    fail(f.at, "'" + source_.name + "' has " + counted(std::int64_t(f.parameters.size()), "parameter") + ", and got " +
                    std::to_string(arguments_.size()) + " arguments");
   for (std::size_t i = 0; i < arguments_.size(); ++i) {
     const ArgumentType &argument = arguments_[i];

@@ -31,8 +31,10 @@ bool Builder::as_view(const Expression &e, View &view) {
 void Builder::push_index(View &view, const Expression &e) {
   const Array &array = out_.arrays[std::size_t(view.array)];
   if (int(view.leading.size()) >= array.ndim)
-    fail(e.at, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions: this is one index too many");
+    fail(e.at, "'" + array.name + "' has " + counted(array.ndim, "dimension") + ": this is one index too many");
   std::vector<Instruction> *const hold = std::exchange(hold_, nullptr); // of this index, not of those within it
+  if (e.kind == ExpressionKind::table)
+    fail(e.at, "kernels have no slices: loop over the elements, or pass the slice as an argument");
   Ref index = value(e);
   hold_ = hold;
   need_number(index, "an index");
@@ -69,7 +71,7 @@ View Builder::array_view(const Expression &e) {
 Ref Builder::load(const View &view, Position where) {
   const Array &array = out_.arrays[std::size_t(view.array)];
   if (int(view.leading.size()) != array.ndim)
-    fail(where, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions, and " +
+    fail(where, "'" + array.name + "' has " + counted(array.ndim, "dimension") + ", and " +
                     std::to_string(view.leading.size()) + (view.leading.size() == 1 ? " index" : " indices") +
                     " is a row, no number: index further, or give the row a name (local row = ...)");
   Node node;

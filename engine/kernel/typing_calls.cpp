@@ -188,7 +188,10 @@ Ref Builder::call_many(const Expression &e, std::size_t wanted, std::vector<Kind
   }
   if (binding.what != Binding::What::function) {
     const Expression &f = *e.operands[0];
-    const std::string name = f.kind == ExpressionKind::name ? "'" + f.text + "'" : "this";
+    const Expression *root = &f; // of string.rep
+    while (root->kind == ExpressionKind::index || root->kind == ExpressionKind::parenthesised)
+      root = root->operands[0].get();
+    const std::string name = root->kind == ExpressionKind::name ? "'" + root->text + "'" : "this";
     fail(e.at, binding.text.empty() ? name + " is no function that kernels can call"
                                     : name + " is " + binding.text + ", which kernels cannot call");
   }

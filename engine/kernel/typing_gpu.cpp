@@ -102,7 +102,7 @@ Ref Builder::atomic(const Expression &e, const std::string &name, Gpu which) {
     push_index(view, *e.operands[i]);
   Array &array = out_.arrays[std::size_t(view.array)];
   if (int(view.leading.size()) != array.ndim)
-    fail(e.at, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions, and " +
+    fail(e.at, "'" + array.name + "' has " + counted(array.ndim, "dimension") + ", and " +
                    std::to_string(view.leading.size()) + (view.leading.size() == 1 ? " index names" : " indices name") +
                    " no element: " + usage);
   if (!array.writable)

@@ -273,7 +273,7 @@ View Builder::target_view(const Expression &target) {
 void Builder::element_store(const View &view, Ref v, Position where, std::vector<Instruction> &into) {
   Array &array = out_.arrays[std::size_t(view.array)];
   if (int(view.leading.size()) != array.ndim)
-    fail(where, "'" + array.name + "' has " + std::to_string(array.ndim) + " dimensions, and " +
+    fail(where, "'" + array.name + "' has " + counted(array.ndim, "dimension") + ", and " +
                     std::to_string(view.leading.size()) +
                     " indices name no element: kernels assign elements, one by one");
   if (!array.writable)

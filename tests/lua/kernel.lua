@@ -1064,6 +1064,23 @@ function TestKernels.test_calls_are_operations()
   lu.assertEquals(counts["my doubling"].bytes, 128)
 end
 
+function TestKernels.test_words_of_errors()
+  local outside, x = array.ones(3), array.ones(3)
+  for words, fn in pairs {
+    ["'outside' is an array that the kernel captures: pass it as an argument"] = function() return outside[1] end,
+    ["kernels have no slices"] = function(a) return a[{ 1, 2 }] end,
+    ["'a' has 1 dimension: this is one index too many"] = function(a) return a[1][2] end,
+    ["'string' is a table, which kernels cannot call"] = function() return string.rep("a", 2) end,
+  } do
+    local k = kernel.jit(fn)
+    lu.assertErrorMsgContains(words, function()
+      if debug.getinfo(fn, "u").nparams > 0 then k(x) else k() end
+    end)
+  end
+  lu.assertErrorMsgContains("a kernel has no '...': name its parameters", kernel.jit(function(...) return ... end), 1)
+  lu.assertErrorMsgContains("has 1 parameter, and got none", kernel.jit(function(a) return a end))
+end
+
 -- Indices that follow from the array's own length need no check, and no second copy of the loop; one too many is found.
 function TestKernels.test_loops_over_all_of_an_array()
   local k = kernel.jit(function(x)
