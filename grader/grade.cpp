@@ -553,11 +553,11 @@ class Grading {
     reference_->run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
     Measurement measured = measure_yours(c, court, goals(tiers, naive));
-    bool decided = judge(tiers, measured, naive);
-    if (!decided && naive && !naive->fine && !measured.budget_ended) {
+    const auto own = interval_of(measured.series);
+    if (!judge(tiers, measured, naive) && naive && !naive->fine && own && half_width(*own) < 0.25) {
       // So near to a threshold that the naive script must be known better, and then perhaps this one.
       naive = &naive_against_reference(c, true);
-      if (!judge(tiers, measured, naive)) {
+      if (!judge(tiers, measured, naive) && !measured.budget_ended) {
         measured = measure_yours(c, court, goals(tiers, naive));
         judge(tiers, measured, naive);
       }
