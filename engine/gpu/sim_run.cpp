@@ -301,16 +301,16 @@ Worker::Why Worker::run_warp(Warp &warp) {
       BINARY(divide_f, f, a.f[l] / b.f[l])
       BINARY(modulo_f, f, a.f[l] - std::floor(a.f[l] / b.f[l]) * b.f[l])
       UNARY(negate_f, f, -a.f[l])
-      BINARY(minimum_f, f, b.f[l] < a.f[l] ? b.f[l] : a.f[l])
-      BINARY(maximum_f, f, a.f[l] < b.f[l] ? b.f[l] : a.f[l])
+      BINARY(minimum_f, f, a.f[l] < b.f[l] ? a.f[l] : b.f[l])
+      BINARY(maximum_f, f, a.f[l] > b.f[l] ? a.f[l] : b.f[l])
       BINARY(add_d, d, a.d[l] + b.d[l])
       BINARY(subtract_d, d, a.d[l] - b.d[l])
       BINARY(multiply_d, d, a.d[l] * b.d[l])
       BINARY(divide_d, d, a.d[l] / b.d[l])
       BINARY(modulo_d, d, a.d[l] - std::floor(a.d[l] / b.d[l]) * b.d[l])
       UNARY(negate_d, d, -a.d[l])
-      BINARY(minimum_d, d, b.d[l] < a.d[l] ? b.d[l] : a.d[l])
-      BINARY(maximum_d, d, a.d[l] < b.d[l] ? b.d[l] : a.d[l])
+      BINARY(minimum_d, d, a.d[l] < b.d[l] ? a.d[l] : b.d[l])
+      BINARY(maximum_d, d, a.d[l] > b.d[l] ? a.d[l] : b.d[l])
     case Code::multiply_c:
     case Code::divide_c: {
       const Register *a = &R(s.a), *b = &R(s.b);
