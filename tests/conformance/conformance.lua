@@ -316,4 +316,4 @@ for _, name in ipairs(order) do
   failed = failed + g.failed
 end
 print(("%d cases: %d failed"):format(cases, failed))
-os.exit(failed == 0 and 0 or 1)
+os.exit(failed == 0 and 0 or 1, true)

@@ -32,7 +32,10 @@ struct Vm {
       bridge = wire::bridge(L);
     });
   }
-  ~Vm() { pg_vm_destroy(vm); }
+  ~Vm() {
+    pg_vm_destroy(vm);
+    delete bridge.block; // its arrays went with the state
+  }
 
   template <class Body> void run(Body &&body) {
     auto call = [](void *state, void *user) {

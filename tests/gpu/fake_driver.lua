@@ -126,4 +126,4 @@ function TestDriver.test_cuda_source()
   raises("foo", gpu.cuda_source, "__global__ void f(float *x) { x[0] = foo; }")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -231,4 +231,4 @@ function TestAnnotations.test_objects()
   conclude()
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -621,4 +621,4 @@ end
 
 require("ffi").cdef "void *memcpy(void *, const void *, size_t);"
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

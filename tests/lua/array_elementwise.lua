@@ -297,4 +297,4 @@ function TestElementwise.test_no_function_makes_a_nan_with_other_bits()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

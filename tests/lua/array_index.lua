@@ -480,4 +480,4 @@ function TestMasks.test_positions_and_truth_of_vectors_of_many_lengths()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

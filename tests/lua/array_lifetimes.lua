@@ -327,4 +327,4 @@ function TestLifetimes.test_the_collector_agrees()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -235,4 +235,4 @@ function TestReductions.test_running_sums_of_integers()
   lu.assertTrue(wide:int64(17) == 17 * 4611686018427387904LL)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

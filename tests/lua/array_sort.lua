@@ -128,4 +128,4 @@ function TestSorting.test_nan_stays_the_ordinary_one()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

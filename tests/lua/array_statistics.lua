@@ -375,4 +375,4 @@ function TestStatistics.test_released_and_wrong_arguments()
   fails("released", array.convolve, gone, array.ones(2))
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

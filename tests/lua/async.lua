@@ -1063,4 +1063,4 @@ function TestStress:test_many_loops_leave_nothing_open()
   lu.assertTrue(descriptors() < before + 20) -- libuv keeps a few for good, and popen's come and go
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

@@ -81,4 +81,4 @@ function TestReadme:test_example_is_the_reference()
   lu.assertEquals(solve_of("/README.md"), solve_of("/solutions/arrays/elementwise/reference.lua"))
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -875,4 +875,4 @@ function TestCompiled:test_no_aborts()
   end) <= 2)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -143,4 +143,4 @@ function TestThreads:test_results_do_not_depend_on_them()
   lu.assertEquals(with_environment({ PERIGEE_NUM_THREADS = "1" }, text), with_environment({ PERIGEE_NUM_THREADS = "7" }, text))
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

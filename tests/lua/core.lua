@@ -35,4 +35,4 @@ function TestCore:test_trusted_scripts_have_the_standard_library()
   lu.assertEquals(type(require "ffi"), "table")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -99,4 +99,4 @@ function TestErrors.test_what_works_instead()
   lu.assertEquals("a: " .. array.range(2) .. "!", "a: [1. 2.]!")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

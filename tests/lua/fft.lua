@@ -320,4 +320,4 @@ function TestFft:test_errors()
   fails("was released", fft.fft, released)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -328,4 +328,4 @@ function TestStreams.test_copies_and_events()
   gpu.synchronize()
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

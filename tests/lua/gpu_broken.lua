@@ -592,4 +592,4 @@ for _, c in ipairs(cases) do
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -384,4 +384,4 @@ function TestReports.test_maps()
   os.remove(path)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

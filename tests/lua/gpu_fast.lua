@@ -152,4 +152,4 @@ function TestFast.test_errors_name_the_line()
   lu.assertErrorMsgContains("index 257 is out of range", later { grid = 4, block = 64 }, gpu.zeros(256))
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

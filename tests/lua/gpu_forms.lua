@@ -212,4 +212,4 @@ function TestForms.test_text()
   lu.assertStrContains(p:inspect("cuda"), "gridDim.x")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -1038,4 +1038,4 @@ if not pg.available("llvm") then -- in a bundle: what these compare with is comp
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -745,4 +745,4 @@ function TestText:test_writing()
   end)
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closes what tests left open
+os.exit(lu.LuaUnit.run(), true)

@@ -1274,4 +1274,4 @@ function TestKernels.test_random_expressions()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -776,4 +776,4 @@ function TestLinalg:test_views()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -130,4 +130,4 @@ function TestLog:test_bad_input()
   lu.assertErrorMsgContains(path .. ":2: this is no line of a log", log.tree, path)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

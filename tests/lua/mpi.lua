@@ -104,4 +104,4 @@ print(pcall(function() return pool:submit(function() return require "perigee".mp
   lu.assertStrContains(text, "from the main state only")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

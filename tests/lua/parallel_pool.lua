@@ -570,4 +570,4 @@ function TestPools.test_memory_and_code_do_not_grow()
   one:close()
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

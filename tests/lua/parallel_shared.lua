@@ -449,4 +449,4 @@ function TestGil.test_waiting_lets_go()
   pool:shutdown()
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -231,4 +231,4 @@ function TestAtomics.test_loops()
   end)
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

@@ -142,4 +142,4 @@ function TestPlot:test_without_gnuplot_it_says_so()
   lu.assertStrContains(text, "not supported: show: gnuplot is not installed, which draws the figures (Debian: apt-get")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -436,4 +436,4 @@ function TestProcesses:test_zz_nothing_is_left()
   lu.assertEquals(count, 0)
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

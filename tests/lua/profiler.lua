@@ -1390,4 +1390,4 @@ function TestCommand:test_bad_input_is_named()
   lu.assertStrMatches(profile_of(busy, "--lines --function wrok"), ".*no function \"wrok\" ran; these did: .*work.*\n1\n")
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closes what tests left open
+os.exit(lu.LuaUnit.run(), true)

@@ -557,4 +557,4 @@ function TestRandom:test_errors_name_what_is_legal()
   fails("permutation: a number of entries", rng.permutation, rng, -1)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -248,4 +248,4 @@ function TestStress:test_collections_of_arrays()
   end
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

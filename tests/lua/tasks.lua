@@ -578,4 +578,4 @@ function TestVisualize:test_pictures()
   end
 end
 
-os.exit(lu.LuaUnit.run(), true) -- closing the state, for which leak checkers look
+os.exit(lu.LuaUnit.run(), true)

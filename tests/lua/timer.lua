@@ -283,4 +283,4 @@ function TestScaling:test_errors()
   fails("there is no option \"size\"", print, { 2, 3, 4, 5 }, { size = 1 })
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)
