@@ -18,6 +18,9 @@ function(perigee_plugin name)
   target_include_directories(perigee-${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_compile_options(perigee-${name} PRIVATE -fvisibility=hidden -fvisibility-inlines-hidden)
   target_link_libraries(perigee-${name} PRIVATE perigee_flags perigee_lib ${ARGN})
+  # A closed Lua state does not unload it: what the libraries keep for the process would be lost with each (FFTW's
+  # planner, OpenBLAS's threads), and destructors of threads would find no code.
+  target_link_options(perigee-${name} PRIVATE -Wl,-z,nodelete)
   set_target_properties(perigee-${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/perigee
     INSTALL_RPATH "$ORIGIN/..")
   if(TARGET perigee)

@@ -12,9 +12,25 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#endif
 
 namespace perigee::core {
 namespace {
+
+// What values in the region refer to is no leak, where a script ends with its state open (os.exit).
+#if defined(__SANITIZE_ADDRESS__)
+void watch_for_leaks(const void *begin, std::size_t size) {
+  __lsan_register_root_region(begin, size);
+}
+void unwatch(const void *begin, std::size_t size) {
+  __lsan_unregister_root_region(begin, size);
+}
+#else
+void watch_for_leaks(const void *, std::size_t) {}
+void unwatch(const void *, std::size_t) {}
+#endif
 
 constexpr uint64_t address_bits = (uint64_t{1} << 47) - 1; // of a value; above them is its type
 constexpr uint64_t region_bits = address_bits & ~uint64_t{LuaHeap::region_size - 1};
@@ -60,6 +76,7 @@ LuaHeap::LuaHeap(std::size_t watched) : watched_(watched) {
   code_ = code_at_ = region_ + region_size;
   code_end_ = code_ + code_size;
   kinds_ = reinterpret_cast<uint8_t *>(code_end_);
+  watch_for_leaks(region_, region_size);
 }
 
 LuaHeap::~LuaHeap() {
@@ -71,8 +88,10 @@ LuaHeap::~LuaHeap() {
       std::free(std::exchange(block, block->next));
   for (Large *block : kept_)
     std::free(block);
-  if (region_)
+  if (region_) {
+    unwatch(region_, region_size);
     munmap(region_, region_size + beside);
+  }
 }
 
 void *LuaHeap::take(std::size_t size) {

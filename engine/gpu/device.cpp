@@ -32,7 +32,7 @@ int32_t device_count(int32_t backend) {
 
 pg_gpu_device &device(int32_t backend, int32_t number) {
   static std::mutex mutex;
-  static std::map<std::pair<int32_t, int32_t>, pg_gpu_device *> devices; // never freed: finalisers run late
+  static auto &devices = *new std::map<std::pair<int32_t, int32_t>, pg_gpu_device *>; // for good: finalisers run late
   const std::lock_guard lock(mutex);
   const int32_t count = device_count(backend);
   if (number < 0 || number >= count)
