@@ -17,9 +17,10 @@ int main(int argc, char **argv) {
   volatile int behind = 3, most = INT_MAX;
   if (!std::strcmp(kind, "overrun"))
     elements[behind] = 1; // the memory of arrays is told apart, as malloc's is
-  else if (!std::strcmp(kind, "freed"))
-    a = {}, elements[0] = 1;
-  else if (!std::strcmp(kind, "undefined"))
+  else if (!std::strcmp(kind, "freed")) {
+    a = {};
+    elements[0] = 1;
+  } else if (!std::strcmp(kind, "undefined"))
     most = most + 1;
   else if (!std::strcmp(kind, "leak"))
     *new volatile int[100] = 1;

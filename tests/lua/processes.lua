@@ -402,7 +402,8 @@ function TestProcesses:test_a_pool_that_is_let_go()
   local perigee = link:read("*l")
   link:close()
   local output = io.popen(("'%s' run %s 2>&1"):format(perigee, path))
-  lu.assertEquals(output:read("*a"), "the end\n")
+  local text = output:read("*a")
+  lu.assertEquals((text:gsub("perigee: the script has let go of a pool[^\n]*\n", "")), "the end\n") -- where that takes long
   output:close()
   os.remove(path)
 end

@@ -4,6 +4,9 @@ local lu = require "luaunit"
 local pg = require "perigee"
 local profiler, timer, array = pg.profiler, pg.timer, pg.array
 
+-- Per cent by which shares may be wrong. (Instrumented, the profilers themselves take 4% of what they watch.)
+local margin = require "support.sanitizer" and 10 or 3
+
 local function tries(check)
   local ok, message
   for _ = 1, 5 do
@@ -122,9 +125,9 @@ function TestSample:test_shares_are_true()
     for _, row in ipairs(rows) do
       totals[row.fn.name] = 100 * row.total / profile.seconds
     end
-    lu.assertAlmostEquals(totals.seventy, 70, 3)
-    lu.assertAlmostEquals(totals.twenty, 20, 3)
-    lu.assertAlmostEquals(totals.ten, 10, 3)
+    lu.assertAlmostEquals(totals.seventy, 70, margin)
+    lu.assertAlmostEquals(totals.twenty, 20, margin)
+    lu.assertAlmostEquals(totals.ten, 10, margin)
   end)
 end
 
@@ -289,8 +292,8 @@ function TestSample:test_workers_of_pools()
       all = all + threads[i].seconds
     end
     lu.assertAlmostEquals(all, 0.2, 0.02)
-    lu.assertAlmostEquals(100 * totals.one / all, 70, 3)
-    lu.assertAlmostEquals(100 * totals.two / all, 30, 3)
+    lu.assertAlmostEquals(100 * totals.one / all, 70, margin)
+    lu.assertAlmostEquals(100 * totals.two / all, 30, margin)
     lu.assertStrContains(profile:text(), "worker ")
   end)
   -- Many small tasks, some that fail, pools that come and go, one profile after the other.
@@ -397,7 +400,7 @@ function TestTrace:test_shares_are_true()
     local profile = profiler.trace(watched_mixture, 0.3)
     local whole, total = watch.a + watch.b + watch.c, find(profile.calls, "watched").total
     for name, seconds in pairs(watch) do
-      lu.assertAlmostEquals(100 * find(profile.calls, "spin_" .. name).total / total, 100 * seconds / whole, 3)
+      lu.assertAlmostEquals(100 * find(profile.calls, "spin_" .. name).total / total, 100 * seconds / whole, margin)
     end
     lu.assertTrue(total > 0.5 * whole)
     lu.assertTrue(profile.seconds <= profile.wall)
@@ -622,9 +625,9 @@ function TestLines:test_shares_are_true()
     local first = line_of("local function spinning_lines")
     local a, b, c = seconds[first + 4], seconds[first + 6], seconds[first + 8]
     local whole = watch[1] + watch[2] + watch[3]
-    lu.assertAlmostEquals(100 * a / (a + b + c), 100 * watch[1] / whole, 3)
-    lu.assertAlmostEquals(100 * b / (a + b + c), 100 * watch[2] / whole, 3)
-    lu.assertAlmostEquals(100 * c / (a + b + c), 100 * watch[3] / whole, 3)
+    lu.assertAlmostEquals(100 * a / (a + b + c), 100 * watch[1] / whole, margin)
+    lu.assertAlmostEquals(100 * b / (a + b + c), 100 * watch[2] / whole, margin)
+    lu.assertAlmostEquals(100 * c / (a + b + c), 100 * watch[3] / whole, margin)
   end)
 end
 
@@ -639,9 +642,9 @@ function TestLines:test_sampled_lines()
       seconds[row.line], all = row.seconds, all + row.seconds
     end
     local first = line_of("local function mixture")
-    lu.assertAlmostEquals(100 * seconds[first + 2] / all, 70, 3)
-    lu.assertAlmostEquals(100 * seconds[first + 3] / all, 20, 3)
-    lu.assertAlmostEquals(100 * seconds[first + 4] / all, 10, 3)
+    lu.assertAlmostEquals(100 * seconds[first + 2] / all, 70, margin)
+    lu.assertAlmostEquals(100 * seconds[first + 3] / all, 20, margin)
+    lu.assertAlmostEquals(100 * seconds[first + 4] / all, 10, margin)
     lu.assertStrContains(lines:text(), "JIT compiler on")
     lu.assertStrContains(lines:text(), "seventy(clock, clock() + seconds * 0.07)")
   end)

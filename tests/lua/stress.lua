@@ -16,13 +16,7 @@ local function resident()
 end
 
 -- AddressSanitizer keeps freed memory in quarantine (256 MB), so that bounds are wider there.
-local quarantine = 0
-for line in io.lines("/proc/self/maps") do
-  if line:find("libasan", 1, true) then
-    quarantine = 600e6
-    break
-  end
-end
+local quarantine = require "support.sanitizer" == "asan" and 600e6 or 0
 
 TestStress = {}
 
