@@ -206,4 +206,4 @@ function TestTimeline.test_errors()
   lu.assertStrContains(tostring(gpu.timeline(function() end)), "to host")
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)

@@ -526,4 +526,4 @@ function TestParallelKernels.test_random_loops()
   lu.assertTrue(taken > count / 10, taken .. " loops of " .. count)
 end
 
-os.exit(lu.LuaUnit.run())
+os.exit(lu.LuaUnit.run(), true)
