@@ -112,7 +112,7 @@ Array contiguous(const pg_array &a);
 // Tells those who watch operations what the running one does: bytes of all arrays, and `flops` for each element of the
 // largest.
 inline void describe_operation(const char *name, double flops, std::initializer_list<const pg_array *> arrays) {
-  if (pg_operations_watched <= 0)
+  if (!operations_watched())
     return;
   double bytes = 0, elements = 0;
   const pg_array *typed = *arrays.begin();

@@ -40,7 +40,7 @@ pg_status set_last_error(pg_status status, const char *message) noexcept;
 // Reports an ABI function to those who watch operations (operations.hpp).
 class Reported {
 public:
-  explicit Reported(const char *function) : watched_(pg_operations_watched > 0) {
+  explicit Reported(const char *function) : watched_(operations_watched()) {
     if (watched_)
       pg_operation_begin(function);
   }

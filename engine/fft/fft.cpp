@@ -508,7 +508,7 @@ int32_t pg_fft_transform(pg_array *out, int32_t *collect, const pg_array *a, int
     *out = (single ? fft::transform<float>(*a, collect, kind, count, axes, lengths, static_cast<float>(scale))
                    : fft::transform<double>(*a, collect, kind, count, axes, lengths, scale))
                .detach();
-    if (pg_operations_watched > 0) { // 5 n log2 n operations, half of that for real ones (FFTW's convention)
+    if (operations_watched()) { // 5 n log2 n operations, half of that for real ones (FFTW's convention)
       double steps = 0;
       for (int32_t i = 0; i < count; ++i)
         steps += std::log2(std::max(1.0, static_cast<double>(lengths[i])));

@@ -64,7 +64,7 @@ array::Shape broadcast_all(const pg_array *const *arrays, int32_t count) {
 
 // Tells those who watch operations which kernel runs, and what it moves where that is each array once.
 void describe(const char *name, const pg_array *const *arrays, int32_t count) {
-  if (pg_operations_watched <= 0)
+  if (!operations_watched())
     return;
   double bytes = 0;
   const char *dtype = "";

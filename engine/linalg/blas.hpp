@@ -50,7 +50,7 @@ template <class Visitor> decltype(auto) visit(int32_t dtype, Visitor &&visitor) 
 /// Tells those who watch operations of a matrix operation: factor * m * n * min(m, n) operations a matrix, the leading
 // term of the textbook's count (Golub and Van Loan, "Matrix Computations"); four times that for complex numbers.
 inline void describe(const char *name, const pg_array &a, double factor) {
-  if (pg_operations_watched <= 0 || a._ndim < 2)
+  if (!operations_watched() || a._ndim < 2)
     return;
   const auto rows = static_cast<double>(a._shape[a._ndim - 2]), columns = static_cast<double>(a._shape[a._ndim - 1]);
   array::describe_operation(name, factor * (array::is_complex(a._dtype) ? 4 : 1) * (rows < columns ? rows : columns),
