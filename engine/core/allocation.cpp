@@ -18,9 +18,11 @@ constexpr int64_t alignment = 64; // a cache line, and the widest vector registe
 
 // Nothing is kept, so that AddressSanitizer sees use after free; sizes are exact, so that it sees overruns.
 Memory fresh(int64_t bytes, bool zero) {
-  const int64_t capacity = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void *data = std::aligned_alloc(alignment, static_cast<std::size_t>(capacity));
-  if (data && zero)
+  const int64_t capacity = std::max<int64_t>(bytes, 1);
+  void *data = nullptr;
+  if (posix_memalign(&data, alignment, static_cast<std::size_t>(capacity)) != 0)
+    return {nullptr, capacity, zero};
+  if (zero)
     std::memset(data, 0, static_cast<std::size_t>(capacity));
   return {data, capacity, zero};
 }

@@ -14,9 +14,9 @@ int main(int argc, char **argv) {
   const int64_t three[] = {3};
   array::Array a = array::create(PG_INT32, three);
   volatile int32_t *elements = static_cast<int32_t *>(a.get()->_data);
-  volatile int behind = 16, most = INT_MAX;
+  volatile int behind = 3, most = INT_MAX;
   if (!std::strcmp(kind, "overrun"))
-    elements[behind] = 1; // beyond the 64 bytes that three elements take
+    elements[behind] = 1; // the memory of arrays is told apart, as malloc's is
   else if (!std::strcmp(kind, "freed")) {
     a = {};
     elements[0] = 1;
