@@ -112,9 +112,10 @@ function TestOrder.test_memory_that_is_used_again()
 end
 
 function TestOrder.test_in_fast_mode_nothing_is_found()
-  if not pcall(gpu.mode, "fast") then
+  if not pg.available("llvm") then -- in a bundle
     return
   end
+  gpu.mode("fast")
   local s, t = gpu.stream(), gpu.stream()
   local x, y = gpu.empty(100), gpu.empty(100)
   x:copy_from(gpu.pinned(100), { stream = s })
