@@ -554,7 +554,8 @@ class Grading {
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
     Measurement measured = measure_yours(c, court, goals(tiers, naive));
     const auto own = interval_of(measured.series);
-    if (!judge(tiers, measured, naive) && naive && !naive->fine && own && half_width(*own) < 0.25) {
+    const bool settled = !measured.budget_ended; // but for what is not known of the naive script
+    if (!judge(tiers, measured, naive) && naive && !naive->fine && own && (settled || half_width(*own) < 0.25)) {
       // So near to a threshold that the naive script must be known better, and then perhaps this one.
       naive = &naive_against_reference(c, true);
       if (!judge(tiers, measured, naive) && !measured.budget_ended) {
