@@ -142,7 +142,7 @@ function TestHost.test_an_array_that_changes_while_it_is_copied()
   local d = gpu.empty(10)
   d:copy_from(a, { stream = s })
   a:fill(7)
-  raises("race with the host: the array that line 142 copies", function() s:synchronize() end)
+  raises("race with the host: the array that line 143 copies", function() s:synchronize() end)
   d:copy_from(a, { stream = s })
   s:synchronize()
   a:fill(0) -- now it may
