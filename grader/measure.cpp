@@ -37,24 +37,26 @@ double median(std::vector<double> &values) {
 // Small generations first, so that three of them stand behind the first look; larger ones once there are many, since
 // each costs two process starts and two warm-ups; but small again where processes differ (one in twelve that threw the
 // same darts took 1.45 times as long for life: the traces LuaJIT chose). Their ends fall on looks.
-int rounds_of_generation(const Series &before) {
+int rounds_of_generation(const Series &before, int least) {
   const int rounds = before.rounds();
-  return rounds < 16 || generations_dominate(before) ? 4 : rounds < 64 ? 8 : 16;
+  return rounds < 4 * least || generations_dominate(before) ? least : rounds < 16 * least ? 2 * least : 4 * least;
 }
 
 class Meter {
  public:
   Meter(Contestant &yours, Contestant &other, Referee &referee, const MeasureOptions &options)
-      : yours_(yours), other_(other), referee_(referee), options_(options), order_(options.order_seed) {}
+      : yours_(yours), other_(other), referee_(referee), options_(options), order_(options.order_seed),
+        calls_(options.calls_step) {}
 
   Measurement run(const std::vector<Goal> &goals) {
     const auto start = std::chrono::steady_clock::now();
     renew();
     for (int rounds = 0;;) {
       // Too few rounds for any look are not for a judgement, and stay with one pair of processes.
-      const int length = options_.fresh_state                   ? 1
-                         : options_.most_rounds < looks.front() ? options_.most_rounds
-                                                                : rounds_of_generation(result_.series);
+      const int length = options_.fresh_state ? 1
+                         : options_.most_rounds < looks.front()
+                             ? options_.most_rounds
+                             : rounds_of_generation(result_.series, options_.least_generation);
       if (!options_.fresh_state) {
         if (rounds > 0)
           renew();
@@ -186,7 +188,8 @@ class Meter {
     const double shortest = std::max(shortest_slice, 0.2 * freezes_per_slice * options_.freeze_seconds);
     const double wanted = std::min(1.2 * target / fast, std::max(shortest / fast, slow_target() / slow));
     // The first calls are slow ones (compiling), so the estimate is trusted for eightfold growth only.
-    const double next = std::min({std::ceil(wanted), 8.0 * calls, static_cast<double>(most_)});
+    const auto step = static_cast<double>(options_.calls_step);
+    const double next = std::min({std::ceil(wanted / step) * step, 8.0 * calls, static_cast<double>(most_)});
     if (next <= 1.1 * calls)
       return false;
     calls_ = static_cast<std::size_t>(next);
@@ -218,7 +221,7 @@ class Meter {
   const MeasureOptions &options_;
   std::mt19937_64 order_;
   bool yours_first_ = false;
-  std::size_t calls_ = 1;
+  std::size_t calls_; // of a slice
   std::size_t most_ = most_calls;
   std::size_t fits_ = 1; // calls in the last batch
   std::vector<double> yours_per_call_, other_per_call_;

@@ -70,6 +70,12 @@ void Sandbox::settle(const std::vector<SettledProcess> &given) {
   }
 }
 
+void Sandbox::spread(const std::vector<int> &cpus, size_t shift) {
+  for (size_t number = 0; number < state_->settled.size(); ++number) {
+    state_->worker(number).pin(cpus[(number + shift) % cpus.size()]);
+  }
+}
+
 pid_t Sandbox::pid() const {
   return state_->processes.front().pid;
 }

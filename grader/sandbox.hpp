@@ -86,6 +86,9 @@ class Sandbox {
   // Throws InfrastructureError.
   void settle(const std::vector<SettledProcess> &processes);
 
+  // Gives each of the settled processes a core: process p gets cpus[(p + shift) % cpus.size()].
+  void spread(const std::vector<int> &cpus, size_t shift);
+
   // Stops every task and returns once the kernel has confirmed it: from then on the CPU clocks stand still. Throws
   // WorkerGone if the program is dead, InfrastructureError if not confirmed within a second. Freezing twice is
   // harmless.

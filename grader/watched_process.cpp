@@ -63,6 +63,19 @@ void WatchedProcess::send(int signal) const {
   syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
 }
 
+void WatchedProcess::pin(int cpu) const {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  every_task("stat", [&](int fd) {
+    char text[32] = "";
+    if (pread(fd, text, sizeof text - 1, 0) > 0) {
+      sched_setaffinity(std::atoi(text), sizeof one, &one);
+    }
+    return true;
+  });
+}
+
 int64_t WatchedProcess::cpu() const {
   timespec t;
   if (clock_gettime(clock, &t) != 0) {

@@ -34,6 +34,7 @@ struct WatchedProcess {
 
   bool dead() const;
   void send(int signal) const;
+  void pin(int cpu) const;  // all its tasks; what cannot be pinned stays free
   int64_t cpu() const;      // ns; throws WorkerGone
   bool all_stopped() const; // whether every task is; throws WorkerGone if there is none left
   bool all_off_cpu() const;

@@ -511,6 +511,12 @@ const std::string &Worker::load_error() const {
 Slice Worker::run(const std::vector<Bytes> &inputs) {
   return impl_->run(inputs);
 }
+void Worker::spread(std::size_t shift) {
+  try {
+    impl_->channel->sandbox().spread(impl_->options.cpus, shift);
+  } catch (const WorkerGone &) { // run() says so
+  }
+}
 bool Worker::usable() const {
   return impl_->usable && impl_->load_kind == FailureKind::none;
 }

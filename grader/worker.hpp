@@ -88,6 +88,9 @@ class Worker {
   // failure other than script_error, bad_result, shared_memory, changed_input and output_limit the worker is dead.
   Slice run(const std::vector<Bytes> &inputs);
 
+  // Of as many ranks as there are cores: gives rank r the core options.cpus[(r + shift) % ranks] from now on.
+  void spread(std::size_t shift);
+
   // Can take another batch.
   bool usable() const;
   // What the script printed, cut at 64 KiB.

@@ -1,8 +1,8 @@
 // The program inside a sandbox: `perigee-worker worker` holds a submission, `perigee-worker judge` an exercise's
 // cases.lua. It is started with three descriptors: the control page (3), its settings as JSON (4), the script (5). It
 // reads them, locks itself down, and from then on knows only its own memory and the control page. `perigee-worker ranks
-// N` starts a submission's ranks of MPI (ranks.hpp), each `perigee-worker rank`. `perigee-worker gpu-time` is no sandbox's:
-// it measures on a GPU (gpu_time.hpp).
+// N` starts a submission's ranks of MPI (ranks.hpp), each `perigee-worker rank`. `perigee-worker gpu-time` is no
+// sandbox's: it measures on a GPU (gpu_time.hpp).
 #include "confined.hpp"
 #include "gpu_time.hpp"
 #include "lockdown.hpp"

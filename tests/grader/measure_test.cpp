@@ -118,6 +118,21 @@ TEST_CASE("a slice is at least 5 ms and 50 times what freezing costs, by the fas
   CHECK(costly.run({{0.5}}).calls_per_slice >= 2500);
 }
 
+TEST_CASE("slices have a multiple of so many calls, generations no fewer rounds than asked for", "[measure]") {
+  Trial trial(2, 0.7e-3, 1e-3);
+  trial.options.calls_step = 2;
+  trial.options.least_generation = 8;
+  const Measurement measured = trial.run({{1.4}});
+  CHECK(measured.calls_per_slice % 2 == 0);
+  CHECK(measured.calls_per_slice >= 8);
+  REQUIRE(measured.series.generations.size() >= 3);
+  for (std::size_t i = 0; i < 3; ++i)
+    CHECK(measured.series.generations[i].size() == 8);
+  Trial long_calls(2, 0.1, 0.2);
+  long_calls.options.calls_step = 2;
+  CHECK(long_calls.run({{0.5}}).calls_per_slice == 2);
+}
+
 TEST_CASE("short slices are admitted where inputs do not fit", "[measure]") {
   Trial trial(3, 20e-6, 20e-6);
   trial.draws.capacity = 10;

@@ -12,6 +12,8 @@
 
 #include <dirent.h>
 #include <fstream>
+#include <sched.h>
+#include <set>
 #include <unistd.h>
 
 using namespace perigee;
@@ -71,15 +73,16 @@ std::string name_of(const std::string &pid) {
   return name;
 }
 
-// Processes of mpirun or ranks that belong to this program.
-int left_over() {
-  int count = 0;
+// Processes of mpirun or ranks that belong to this program, by their numbers.
+std::vector<std::string> family() {
+  std::vector<std::string> found;
   const pid_t self = getpid();
   if (DIR *proc = opendir("/proc")) {
     while (const dirent *entry = readdir(proc)) {
       std::string pid = entry->d_name;
       if (pid[0] < '0' || pid[0] > '9')
         continue;
+      const std::string this_one = pid;
       const std::string name = name_of(pid);
       if (name.rfind("orterun", 0) != 0 && name.rfind("mpirun", 0) != 0 && name.rfind("perigee-worker", 0) != 0)
         continue;
@@ -93,7 +96,7 @@ int left_over() {
         int parent = 0;
         std::sscanf(text.c_str() + end + 1, " %c %d", &state, &parent);
         if (parent == self) {
-          ++count;
+          found.push_back(this_one);
           break;
         }
         pid = std::to_string(parent);
@@ -101,7 +104,26 @@ int left_over() {
     }
     closedir(proc);
   }
-  return count;
+  return found;
+}
+
+int left_over() {
+  return static_cast<int>(family().size());
+}
+
+// The cores that ranks may use, one text for each: "0", "0-1".
+std::multiset<std::string> cores_of_ranks() {
+  std::multiset<std::string> cores;
+  for (const std::string &pid : family()) {
+    std::ifstream command("/proc/" + pid + "/cmdline"), status("/proc/" + pid + "/status");
+    const std::string line((std::istreambuf_iterator<char>(command)), {});
+    if (name_of(pid).rfind("perigee-worker", 0) != 0 || line.find(std::string("\0rank\0", 6)) == std::string::npos)
+      continue;
+    for (std::string text; std::getline(status, text);)
+      if (const std::string key = "Cpus_allowed_list:\t"; text.rfind(key, 0) == 0)
+        cores.insert(text.substr(key.size()));
+  }
+  return cores;
 }
 
 } // namespace
@@ -138,6 +160,35 @@ return {
     }
   }
   CHECK(left_over() == 0);
+}
+
+TEST_CASE("ranks: each gets a core of its own, another one after a turn", "[ranks]") {
+  NEEDS_RANKS();
+  cpu_set_t set;
+  REQUIRE(sched_getaffinity(0, sizeof set, &set) == 0);
+  WorkerOptions options = on(2);
+  for (int cpu = 0; cpu < CPU_SETSIZE && options.cpus.size() < 2; ++cpu)
+    if (CPU_ISSET(cpu, &set))
+      options.cpus.push_back(cpu);
+  if (options.cpus.size() < 2) {
+    WARN("skipped: one core");
+    return;
+  }
+  Worker worker(exercise(2), "return { solve = function(x) return x and x + 1 end }", "one.lua", options);
+  REQUIRE(worker.load_kind() == FailureKind::none);
+  const std::string a = std::to_string(options.cpus[0]), b = std::to_string(options.cpus[1]);
+  CHECK(cores_of_ranks().count(a) == 0);
+  for (std::size_t shift = 0; shift < 3; ++shift) {
+    worker.spread(shift);
+    CHECK(cores_of_ranks() == std::multiset<std::string>{a, b});
+    const Slice slice = worker.run({numbers({1})});
+    INFO(slice.failure);
+    REQUIRE(slice.ok());
+    CHECK(number_in(slice.results[0]) == 2);
+  }
+  worker.kill();
+  worker.spread(0); // harmless
+  CHECK_FALSE(worker.run({numbers({1})}).ok());
 }
 
 TEST_CASE("ranks: the rank that fails is named, whatever the others wait for", "[ranks]") {

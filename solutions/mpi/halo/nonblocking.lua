@@ -4,13 +4,16 @@ local array, mpi = pg.array, pg.mpi
 local world = mpi.world
 local rank, size = world.rank, world.size
 
--- One step for the rows `from` to `to` of a, without its first and last column.
+-- One step for the rows `from` to `to` of a.
 local function step(a, b, from, to)
   local columns = a.shape[2]
   for i = from, to do
     local above, here, below, out = a[i - 1], a[i], a[i + 1], b[i]
-    for j = 2, columns - 1 do
-      out[j] = 0.25 * (above[j] + below[j] + here[j - 1] + here[j + 1])
+    local left = out[1]
+    for j = 2, columns do
+      local x = 0.5 * left + 0.25 * here[j] + 0.125 * (above[j] + below[j])
+      left = x / (1 + 0.5 * x)
+      out[j] = left
     end
   end
 end

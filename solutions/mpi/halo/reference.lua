@@ -4,13 +4,17 @@ local array, mpi = pg.array, pg.mpi
 local world = mpi.world
 local rank, size = world.rank, world.size
 
--- One step for the inner rows and columns of a: each becomes the mean of its four neighbours.
+-- One step for the rows of a between the first and the last: what comes from the left, was here, and comes from both
+-- sides; the more there is, the more of it decays.
 local function step(a, b)
   local rows, columns = a.shape[1], a.shape[2]
   for i = 2, rows - 1 do
     local above, here, below, to = a[i - 1], a[i], a[i + 1], b[i]
-    for j = 2, columns - 1 do
-      to[j] = 0.25 * (above[j] + below[j] + here[j - 1] + here[j + 1])
+    local left = to[1]
+    for j = 2, columns do
+      local x = 0.5 * left + 0.25 * here[j] + 0.125 * (above[j] + below[j])
+      left = x / (1 + 0.5 * x)
+      to[j] = left
     end
   end
 end
