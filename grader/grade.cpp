@@ -263,9 +263,9 @@ struct WrongResult {
 class Court : public Referee {
  public:
   Court(Judge &judge, Session::State &session, const Exercise &exercise, uint64_t grading, const Case &c,
-        Candidate &tested, Candidate &reference)
+        Candidate &tested, Candidate &reference, uint64_t first = 0)
       : judge_(judge), session_(session), exercise_(exercise), grading_(grading), case_(c), tested_(tested),
-        reference_(reference) {}
+        reference_(reference), next_(first) {}
 
   Batch draw(std::size_t calls) override {
     const auto room =
@@ -279,6 +279,8 @@ class Court : public Referee {
     next_ += calls;
     return batch;
   }
+
+  uint64_t next() const { return next_; } // call
 
   void check(const Batch &batch) override { check(batch, {}); }
 
@@ -301,7 +303,7 @@ class Court : public Referee {
   const uint64_t grading_;
   const Case &case_;
   Candidate &tested_, &reference_;
-  uint64_t next_ = 0;
+  uint64_t next_;
   std::size_t largest_ = 0; // input and result of one call, bytes
 };
 
@@ -472,9 +474,7 @@ class Grading {
       if (other.empty() && tier.against == Against::reference) {
         other = replayed("reference", trial.results, trial.records);
       } else if (other.empty()) {
-        WorkerOptions options = session_.worker_options(exercise_);
-        options.output_bytes = INT64_C(1) << 32;
-        Candidate naive(exercise_, "naive.lua", solution("naive.lua"), options, session_);
+        Candidate naive = trusted("naive.lua", *trial.of);
         try {
           naive.renew();
           const Slice slice = naive.run(trial.batch.inputs);
@@ -534,18 +534,21 @@ class Grading {
     return options;
   }
 
+  // A script of the exercise's own, on the case's ranks.
+  Candidate trusted(const char *name, const Case &c) {
+    WorkerOptions options = session_.worker_options(exercise_);
+    options.output_bytes = INT64_C(1) << 32;
+    options.ranks = c.ranks;
+    return {exercise_, name, solution(name), options, session_};
+  }
+
   // How many times faster than the naive script the reference is on this case: roughly once an exercise and run, which
   // decides for most submissions; finely, which takes ten times as long, as soon as one needs it.
   const Session::State::Naive &naive_against_reference(const Case &c, bool fine) {
     const std::string key = exercise_.solutions.string() + '\n' + exercise_.id + '\n' + c.name;
     if (const auto known = session_.naive.find(key); known != session_.naive.end() && (known->second.fine || !fine))
       return known->second;
-    WorkerOptions options = session_.worker_options(exercise_);
-    options.output_bytes = INT64_C(1) << 32;
-    Candidate reference(exercise_, "reference.lua", solution("reference.lua"), options, session_);
-    Candidate naive(exercise_, "naive.lua", solution("naive.lua"), options, session_);
-    reference.run_on(c.ranks);
-    naive.run_on(c.ranks);
+    Candidate reference = trusted("reference.lua", c), naive = trusted("naive.lua", c);
     Court court(*judge_, session_, exercise_, number_, c, naive, reference);
     MeasureOptions measuring = measure_options(c);
     // Carried into every submission's tiers: finely is less than half of what "at the threshold" allows.
@@ -589,15 +592,21 @@ class Grading {
     yours_->run_on(c.ranks);
     reference_->run_on(c.ranks);
     Court court(*judge_, session_, exercise_, number_, c, *yours_, *reference_);
-    Measurement measured = measure_yours(c, court, goals(tiers, naive));
+    Measurement measured = measure_yours(c, *reference_, court, goals(tiers, naive));
     const auto own = interval_of(measured.series);
     const bool settled = !measured.budget_ended; // but for what is not known of the naive script
-    if (!judge(tiers, measured, naive) && naive && !naive->fine && own && (settled || half_width(*own) < 0.25)) {
-      // So near to a threshold that the naive script must be known better, and then perhaps this one.
-      naive = &naive_against_reference(c, true);
-      if (!judge(tiers, measured, naive) && !measured.budget_ended) {
-        measured = measure_yours(c, court, goals(tiers, naive));
-        judge(tiers, measured, naive);
+    if (!judge(tiers, measured, naive) && naive && own && (settled || half_width(*own) < 0.25)) {
+      // So near to a threshold that the naive script must be known better, and then perhaps this one: by the CPU clock
+      // well enough once for all submissions. What several cores take is known so roughly that the uncertainties of two
+      // comparisons are too much: there the two are compared directly.
+      if (!exercise_.uses_cpu_clock()) {
+        compare_directly(c, court.next(), tiers);
+      } else if (!naive->fine) {
+        naive = &naive_against_reference(c, true);
+        if (!judge(tiers, measured, naive) && !measured.budget_ended) {
+          measured = measure_yours(c, *reference_, court, goals(tiers, naive));
+          judge(tiers, measured, naive);
+        }
       }
     }
 
@@ -612,6 +621,27 @@ class Grading {
            seconds_text(std::min(measured.yours, measured.other) * static_cast<double>(measured.calls_per_slice)));
     if (measured.budget_ended)
       note("measuring case '" + c.name + "' ended with its budget of " + seconds_text(exercise_.limits.budget_seconds));
+  }
+
+  // Decides the tiers against the naive script that are open. `first`: of the calls that no process has seen.
+  void compare_directly(const Case &c, uint64_t first, std::vector<TierResult *> tiers) {
+    std::erase_if(tiers, [](const TierResult *tier) {
+      return tier->tier.against != Against::naive || tier->state == TierState::granted ||
+             tier->state == TierState::missed;
+    });
+    std::vector<Goal> goals;
+    for (const TierResult *tier : tiers)
+      goals.push_back({tier->tier.ratio});
+    if (goals.empty())
+      return;
+    Candidate naive = trusted("naive.lua", c);
+    Court court(*judge_, session_, exercise_, number_, c, *yours_, naive, first);
+    const Measurement measured = measure_yours(c, naive, court, goals);
+    if (const auto ratio = interval_of(measured.series))
+      for (TierResult *tier : tiers) {
+        tier->speedup = *ratio;
+        tier->state = judge_tier(ratio, tier->tier.ratio);
+      }
   }
 
   std::optional<Interval> interval_of(const Series &series) const {
@@ -632,7 +662,7 @@ class Grading {
     return goals;
   }
 
-  Measurement measure_yours(const Case &c, Court &court, const std::vector<Goal> &goals) {
+  Measurement measure_yours(const Case &c, Candidate &other, Court &court, const std::vector<Goal> &goals) {
     MeasureOptions options = measure_options(c);
     if (session_.options.quick)
       options.most_rounds = quick_rounds;
@@ -640,12 +670,12 @@ class Grading {
     // Which of many calls it was says little to a learner, but that the trials before were right says much.
     const std::string where = "case '" + c.name + "', one of many timed calls (the trials before were right)";
     try {
-      Measurement measured = measure(*yours_, *reference_, court, goals, options);
+      Measurement measured = measure(*yours_, other, court, goals, options);
       record(c, goals, measured);
       return measured;
     } catch (const CallFailed &failure) {
       if (failure.whose != &*yours_)
-        broken("reference", failure.message);
+        broken(&other == &*reference_ ? "reference" : "naive", failure.message);
       fail(failure, where);
     } catch (const WrongResult &wrong) {
       throw Ended{Verdict::wrong, "case '" + c.name + "', a timed call: " + first_line(wrong.message),

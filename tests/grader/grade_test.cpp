@@ -216,6 +216,36 @@ TEST_CASE("rounds are recorded and replay to the same decision", "[grade]") {
   CHECK(speedup(series)->mid == Approx(result.tiers[0].speedup.mid));
 }
 
+TEST_CASE("near a tier against the naive script: on the wall clock the two are compared directly", "[grade]") {
+  for (const bool wall_clock : {true, false}) {
+    TemporaryExercise folder;
+    folder.exercise.needs.sleep = wall_clock;
+    folder.exercise.limits.budget_seconds = 1.0;
+    folder.exercise.tiers = {folder.tier(1.0, 3, Against::naive)};
+    SessionOptions options;
+    options.record = folder.root() / "rounds";
+    Session recording(options);
+    const Result result =
+        grade_submission(folder.exercise, {"ada", folder.write("solve.lua", folder.work(4.0))}, recording);
+    CAPTURE(wall_clock, result.summary);
+    REQUIRE(result.tiers[0].state != TierState::not_measured);
+    std::ifstream file(folder.root() / "rounds" / "0-large.json");
+    const auto recorded = nlohmann::json::parse(file);
+    REQUIRE(recorded["goals"].size() == 1);
+    CHECK(recorded["goals"][0]["ratio"] == 1.0);
+    const bool directly = recorded["goals"][0]["carried"] == nlohmann::json{1.0, 1.0, 1.0};
+    const auto speed = speedup(series_from_json(recorded));
+    REQUIRE(speed);
+    if (wall_clock && !directly && half_width(*speed) > 0.2) {
+      WARN("skipped: on so busy a machine nothing is near");
+      continue;
+    }
+    CHECK(directly == wall_clock);
+    if (wall_clock)
+      CHECK(result.tiers[0].speedup.mid == Approx(speed->mid));
+  }
+}
+
 TEST_CASE("an interrupt ends a grading within a second", "[grade]") {
   TemporaryExercise folder;
   folder.exercise.limits.call_seconds = 20;
