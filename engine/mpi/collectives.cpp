@@ -31,6 +31,8 @@ const char *const begun_others[] = {"ibarrier", "ibcast",     "iscatter", "igath
                                     "ireduce",  "iallreduce", "iscan",    "iexscan", "ireduce_scatter"};
 
 const char *name_of_kind(int32_t kind) {
+  if (kind >= begun_kind)
+    return begun_name(kind - begun_kind);
   if (kind >= first_other)
     return others[kind - first_other];
   switch (kind) {
@@ -50,8 +52,9 @@ std::string text_of(const Signature &s) {
   std::string text = name_of_kind(s.kind);
   if (s.op >= 0)
     text += std::string("(") + operation_name(s.op) + ")";
-  const bool v = s.kind == PG_MPI_SCATTERV || s.kind == PG_MPI_GATHERV || s.kind == PG_MPI_ALLGATHERV ||
-                 s.kind == PG_MPI_ALLTOALLV;
+  const int32_t kind = s.kind % begun_kind;
+  const bool v =
+      kind == PG_MPI_SCATTERV || kind == PG_MPI_GATHERV || kind == PG_MPI_ALLGATHERV || kind == PG_MPI_ALLTOALLV;
   if (s.dtype >= 0)
     text += std::string(" of ") + (v && s.count != 1 ? "rows of " : "") +
             (s.count >= 0 && !(v && s.count == 1) ? std::to_string(s.count) + " " : "") + array::dtype_name(s.dtype);
@@ -66,6 +69,15 @@ const char *begun_name(int32_t kind) {
   return kind >= first_other ? begun_others[kind - first_other] : begun_names[kind];
 }
 
+void calls_differ(const Comm &comm, const Said &one, const Said &other) {
+  const Said &first = one.rank < other.rank ? one : other, &second = one.rank < other.rank ? other : one;
+  auto text = [&](const Said &said) {
+    return rank_text(comm, said.rank) + (said.what.kind >= begun_kind ? " begins " : " calls ") + text_of(said.what);
+  };
+  throw ArgumentError("collective calls differ: " + text(first) + ", " + text(second) +
+                      "; all ranks must make the same one");
+}
+
 void Agreement::begin(const Comm &c, const char *name, const Signature &mine, int64_t value) {
   operation = name;
   comm = &c;
@@ -73,6 +85,7 @@ void Agreement::begin(const Comm &c, const char *name, const Signature &mine, in
   out_ = {{mine, c.rank}, {mine, c.rank}, value};
   most = value;
   step_ = 1;
+  note_call(c, mine);
   if (c.size > 1)
     next_round();
 }
@@ -107,13 +120,8 @@ bool Agreement::poll() {
       next_round();
   }
   most = out_.most;
-  if (out_.least.what != out_.last.what) {
-    const auto [first, second] =
-        std::minmax(out_.least, out_.last, [](const Said &a, const Said &b) { return a.rank < b.rank; });
-    throw ArgumentError("collective calls differ: " + rank_text(*comm, first.rank) + " calls " + text_of(first.what) +
-                        ", " + rank_text(*comm, second.rank) + " calls " + text_of(second.what) +
-                        "; all ranks must make the same one");
-  }
+  if (out_.least.what != out_.last.what)
+    calls_differ(*comm, {0, out_.least.what, out_.least.rank}, {0, out_.last.what, out_.last.rank});
   return true;
 }
 
@@ -136,7 +144,7 @@ struct Cut {
 };
 
 // What a call needs until it is over.
-struct Sides final : Extra {
+struct Sides final : Begun {
   Cut send, recv;
   std::unique_ptr<Parts> out, in;    // of large v forms
   std::vector<MPI_Request> requests; // of calls made in pieces: all but the first
@@ -578,6 +586,11 @@ int32_t pg_mpi_collective(pg_mpi_request *request, pg_mpi_comm *comm, int32_t ki
     for (const pg_array *a : {send, recv})
       if (a)
         sides->arrays.push_back(array::share(*a));
+    if (checks()) {
+      Signature mine = call.signature();
+      mine.kind += begun_kind;
+      sides->begin(*call.comm, mine);
+    }
     MPI_Request handle = MPI_REQUEST_NULL;
     call.make(&handle, *sides);
     *request = {};

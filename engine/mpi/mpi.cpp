@@ -165,6 +165,7 @@ Comm &adopt(MPI_Comm comm, std::string name) {
   MPI_Comm_size(comm, &made->size);
   made->open = 1;
   made->name = std::move(name);
+  made->calls = std::make_unique<Calls>();
   // Ranks in the world, for messages and the board.
   std::vector<int> all(static_cast<std::size_t>(made->size));
   for (int i = 0; i < made->size; ++i)

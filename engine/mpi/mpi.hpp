@@ -14,19 +14,23 @@ extern "C" {
 #define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
 
+#include <array>
 #include <compare>
 #include <cstring>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace perigee::mpi {
 
+struct Calls;
 struct Comm : pg_mpi_comm {
   MPI_Comm comm = MPI_COMM_NULL;
   MPI_Comm shadow = MPI_COMM_NULL; // the same ranks: agreements, and what table forms of collectives send
   std::unique_ptr<Comm> inner;     // the shadow as a communicator
   std::vector<int> world;          // rank in the world of each rank
+  std::unique_ptr<Calls> calls;    // that ranks compare
   std::string name;
 };
 
@@ -227,6 +231,62 @@ struct Signature {
   int64_t count = -1;
   auto operator<=>(const Signature &) const = default;
 };
+constexpr int32_t begun_kind = 1000; // added to the kind of a call that only begins
+
+// What a rank says, and of which of the communicator's calls: all ranks make them in the same order.
+struct Said {
+  int64_t number = 0;
+  Signature what;
+  int32_t rank = 0;
+};
+[[noreturn]] void calls_differ(const Comm &comm, const Said &one, const Said &other);
+
+// What a rank knows of the calls of a communicator that only begin (begun.cpp).
+struct Calls {
+  int64_t count = 0;               // made by this rank
+  std::array<Signature, 64> made;  // the last of them
+  std::vector<Said> early;         // of calls that this rank has not come to
+  std::vector<class Begun *> open; // under way
+  struct Difference {
+    Said mine, theirs;
+    bool told = false;
+  };
+  std::vector<Difference> differing;
+  struct Message {
+    Said said;
+    MPI_Request request;
+  };
+  std::list<Message> sent; // on their way
+};
+// Counts a call that blocks. Throws where another rank begins one in its place.
+void note_call(const Comm &comm, const Signature &mine);
+// Takes what others have said, and compares it.
+void hear(const Comm &comm);
+void compare(const Comm &comm, const Said &theirs);
+// Throws where a call before that number differs, once.
+void tell_difference(const Comm &comm, int64_t number);
+
+// A collective call that only begins. Nobody waits for its being compared: each rank says what it begins to those ranks
+// whose call cannot end without it, by a message that is sent at once. These have it when their call is over, and
+// compare.
+class Begun : public Extra {
+ public:
+  Begun() = default;
+  Begun(const Begun &) = delete;
+  ~Begun() override;
+  void begin(const Comm &comm, const Signature &mine);
+  // Whether all of those have said the same. Throws where one did not.
+  bool agreed();
+  bool differs() const;
+  // It differs, and nobody will wait for it; what MPI may still write to stays.
+  virtual void give_up() noexcept {}
+
+ private:
+  friend void compare(const Comm &comm, const Said &theirs);
+  const Comm *comm_ = nullptr;
+  int64_t number_ = 0;
+  std::vector<int> missing_; // ranks
+};
 
 // The wait before a collective call: all ranks are there, and make the same call; else all throw the same error, which
 // names two that differ. A message to the next rank, then to that 2, 4, 8 ... further (a dissemination barrier). Since
@@ -235,17 +295,21 @@ class Agreement : public Blocked {
  public:
   void begin(const Comm &c, const char *name, const Signature &mine, int64_t value = 0);
   bool poll() override;
+  void diagnose() override {
+    hear(*comm);
+    tell_difference(*comm, INT64_MAX);
+  }
   void abandon() noexcept override;
   int64_t most = 0; // the largest value of any rank
 
  private:
-  struct Said {
+  struct Claim {
     Signature what;
     int32_t rank;
-    auto operator<=>(const Said &) const = default;
+    auto operator<=>(const Claim &) const = default;
   };
   struct Packet {
-    Said least, last; // in some order: the same, if all say the same
+    Claim least, last; // in some order: the same, if all say the same
     int64_t most;
   };
   void next_round();

@@ -89,8 +89,9 @@ int32_t pg_mpi_wait(int32_t *index, pg_mpi_request *const *requests, int32_t cou
 /* *cancelled = 0: its message has come; wait gives it. */
 int32_t pg_mpi_cancel(int32_t *cancelled, pg_mpi_request *request);
 /* One request for several, which stay: done once they are. `kind`: of the collective call that they make, as pg_mpi_agree's
-   `what`. */
-int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, pg_mpi_request *const *parts, int32_t count);
+   `what`; with its op (-1: a function) and root (-1: none). */
+int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, int32_t op, int32_t root,
+                    pg_mpi_request *const *parts, int32_t count);
 
 /* Collective calls of the array form. */
 enum pg_mpi_collective {

@@ -6,14 +6,14 @@ local ffi, check = core.ffi, core.check
 local library, mpi, Comm = kit.library, kit.mpi, kit.Comm
 local need_comm, need_value, check_root, check_list = kit.need_comm, kit.need_value, kit.check_root, kit.check_list
 local need_op, fold_of, check_operand, call_fold = kit.need_op, kit.fold_of, kit.check_operand, kit.call_fold
-local ipairs, floor = ipairs, math.floor
+local ipairs, type, floor = ipairs, type, math.floor
 
 local BCAST, SCATTER, GATHER, ALLGATHER, ALLTOALL, REDUCE, ALLREDUCE, SCAN, EXSCAN, REDUCE_SCATTER = 101, 102, 103, 104, 105,
   106, 107, 108, 109, 110 -- pg_mpi_agree's numbers
 
 -- Begins a call: `give(r)` is the value for rank r, of ranks `to`; from each of the ranks `from` one comes. Its wait gives
--- result(list of these).
-local function begin(comm, name, kind, to, give, from, result)
+-- result(list of these). root, op: nil where it has none.
+local function begin(comm, name, kind, to, give, from, result, root, op)
   local inner = kit.shadow(comm)
   -- Tag 0 there is that of the calls that wait. Ranks that make different calls do not get each other's values.
   local count = ((inner._begun or 0) + 1) % floor(mpi.max_tag() / 32)
@@ -32,7 +32,7 @@ local function begin(comm, name, kind, to, give, from, result)
     list[i - 1] = part._r
     kit.live[part] = nil -- the whole is
   end
-  check(library.pg_mpi_join(whole, comm._c, kind, list, #parts))
+  check(library.pg_mpi_join(whole, comm._c, kind, type(op) == "number" and op or -1, root or -1, list, #parts))
   local request = kit.start(whole)
   request._parts = parts
   request._then = function()
@@ -80,8 +80,7 @@ end
 --- comm:ibarrier(): begins a barrier.
 Comm.ibarrier = Comm.Ibarrier
 
---- comm:ibcast(value [, root]), and so on: begin what bcast and the others do; the request's wait returns the result. Ranks do
---- not compare these calls.
+--- comm:ibcast(value [, root]), and so on: begin what bcast and the others do; the request's wait returns the result.
 function Comm.ibcast(comm, value, root)
   need_comm("ibcast", comm)
   root = check_root("ibcast", comm, root)
@@ -90,7 +89,7 @@ function Comm.ibcast(comm, value, root)
     need_value("ibcast", value)
     to = ranks(comm)
   end
-  return begin(comm, "ibcast", BCAST, to, function() return value end, { root }, first_of)
+  return begin(comm, "ibcast", BCAST, to, function() return value end, { root }, first_of, root)
 end
 
 function Comm.iscatter(comm, list, root)
@@ -101,11 +100,12 @@ function Comm.iscatter(comm, list, root)
     check_list("iscatter", comm, list)
     to = ranks(comm)
   end
-  return begin(comm, "iscatter", SCATTER, to, function(r) return list[r + 1] end, { root }, first_of)
+  return begin(comm, "iscatter", SCATTER, to, function(r) return list[r + 1] end, { root }, first_of, root)
 end
 
-local function to_root(comm, name, kind, value, root, result)
-  return begin(comm, name, kind, { root }, function() return value end, comm.rank == root and ranks(comm) or {}, result)
+local function to_root(comm, name, kind, value, root, result, op)
+  return begin(comm, name, kind, { root }, function() return value end, comm.rank == root and ranks(comm) or {}, result, root,
+    op)
 end
 
 function Comm.igather(comm, value, root)
@@ -141,25 +141,25 @@ end
 
 function Comm.ireduce(comm, value, op, root)
   op = need_operand("ireduce", comm, value, op)
-  return to_root(comm, "ireduce", REDUCE, value, check_root("ireduce", comm, root), folding("ireduce", op))
+  return to_root(comm, "ireduce", REDUCE, value, check_root("ireduce", comm, root), folding("ireduce", op), op)
 end
 
 function Comm.iallreduce(comm, value, op)
   op = need_operand("iallreduce", comm, value, op)
   return begin(comm, "iallreduce", ALLREDUCE, ranks(comm), function() return value end, ranks(comm),
-    folding("iallreduce", op))
+    folding("iallreduce", op), nil, op)
 end
 
 function Comm.iscan(comm, value, op)
   op = need_operand("iscan", comm, value, op)
   return begin(comm, "iscan", SCAN, ranks(comm, comm.rank), function() return value end, ranks(comm, 0, comm.rank),
-    folding("iscan", op))
+    folding("iscan", op), nil, op)
 end
 
 function Comm.iexscan(comm, value, op)
   op = need_operand("iexscan", comm, value, op)
   return begin(comm, "iexscan", EXSCAN, ranks(comm, comm.rank + 1), function() return value end,
-    ranks(comm, 0, comm.rank - 1), folding("iexscan", op))
+    ranks(comm, 0, comm.rank - 1), folding("iexscan", op), nil, op)
 end
 
 function Comm.ireduce_scatter(comm, list, op)
@@ -170,5 +170,5 @@ function Comm.ireduce_scatter(comm, list, op)
     check_operand("ireduce_scatter", op, list[i])
   end
   return begin(comm, "ireduce_scatter", REDUCE_SCATTER, ranks(comm), function(r) return list[r + 1] end, ranks(comm),
-    folding("ireduce_scatter", op))
+    folding("ireduce_scatter", op), nil, op)
 end

@@ -222,7 +222,7 @@ local function fold_to_first(comm, name, value, fold)
       inner:send(value, rank - step)
       return nil
     elseif rank + step < size then
-      value = call_fold(name, fold, value, (inner:recv(rank + step)))
+      value = call_fold(name, fold, value, (inner:recv(rank + step, 0)))
     end
     step = 2 * step
   end
@@ -261,7 +261,7 @@ function Comm.reduce(comm, value, op, root)
     shadow(comm):send(result, root)
     return nil
   elseif root ~= 0 and comm.rank == root then
-    result = shadow(comm):recv(0)
+    result = shadow(comm):recv(0, 0)
   end
   return result
 end
@@ -290,7 +290,7 @@ local function prefix(comm, name, what, value, op)
   agree(comm, what)
   local fold, before, all = fold_of(op), nil, value
   if comm.rank > 0 then
-    before = shadow(comm):recv(comm.rank - 1)
+    before = shadow(comm):recv(comm.rank - 1, 0)
     all = call_fold(name, fold, before, value)
   end
   if comm.rank < comm.size - 1 then

@@ -39,8 +39,13 @@ struct Kept final : Extra {
   array::Array array;
 };
 
-struct Joined final : Extra {
+struct Joined final : Begun {
   std::vector<pg_mpi_request *> parts;
+  void give_up() noexcept override {
+    for (pg_mpi_request *part : parts)
+      if (part->_kind == PG_MPI_RECV_VALUE && !part->done)
+        forget_value(*part);
+  }
   bool poll() override {
     // All of them: a send may wait for a receive to be taken. (Those of the table form stay undone until they are
     // taken, and only say so again.)
@@ -131,21 +136,42 @@ struct Probe final : Blocked {
 
 } // namespace
 
+// Looks whether other ranks have begun the same. Throws where they have not, and then the request is over.
+static bool agreed(pg_mpi_request &r, Begun &begun) {
+  try {
+    return begun.agreed();
+  } catch (...) {
+    if (begun.differs()) {
+      static auto &given_up = *new std::vector<Extra *>; // never freed
+      begun.give_up();
+      given_up.push_back(&begun);
+      r._extra = nullptr;
+      r.done = 1;
+    }
+    throw;
+  }
+}
+
 bool poll_request(pg_mpi_request &r) {
   if (r.done)
     return true;
   if (r._kind == PG_MPI_RECV_VALUE)
     return poll_value(r); // its bytes are still to be taken
+  Extra *extra = extra_of(r);
+  auto *begun = r._kind == PG_MPI_COLLECTIVE ? static_cast<Begun *>(extra) : nullptr;
+  bool may_end = !begun || agreed(r, *begun);
   MPI_Request handle = handle_of(r);
   MPI_Status status;
   int flag = 0;
   const int code = MPI_Test(&handle, &flag, &status);
   set_handle(r, handle);
-  if (code != MPI_SUCCESS)
-    flag = 1;
-  Extra *extra = extra_of(r);
-  if (!flag || (extra && code == MPI_SUCCESS && !extra->poll()))
+  if (code != MPI_SUCCESS) {
+    // Where it failed because another rank has begun another call, that is said if it comes.
+    for (const int64_t deadline = now() + slice; !may_end && now() < deadline;)
+      may_end = agreed(r, *begun);
+  } else if (!flag || !may_end || (extra && !extra->poll())) {
     return false;
+  }
   if (extra)
     extra->done();
   const Receive wanted = wanted_of(r);
@@ -279,10 +305,13 @@ int32_t pg_mpi_cancel(int32_t *cancelled, pg_mpi_request *request) {
   });
 }
 
-int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, pg_mpi_request *const *parts, int32_t count) {
+int32_t pg_mpi_join(pg_mpi_request *out, pg_mpi_comm *comm, int32_t kind, int32_t op, int32_t root,
+                    pg_mpi_request *const *parts, int32_t count) {
   return guard_pending([&] {
     auto joined = std::make_unique<Joined>();
     joined->parts.assign(parts, parts + count);
+    if (checks())
+      joined->begin(checked(comm), {begun_kind + kind, root, op, -1, -1});
     begin(*out, comm, PG_MPI_COLLECTIVE, no_rank, kind);
     out->_extra = joined.release();
     set_handle(*out, MPI_REQUEST_NULL);

@@ -59,6 +59,17 @@ function TestFaults:test_a_rank_that_never_ends()
   lu.assertStrContains(err, "compute")
 end
 
+-- A call that begins is not met by one that waits.
+function TestFaults:test_calls_that_begin_and_calls_that_wait()
+  local code, _, err = mpirun("-n 2", script [[
+local a = pg.array.zeros(3)
+if rank == 0 then world:Iallreduce(a):wait() else world:Allreduce(a) end]])
+  lu.assertEquals(code, 1)
+  lu.assertStrContains(err, "rank 0 begins Iallreduce(sum) of 3 float64, rank 1 calls Allreduce(sum) of 3 float64; all ranks " ..
+    "must make the same one")
+  lu.assertStrContains(err, ".lua:3: collective calls differ")
+end
+
 function TestFaults:test_plain_mpirun()
   local path = script [[if rank == 1 then error("no bread") end world:recv(1)]]
   local root = jobs.output_of("id -u") == "0\n" and "--allow-run-as-root " or ""

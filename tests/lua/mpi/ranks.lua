@@ -838,6 +838,80 @@ test("what ranks do differently", function()
   same(world:allreduce(1), size, "after errors")
 end)
 
+-- Calls that begin: each rank compares with those without whom its call cannot end.
+test("what ranks begin differently", function()
+  if size == 1 then
+    return
+  end
+  local function differ(pattern, request)
+    local message = raises("collective calls differ", request.wait, request)
+    assert(message:find(pattern) and message:find("ranks.lua:%d"), message)
+    assert(request:test() == true) -- it is over
+  end
+  local first, second = math.min(rank, left), math.max(rank, left)
+  for _, name in ipairs { "Iallreduce", "Iallgather" } do -- all ranks differ from their neighbours
+    local request = world[name](world, array.zeros(rank + 1))
+    differ(("rank %d begins %s.* of %d float64, rank %d begins %s.* of %d float64"):format(first, name, first + 1, second, name,
+      second + 1), request)
+  end
+  local request = world:iallreduce(1, rank % 2 == 0 and "sum" or "max")
+  if rank % 2 ~= left % 2 then
+    differ(("rank %d begins iallreduce.*, rank %d begins iallreduce%%("):format(first, second), request)
+  else
+    request:wait()
+  end
+  world:barrier()
+  local dtype = rank == 0 and "float32" or "int32"
+  request = world:Ibcast(array.zeros(3, { dtype = dtype }))
+  local values = rank == 0 and world:ibcast(1) or world:iscatter(nil)
+  if rank == 0 then
+    request:wait()
+    values:wait()
+  else
+    differ("rank 0 begins Ibcast of 3 float32 with root 0, rank " .. rank .. " begins Ibcast of 3 int32", request)
+    differ("rank 0 begins ibcast with root 0, rank " .. rank .. " begins iscatter", values)
+  end
+  world:barrier()
+  request = world:ireduce(1, rank == 0 and "sum" or "max")
+  if rank == 0 then
+    differ("rank 0 begins ireduce%(sum%) with root 0, rank %d begins ireduce%(max%)", request)
+  else
+    request:wait()
+  end
+  world:barrier()
+  same(world:iallreduce(1):wait(), size, "after errors")
+  same(world:Iallreduce(array.ones(1)):wait(), array.full(1, size), "after errors")
+end)
+
+-- What is compared is waited for by nobody who would not wait anyway.
+test("what begins need not meet", function()
+  local function others(f)
+    for r = 1, size - 1 do
+      f(r)
+    end
+  end
+  for _, call in ipairs { { "Ibcast", array.ones(2), 0 }, { "ibcast", "x", 0 }, { "iscan", 1 }, { "Iscan", array.ones(2) } } do
+    if rank == 0 then -- it is over before the others begin
+      world[call[1]](world, unpack(call, 2)):wait()
+      others(function(r) world:send("now", r) end)
+    else
+      assert(world:recv(0) == "now")
+      world[call[1]](world, unpack(call, 2)):wait()
+    end
+    world:barrier()
+  end
+  for _, call in ipairs { { "Igather", array.ones(2) }, { "igather", "x" }, { "ireduce", 1 } } do
+    if rank > 0 then
+      world[call[1]](world, call[2]):wait()
+      world:send("now", 0)
+    else
+      others(function(r) assert(world:recv(r) == "now") end)
+      world[call[1]](world, call[2]):wait()
+    end
+    world:barrier()
+  end
+end)
+
 test("Lua's own mistakes", function()
   raises("is no rank of the world", world.Send, world, array.zeros(1), size)
   raises("is no rank of the world", world.send, world, 1, -7)
