@@ -452,8 +452,10 @@ std::string cleaned(const std::string &text) {
   for (std::size_t at = 0, end; at < text.size(); at = end + 1) {
     end = std::min(text.find('\n', at), text.size());
     const std::string line = text.substr(at, end - at);
-    // (Open MPI 4.1 sometimes fails to show a message, that of MPI_Abort for one, and says only so.)
-    if (line.find_first_not_of("- \t") != std::string::npos && line.find("show_help.c") == std::string::npos)
+    // (Open MPI 4.1 sometimes fails to show a message, that of MPI_Abort for one, and says only so; and it speaks of
+    // signals that it passes on, as of SIGCONT after Ctrl-Z.)
+    if (line.find_first_not_of("- \t") != std::string::npos && line.find("show_help.c") == std::string::npos &&
+        line.find("Forwarding signal") == std::string::npos)
       result += (result.empty() ? "" : "\n") + ("  " + line);
   }
   return result;

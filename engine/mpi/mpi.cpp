@@ -4,6 +4,7 @@
 #include "mpi/mpi.hpp"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <sys/syscall.h>
 
 #include <cmath>
@@ -91,6 +92,12 @@ void open_mpi() {
     int provided = 0;
     require(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     process.ours = true;
+    // (It is told by mpirun whether ranks share cores.)
+    *reinterpret_cast<void **>(&Patience::opal_yields) = dlsym(RTLD_DEFAULT, "opal_progress_set_yield_when_idle");
+    if (Patience::opal_yields) {
+      Patience::shares_cores = Patience::opal_yields(false);
+      Patience::opal_yields(Patience::shares_cores);
+    }
     // What this process starts, by mpi.spawn, is not the lonely rank that these make of it.
     for (const std::string &name : mpi_variables())
       if (alone && before.count(name) == 0)
@@ -110,6 +117,23 @@ void open_mpi() {
 } // namespace
 
 Blocked *pending = nullptr;
+
+bool Patience::shares_cores = false;
+bool (*Patience::opal_yields)(bool) = nullptr;
+
+void Patience::give_way() {
+  constexpr int64_t long_yield = 2'000'000, crowded_for = 50'000'000, pause = 50'000; // ns
+  static int64_t crowded_until = 0;
+  const int64_t before = now();
+  if (before < crowded_until) {
+    const timespec moment{0, pause};
+    nanosleep(&moment, nullptr);
+    return;
+  }
+  sched_yield();
+  if (now() - before > long_yield)
+    crowded_until = before + crowded_for;
+}
 
 int64_t now() {
   return monotonic_nanoseconds();
@@ -367,10 +391,13 @@ int32_t pg_mpi_continue(const char *place) {
     post(*wait, place);
     wait->diagnose();
     const int64_t deadline = now() + slice;
+    Patience patience;
     for (unsigned i = 1; !over; ++i) {
       over = wait->poll();
       if (!over && !expected_values.empty())
         match_values(true);
+      if (!over)
+        patience.next();
       if (!over && i % 64 == 0 && now() > deadline)
         return;
     }

@@ -149,6 +149,14 @@ function TestSignals:test_interrupted_and_terminated()
   end
 end
 
+-- As the shell sends it when a stopped job goes on.
+function TestSignals:test_going_on_is_no_news()
+  os.execute(": > " .. folder .. "/out")
+  local code, out, err = mpirun("-n 2", script("print('here') ffi.C.sleep(1)"), until_there ..
+    "kill -CONT $(child $(child $job))")
+  lu.assertEquals({ code, sorted(lines_of(out)), err }, { 0, { "[0] here", "[1] here" }, "" })
+end
+
 function TestSignals:test_a_killed_launcher_leaves_nothing()
   os.execute(": > " .. folder .. "/out")
   local code = mpirun("-n 2", script(patient), until_there .. "kill -KILL $(child $job)")
