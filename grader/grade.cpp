@@ -1,14 +1,11 @@
 #include "grade.hpp"
 
+#include "candidate.hpp"
 #include "catalogue.hpp"
 #include "gpu_time.hpp"
-#include "judge.hpp"
-#include "measure.hpp"
 #include "sandbox.hpp"
-#include "session.hpp"
 #include "text.hpp"
 #include "wording.hpp"
-#include "worker.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -35,7 +32,6 @@ constexpr double least_shared_core_slice = 0.5; // ... of ranks that take turns 
 constexpr int ranks_generation = 8;
 constexpr double ranks_precision = 0.04; // of naive against reference, on ranks
 constexpr std::size_t most_script_bytes = 1 << 20;
-constexpr std::size_t most_batch_bytes = 64 << 20; // inputs and results of one slice
 
 // Ends a grading with a verdict on the submission.
 struct Ended {
@@ -88,224 +84,6 @@ std::string read_script(const std::filesystem::path &file, bool follow) {
            " is zero (if an editor saved it as UTF-16, save it as UTF-8)");
   return text;
 }
-
-// ------------------------------------------------------------------------------------------------ candidates ---------
-
-// A call that failed: which, and how. grade_submission knows in which phase.
-struct CallFailed {
-  const Contestant *whose;
-  FailureKind kind;
-  std::string message;
-  std::size_t call; // 0-based, of the batch
-};
-
-// One script with its worker: the submission, the reference or the naive script.
-class Candidate : public Contestant {
- public:
-  Candidate(const Exercise &exercise, std::string name, std::string text, const WorkerOptions &options,
-            Session::State &session)
-      : exercise_(exercise), name_(std::move(name)), text_(std::move(text)), options_(options), session_(session) {}
-  ~Candidate() override {
-    for (Coming &coming : coming_)
-      coming.worker.wait(); // they must be gone, too, when we are
-  }
-
-  void prefetch() override {
-    if (coming_.empty() && !keep_)
-      start(options_.ranks);
-  }
-
-  // Renewals that will come, each by its number of ranks: they are started two at a time.
-  void announce(std::deque<int> renewals) {
-    announced_ = std::move(renewals);
-    start_announced();
-  }
-
-  // The number of ranks that run it from the next renew() on; true if it is another than now.
-  bool run_on(int ranks) {
-    if (ranks == options_.ranks)
-      return false;
-    keep_ = false;
-    options_.ranks = ranks;
-    return true;
-  }
-
-  void renew() override {
-    if (std::exchange(keep_, false))
-      return;
-    const auto started = Clock::now();
-    retire();
-    if (coming_.empty())
-      start_announced();
-    for (Coming &coming : coming_) // what runs has the machine to itself
-      coming.worker.wait();
-    while (!coming_.empty() && coming_.front().ranks != options_.ranks)
-      coming_.pop_front();
-    if (coming_.empty())
-      start(options_.ranks);
-    auto coming = std::move(coming_.front().worker);
-    coming_.pop_front();
-    worker_.emplace(coming.get());
-    overhead_ += seconds_since(started);
-    if (worker_->load_kind() != FailureKind::none)
-      throw CallFailed{this, worker_->load_kind(), worker_->load_error(), 0};
-  }
-
-  SliceTime slice(const Batch &batch) override {
-    last_ = has_a_core_for_each_rank() ? run_on_swapped_cores(batch) : run(batch.inputs);
-    if (exercise_.uses_cpu_clock())
-      return {last_.wall, last_.cpu};
-    // One thread either works, sleeps or waits for its core: the waiting can be taken out exactly. (With a compiler
-    // running beside, rounds at a true ratio of 0.575 gave 0.57 to 0.59 so, and 0.31 to 0.88 with the waiting in them.)
-    // Several threads wait for each other, too, and a device works on while its host waits: there it gives bounds.
-    const Needs &needs = exercise_.needs;
-    if (needs.cores == 1 && needs.ranks == 1 && !needs.gpu)
-      return {last_.wall, std::max(last_.wall - last_.waited, 0.01 * last_.wall)};
-    return {last_.wall, last_.wall, last_.waited, static_cast<double>(options_.cpus.size()), last_.others};
-  }
-
-  Slice run(const std::vector<Bytes> &inputs) {
-    Slice slice = worker_->run(inputs);
-    if (!slice.ok())
-      throw CallFailed{this, slice.kind, slice.failure, slice.failed_call};
-    return slice;
-  }
-
-  bool has_a_core_for_each_rank() const {
-    return options_.ranks > 1 && static_cast<std::size_t>(options_.ranks) == options_.cpus.size();
-  }
-
-  // Half of the calls with ranks on other cores than the other half, the same ones for both candidates. Cores are not
-  // equally fast: of a virtual machine, one was seen at half the other's speed for seconds, by what strangers did on
-  // the same hardware. One rank that works alone would have the fast core in one process and the slow one in the next
-  // (32 or 60 ms), ranks that share the work always wait for the slow one.
-  Slice run_on_swapped_cores(const Batch &batch) {
-    const std::size_t calls = batch.inputs.size(), ranks = options_.cpus.size(), first = (calls + 1) / 2;
-    Slice whole;
-    whole.others = 0.0;
-    for (const auto [begin, end, shift] :
-         {std::array{std::size_t{0}, first, std::size_t{0}}, {first, calls, ranks / 2}}) {
-      if (begin == end)
-        continue;
-      worker_->spread(static_cast<std::size_t>(batch.first) + shift);
-      const auto at = [&](std::size_t call) { return batch.inputs.begin() + static_cast<std::ptrdiff_t>(call); };
-      Slice part = worker_->run({at(begin), at(end)});
-      if (!part.ok())
-        throw CallFailed{this, part.kind, part.failure, begin + part.failed_call};
-      std::move(part.results.begin(), part.results.end(), std::back_inserter(whole.results));
-      std::move(part.records.begin(), part.records.end(), std::back_inserter(whole.records));
-      whole.wall += part.wall;
-      whole.cpu += part.cpu;
-      whole.waited += part.waited;
-      whole.others += part.others;
-    }
-    return whole;
-  }
-
-  // The worker that ran the trials of a "keep" exercise serves as the first generation too.
-  void keep_for_measuring() { keep_ = !exercise_.fresh_state && worker_ && worker_->usable(); }
-
-  const std::vector<Bytes> &results() const { return last_.results; }
-  // What workers printed, the most memory they held, and what starting and driving them cost.
-  std::string output() { return worker_ ? worker_->output() : ""; }
-  int64_t peak_memory() { return std::max(peak_, worker_ ? worker_->memory_peak() : 0); }
-  double overhead() const { return overhead_ + (worker_ ? worker_->overhead_seconds() : 0.0); }
-  std::vector<std::string> unprotected() const { return worker_ ? worker_->unprotected() : std::vector<std::string>{}; }
-
- private:
-  void retire() {
-    if (!worker_)
-      return;
-    peak_ = std::max(peak_, worker_->memory_peak());
-    overhead_ += worker_->overhead_seconds();
-    worker_.reset();
-  }
-
-  struct Coming {
-    int ranks;
-    std::future<Worker> worker;
-  };
-
-  void start(int ranks) {
-    WorkerOptions options = options_;
-    options.ranks = ranks;
-    coming_.push_back(
-        {ranks, session_.starter->start([this, options] { return Worker(exercise_, text_, name_, options); })});
-  }
-
-  void start_announced() {
-    for (; coming_.size() < 2 && !announced_.empty(); announced_.pop_front())
-      start(announced_.front());
-  }
-
-  const Exercise &exercise_;
-  const std::string name_, text_;
-  WorkerOptions options_;
-  Session::State &session_;
-  std::optional<Worker> worker_;
-  std::deque<Coming> coming_; // started in the background
-  std::deque<int> announced_; // to be started
-  bool keep_ = false;
-  Slice last_;
-  int64_t peak_ = 0;
-  double overhead_ = 0.0;
-};
-
-// ----------------------------------------------------------------------------------------------------- court ---------
-
-struct WrongResult {
-  std::size_t call; // of the batch
-  std::string message;
-};
-
-// Draws inputs from the judge and has it check what `tested` made of them; `reference` gives the expected results where
-// cases.lua does not.
-class Court : public Referee {
- public:
-  Court(Judge &judge, Session::State &session, const Exercise &exercise, uint64_t grading, const Case &c,
-        Candidate &tested, Candidate &reference, uint64_t first = 0)
-      : judge_(judge), session_(session), exercise_(exercise), grading_(grading), case_(c), tested_(tested),
-        reference_(reference), next_(first) {}
-
-  Batch draw(std::size_t calls) override {
-    const auto room =
-        std::min<std::size_t>(most_batch_bytes, static_cast<std::size_t>(exercise_.limits.memory_bytes) / 4);
-    if (largest_ > 0)
-      calls = std::clamp<std::size_t>(room / largest_, 1, calls);
-    std::vector<Key> keys;
-    for (std::size_t i = 0; i < calls; ++i)
-      keys.push_back(session_.key(grading_, exercise_.id, case_.name, next_ + i));
-    Batch batch{next_, judge_.inputs(keys, case_)};
-    next_ += calls;
-    return batch;
-  }
-
-  uint64_t next() const { return next_; } // call
-
-  void check(const Batch &batch) override { check(batch, {}); }
-
-  void check(const Batch &batch, const std::optional<CallInfo> &info) {
-    std::vector<Bytes> computed;
-    if (judge_.has_expected())
-      computed = judge_.expected(batch.inputs);
-    const std::vector<Bytes> &expected = judge_.has_expected() ? computed : reference_.results();
-    for (std::size_t i = 0; i < batch.inputs.size(); ++i)
-      largest_ = std::max(largest_, batch.inputs[i].size() + expected[i].size());
-    const Check check = judge_.check(batch.inputs, tested_.results(), expected, info);
-    if (!check.ok)
-      throw WrongResult{check.call, check.message};
-  }
-
- private:
-  Judge &judge_;
-  Session::State &session_;
-  const Exercise &exercise_;
-  const uint64_t grading_;
-  const Case &case_;
-  Candidate &tested_, &reference_;
-  uint64_t next_;
-  std::size_t largest_ = 0; // input and result of one call, bytes
-};
 
 // --------------------------------------------------------------------------------------------------- grading ---------
 
