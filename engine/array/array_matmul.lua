@@ -3,7 +3,7 @@
 local core, kit = ...
 local C = core.C
 local array, methods, call, need_array, load = kit.array, kit.methods, kit.call, kit.need_array, kit.load
-local check_alive, fail, tonumber = kit.check_alive, core.fail, tonumber
+local check_alive, tonumber = kit.check_alive, tonumber
 
 local FLOAT32, FLOAT64, COMPLEX64 = 4, 5, 11
 local few = 100 -- elements of vectors, whose sums wait for one another in a plain loop
@@ -60,9 +60,8 @@ end
 array.dot, methods.dot = dot, dot
 
 -- The rest is the module linalg's, and loads it.
-for _, name in ipairs { "vdot", "inner", "outer", "kron", "tensordot", "einsum", "trace" } do
+for _, name in ipairs { "vdot", "inner", "outer", "kron", "tensordot", "einsum" } do
   array[name] = function(...)
     return (core.require("linalg")[name](...))
   end
 end
-methods.trace = array.trace

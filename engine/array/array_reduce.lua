@@ -15,7 +15,7 @@ local SUM, MAX, MIN = 0, 3, 2
 local PROD, VAR, STD, ANY, ALL, COUNT = 4, 5, 6, 7, 8, 9
 local NANVAR, NANSTD = 14, 15
 
--- One element of any dtype. A union's fields are read as such: see array.lua on casts of constant addresses.
+-- One element of any dtype. A union's fields are read as such: see array_view.lua on casts of constant addresses.
 local element = ffi.new("union { double float64; float float32; int64_t int64; uint64_t uint64; uint8_t truth; double complex_[2]; }")
 local element_data = ffi.cast("void *", element)
 local dtype_of = ffi.new("int32_t[1]")

@@ -1,18 +1,15 @@
 -- Views and copies of another shape.
 local core, kit = ...
 local fail = core.fail
-local array, methods, is, need_array, lengths, set_length = kit.array, kit.methods, kit.is, kit.need_array, kit.lengths, kit.set_length
+local array, methods, need_array, lengths, set_length = kit.array, kit.methods, kit.need_array, kit.lengths, kit.set_length
 local check_alive, share, parse_axis, axis_option = kit.check_alive, kit.share, kit.parse_axis, kit.axis_option
-local max, concat = math.max, table.concat
-local min, floor, unpack = math.min, math.floor, unpack
-local tonumber, type, tostring, ipairs, pairs, select = tonumber, type, tostring, ipairs, pairs, select
-local C, ffi = core.C, core.ffi
+local max, min, concat, unpack, bor = math.max, math.min, table.concat, unpack, bit.bor
+local tonumber, type, tostring, ipairs, select = tonumber, type, tostring, ipairs, select
+local C = core.C
 local call, as_array, kind_of, is_integer = kit.call, kit.as_array, kit.kind_of, kit.is_integer
-local check_options, dtype_option, create, parse_shape = kit.check_options, kit.dtype_option, kit.create, kit.parse_shape
-local set_size, view, write, advance, scalar = kit.set_size, kit.view, kit.write, kit.advance, kit.scalar
-local dtypes, dtype_names, parse_constructor = kit.dtypes, kit.dtype_names, kit.parse_constructor
+local check_options, create, parse_shape = kit.check_options, kit.create, kit.parse_shape
+local set_size, advance = kit.set_size, kit.advance
 local COLUMN_MAJOR, READONLY = 1, 1
-local BOOL, FLOAT64 = 0, 5
 
 local function is_contiguous(a, order)
   local stride = 1
@@ -97,8 +94,6 @@ local function need_order(name, order)
   end
   return order
 end
-
-kit.need_order = need_order
 
 local only_order = { order = true }
 local function order_option(name, options)
@@ -259,8 +254,6 @@ local function shape_of(a)
   return shape
 end
 
-kit.shape_of = shape_of
-
 -- A view with axes (tables of {length, stride}) in place of a's.
 local function with_axes(a, axes, start)
   if #axes > 8 then
@@ -397,7 +390,7 @@ local function stretched(name, a, shape)
     fail("%s: an array of %d dimensions cannot be broadcast to %d", name, a._ndim, #shape)
   end
   local v = with_axes(a, axes)
-  v._flags = bit.bor(v._flags, READONLY)
+  v._flags = bor(v._flags, READONLY)
   return v
 end
 
@@ -544,7 +537,7 @@ end
 array.atleast_1d, array.atleast_2d, array.atleast_3d =
   at_least("atleast_1d", 1), at_least("atleast_2d", 2), at_least("atleast_3d", 3)
 
---- The part of axis `axis` of v from first to last, as a view.
+-- The part of axis `axis` of v from first to last, as a view.
 local function part(v, axis, first, last)
   local axes = axes_of(v)
   local stride = axes[axis][2]
@@ -552,27 +545,7 @@ local function part(v, axis, first, last)
   return with_axes(v, axes, last >= first and (first - 1) * stride or 0)
 end
 
--- --------------------------------------------------------------------------------------------------------- joining ----
-local function need_list(name, list)
-  if type(list) ~= "table" or #list == 0 then
-    fail("%s: a table of arrays is expected, got %s", name, type(list) == "table" and "an empty one" or kind_of(list))
-  end
-  local arrays = {}
-  for i = 1, #list do
-    arrays[i] = as_array(list[i]) or fail("%s: entry %d is %s, not an array", name, i, kind_of(list[i]))
-    check_alive(arrays[i])
-  end
-  return arrays
-end
-
-local function common_dtype(arrays)
-  local dtype = arrays[1]._dtype
-  for i = 2, #arrays do
-    dtype = C.pg_array_promote(dtype, arrays[i]._dtype)
-  end
-  return dtype
-end
-
+-- A new array of this shape.
 local function make(shape, dtype, zero)
   for i = 1, #shape do
     set_length("shape", i, shape[i])
@@ -580,515 +553,10 @@ local function make(shape, dtype, zero)
   return create(#shape, dtype, zero or 0)
 end
 
---- array.concatenate({a, b, ...} [, axis]): joined along an axis (1 unless given); all other lengths must be equal. The
---- dtype is the one in which theirs meet.
-function array.concatenate(list, axis)
-  local arrays = need_list("concatenate", list)
-  local first = arrays[1]
-  if first._ndim == 0 then
-    fail("concatenate: arrays of 0 dimensions have no axis to join; use array.stack")
-  end
-  axis = parse_axis("concatenate", first, axis == nil and 1 or axis)
-  local shape = shape_of(first)
-  for i = 2, #arrays do
-    local a = arrays[i]
-    local same = a._ndim == first._ndim
-    for k = 1, same and a._ndim or 0 do
-      same = same and (k == axis or a._shape[k - 1] == shape[k])
-    end
-    if not same then
-      fail("concatenate: entry %d has shape %s, which does not join %s along axis %d", i,
-        kit.shape_text(a._shape, a._ndim), kit.shape_text(first._shape, first._ndim), axis)
-    end
-    shape[axis] = shape[axis] + tonumber(a._shape[axis - 1])
-  end
-  local out, at = make(shape, common_dtype(arrays)), 0
-  for i = 1, #arrays do
-    local n = tonumber(arrays[i]._shape[axis - 1])
-    if arrays[i]._size > 0 then
-      write(part(out, axis, at + 1, at + n), arrays[i])
-    end
-    at = at + n
-  end
-  return out
-end
-
---- array.stack({a, b, ...} [, axis]): arrays of one shape along a new axis (1 unless given).
-function array.stack(list, axis)
-  axis = axis_option("stack", axis)
-  local arrays = need_list("stack", list)
-  local first, wide = arrays[1], {}
-  local rank = first._ndim + 1
-  axis = axis == nil and 1 or axis
-  if not is_integer(axis) or axis == 0 or axis > rank or axis < -rank then
-    fail("stack: axis %s is out of range for a result of %d dimensions", kind_of(axis), rank)
-  end
-  axis = axis < 0 and axis + rank + 1 or axis
-  for i, a in ipairs(arrays) do
-    local same = a._ndim == first._ndim
-    for k = 0, same and a._ndim - 1 or -1 do
-      same = same and a._shape[k] == first._shape[k]
-    end
-    if not same then
-      fail("stack: entry %d has shape %s and the first %s; all must be equal", i, kit.shape_text(a._shape, a._ndim),
-        kit.shape_text(first._shape, first._ndim))
-    end
-    wide[i] = methods.expand_dims(a, axis)
-  end
-  return array.concatenate(wide, axis)
-end
-
-local function joiner(name, prepare, axis_of)
-  array[name] = function(list)
-    local arrays = need_list(name, list)
-    for i, a in ipairs(arrays) do
-      arrays[i] = prepare(a)
-    end
-    return array.concatenate(arrays, axis_of(arrays[1]))
-  end
-end
---- array.vstack, hstack, dstack, column_stack: joined as rows, side by side, in depth; vectors as columns.
-joiner("vstack", array.atleast_2d, function() return 1 end)
-joiner("hstack", array.atleast_1d, function(a) return a._ndim == 1 and 1 or 2 end)
-joiner("dstack", array.atleast_3d, function() return 3 end)
-joiner("column_stack", function(a) return a._ndim < 2 and methods.reshape(a, a.size, 1) or a end,
-  function() return 2 end)
-
-local function split(name, a, where, axis, unequal)
-  a = need_alive(name, a)
-  axis = parse_axis(name, a, axis == nil and 1 or axis)
-  local n, parts, at = tonumber(a._shape[axis - 1]), {}, 0
-  if type(where) == "table" then
-    for i = 1, #where + 1 do
-      local to = where[i] or n
-      if not is_integer(to) then
-        fail("%s: position %d is %s, not an integer", name, i, kind_of(to))
-      end
-      to = min(to < 0 and max(to + n, 0) or to, n)
-      parts[i] = part(a, axis, at + 1, to)
-      at = to
-    end
-    return parts
-  elseif not is_integer(where) or where < 1 then
-    fail("%s: into how many parts (or a table of positions) is expected, got %s", name, kind_of(where))
-  elseif not unequal and n % where ~= 0 then
-    fail("%s: axis %d of length %d does not divide into %d equal parts; array.array_split makes unequal ones", name,
-      axis, n, where)
-  end
-  for i = 1, where do
-    local length = floor(n / where) + (i <= n % where and 1 or 0)
-    parts[i] = part(a, axis, at + 1, at + length)
-    at = at + length
-  end
-  return parts
-end
---- array.split(a, n [, axis]) or array.split(a, {p, q} [, axis]): a table of views: n equal parts, or cut after p and
---- after q elements. array_split allows unequal parts.
-function array.split(a, where, axis) return split("split", a, where, axis, false) end
-function array.array_split(a, where, axis) return split("array_split", a, where, axis, true) end
-
---- array.tile(a, times): a repeated, times along its last axis, or {rows, columns, ...}.
-function array.tile(a, times)
-  a = need_alive("tile", a)
-  times = list_of(times)
-  for i = 1, max(#times, 1) do
-    if not is_integer(times[i]) or times[i] < 0 then
-      fail("tile: a number of times is an integer, 0 or more, got %s", kind_of(times[i]))
-    end
-  end
-  for key in pairs(times) do
-    if not is_integer(key) or key < 1 or key > #times then
-      fail("tile: times are a list, one an axis, as in {1, 3}; got the key %s", tostring(key))
-    end
-  end
-  local rank = max(#times, a._ndim)
-  local own, shape = {}, {}
-  for i = 1, rank do
-    local k, t = i - (rank - a._ndim), times[i - (rank - #times)] or 1
-    own[i] = k >= 1 and tonumber(a._shape[k - 1]) or 1
-    shape[i] = own[i] * t
-  end
-  local out = make(shape, a._dtype)
-  if out._size == 0 then
-    return out
-  end
-  -- The first copy, then along each axis from the last the copies of what is there.
-  local filled = out
-  for i = 1, rank do
-    filled = part(filled, i, 1, own[i])
-  end
-  write(filled, a)
-  for i = rank, 1, -1 do
-    local done, block = own[i], out
-    for k = 1, i - 1 do
-      block = part(block, k, 1, own[k])
-    end
-    while done < shape[i] do -- doubling: few large copies
-      local more = min(done, shape[i] - done)
-      write(part(block, i, done + 1, done + more), part(block, i, 1, more))
-      done = done + more
-    end
-  end
-  return out
-end
-
---- array["repeat"](a, times [, axis]), or array.repeats (repeat is a word of Lua): each element times times, along an
---- axis or of all of a; times may be an integer array with a number for each.
-function methods.repeats(a, times, axis)
-  a = need_alive("repeat", a)
-  if axis == nil then
-    a, axis = methods.ravel(a), 1
-  end
-  axis = parse_axis("repeat", a, axis)
-  local n, indices, counts = tonumber(a._shape[axis - 1]), {}, nil
-  if type(times) == "table" then
-    counts = times
-  elseif is(times) then
-    counts = as_array(times):totable()
-  end
-  if counts and #counts ~= n then
-    fail("repeat: %d numbers of times for %d elements", #counts, n)
-  end
-  for i = 1, n do
-    local t = counts and counts[i] or times
-    if not is_integer(t) or t < 0 then
-      fail("repeat: a number of times is an integer, 0 or more, got %s", kind_of(t))
-    end
-  end
-  if not counts and a._ndim < 8 then -- one assignment with a new axis of stride 0
-    if n == 0 and not is_integer(times) then
-      fail("repeat: a number of times is an integer, 0 or more, got %s", kind_of(times))
-    end
-    local shape = shape_of(a)
-    table.insert(shape, axis + 1, times)
-    local out = make(shape, a._dtype)
-    write(out, methods.expand_dims(a, axis + 1))
-    local merged = shape_of(a)
-    merged[axis] = n * times
-    return own_memory(methods.reshape(out, merged))
-  end
-  for i = 1, n do
-    for _ = 1, counts and counts[i] or times do
-      indices[#indices + 1] = i
-    end
-  end
-  return methods.take(a, array.from(indices, "int64"), axis)
-end
-array["repeat"], array.repeats, methods["repeat"] = methods.repeats, methods.repeats, methods.repeats
-
---- array.roll(a, shift [, axis]): elements moved on by shift, those at the end come in at the front; along an axis (or
---- axes, with a table of shifts), or in row-major order over all of a.
-function methods.roll(a, shift, axis)
-  a = need_alive("roll", a)
-  if axis == nil then
-    if not is_integer(shift) then
-      fail("roll: the shift is an integer, got %s", kind_of(shift))
-    end
-    local flat = methods.roll(methods.ravel(a), shift, 1)
-    return own_memory(methods.reshape(flat, shape_of(a)))
-  end
-  local shifts, axes = list_of(shift), list_of(axis_option("roll", axis))
-  local out = a
-  for i, x in ipairs(axes) do
-    local k, s = parse_axis("roll", a, x), shifts[i] or shifts[1]
-    if not is_integer(s) then
-      fail("roll: the shift is an integer, got %s", kind_of(s))
-    end
-    local n = tonumber(a._shape[k - 1])
-    local from = out
-    out = array.empty_like(a)
-    if n > 0 then
-      s = s % n
-      if s > 0 then
-        write(part(out, k, 1, s), part(from, k, n - s + 1, n))
-      end
-      write(part(out, k, s + 1, n), part(from, k, 1, n - s))
-    end
-  end
-  return out
-end
-
--- -------------------------------------------------------------------------------------------------------- matrices ----
---- array.eye(n [, m [, k]] [, options]): n by m (or n), ones on diagonal k (0: the main one). array.identity(n).
-function array.eye(n, m, k, options)
-  if type(m) == "table" or type(m) == "string" then
-    m, options = nil, m
-  elseif type(k) == "table" or type(k) == "string" then
-    k, options = nil, k
-  end
-  m = m == nil and n or m
-  set_length("eye", 1, n)
-  set_length("eye", 2, m)
-  local a = array.zeros({ n, m }, options)
-  local d = methods.diagonal(a, k)
-  if d._size > 0 then
-    write(d, a._dtype == BOOL and true or 1)
-  end
-  return a
-end
-function array.identity(n, options) return array.eye(n, n, 0, options) end
-
---- array.diag(a [, k]): of a matrix its diagonal k, a view; of a vector a matrix with it on diagonal k.
-function array.diag(a, k)
-  a = need_alive("diag", a)
-  if a._ndim ~= 1 then
-    return methods.diagonal(a, k)
-  end
-  k = k == nil and 0 or k
-  local n = tonumber(a._shape[0]) + math.abs(k)
-  local out = make({ n, n }, a._dtype, 1)
-  if a._size > 0 then
-    write(methods.diagonal(out, k), a)
-  end
-  return out
-end
-
--- Sets what lies above (or below) diagonal k to zero: row by row, in place.
-local function clear(a, k, above)
-  local rows, columns = tonumber(a._shape[a._ndim - 2]), tonumber(a._shape[a._ndim - 1])
-  for i = 1, rows do
-    local first, last
-    if above then
-      first, last = max(i + k + 1, 1), columns
-    else
-      first, last = 1, min(i + k - 1, columns)
-    end
-    if first <= last then
-      write(part(part(a, a._ndim - 1, i, i), a._ndim, first, last), a._dtype == BOOL and false or 0)
-    end
-  end
-  return a
-end
-local function triangle(name, above)
-  local function apply(a, k)
-    a = need_alive(name, a)
-    if a._ndim < 2 then
-      fail("%s: at least 2 dimensions are needed, not %d", name, a._ndim)
-    end
-    return clear(methods.copy(a), k == nil and 0 or k, above)
-  end
-  array[name], methods[name] = apply, apply
-end
---- array.tril(a [, k]), array.triu(a [, k]): a copy with what is above, or below, diagonal k set to 0.
-triangle("tril", true)
-triangle("triu", false)
-
---- array.tri(n [, m [, k]] [, options]): ones on and below diagonal k.
-function array.tri(n, m, k, options)
-  return clear(array.ones({ n, m == nil and n or m }, options), k == nil and 0 or k, true)
-end
-
---- array.meshgrid(x, y, ... [, {indexing = "xy"}]): coordinate arrays of a grid; "ij" for the order of the vectors.
-function array.meshgrid(...)
-  local list, indexing = { ... }, "xy"
-  local last = list[#list]
-  if type(last) == "table" then
-    check_options("meshgrid", last, { indexing = true })
-    indexing = last.indexing or indexing
-    list[#list] = nil
-  end
-  if indexing ~= "xy" and indexing ~= "ij" then
-    fail('meshgrid: indexing is "xy" or "ij", got %s', kind_of(indexing))
-  end
-  local n = #list
-  local views = {}
-  for i, x in ipairs(list) do
-    local shape = {}
-    for k = 1, n do
-      shape[k] = 1
-    end
-    local place = indexing == "xy" and n > 1 and (i == 1 and 2 or i == 2 and 1) or i
-    shape[place] = need_alive("meshgrid", x).size
-    views[i] = methods.reshape(x, shape)
-  end
-  views = { array.broadcast_arrays(unpack(views)) }
-  for i = 1, n do
-    views[i] = methods.copy(views[i])
-  end
-  return unpack(views)
-end
-
--- ------------------------------------------------------------------------------------------------ growing and cutting ----
-local pad_options = { mode = true, value = true }
-local pad_modes = { constant = true, edge = true, reflect = true, symmetric = true, wrap = true }
-
--- Which element of an axis of n stands at place i (from 1, or beyond the ends).
-local function pad_source(mode, i, n)
-  if mode == "edge" then
-    return min(max(i, 1), n)
-  elseif mode == "wrap" then
-    return (i - 1) % n + 1
-  elseif mode == "symmetric" then
-    local k = (i - 1) % (2 * n)
-    return k < n and k + 1 or 2 * n - k
-  elseif n == 1 then
-    return 1
-  end
-  local k = (i - 1) % (2 * n - 2)
-  return k < n and k + 1 or 2 * n - 1 - k
-end
-
---- array.pad(a, width [, {mode = "constant", value = 0}]): a with a border; width is a number, {before, after}, or such
---- a pair for each axis. Modes: constant, edge, reflect, symmetric, wrap.
-function array.pad(a, width, options)
-  a = need_alive("pad", a)
-  options = options or {}
-  check_options("pad", options, pad_options)
-  local mode = options.mode or "constant"
-  if not pad_modes[mode] then
-    fail('pad: mode is "constant", "edge", "reflect", "symmetric" or "wrap", got %s', kind_of(mode))
-  end
-  local shape, before, after = shape_of(a), {}, {}
-  for i = 1, a._ndim do
-    local w = width
-    if type(width) == "table" then
-      w = type(width[1]) == "table" and (width[i] or width[1]) or width
-    end
-    before[i], after[i] = type(w) == "table" and w[1] or w, type(w) == "table" and (w[2] or w[1]) or w
-    if not is_integer(before[i]) or not is_integer(after[i]) or before[i] < 0 or after[i] < 0 then
-      fail("pad: a width is an integer, 0 or more, or a pair {before, after}; got %s for axis %d", kind_of(w), i)
-    end
-    if mode ~= "constant" and shape[i] == 0 and before[i] + after[i] > 0 then
-      fail("pad: axis %d is empty and cannot be extended by mode %s", i, mode)
-    end
-  end
-  if mode ~= "constant" then
-    for i = 1, a._ndim do
-      local indices = {}
-      for k = 1 - before[i], shape[i] + after[i] do
-        indices[#indices + 1] = pad_source(mode, k, shape[i])
-      end
-      if before[i] + after[i] > 0 then
-        a = methods.take(a, array.from(indices, "int64"), i)
-      end
-    end
-    return a
-  end
-  local padded = {}
-  for i = 1, a._ndim do
-    padded[i] = shape[i] + before[i] + after[i]
-  end
-  local out = make(padded, a._dtype, 1)
-  if options.value ~= nil then
-    write(out, options.value)
-  end
-  if a._size > 0 then
-    local middle = out
-    for i = 1, a._ndim do
-      middle = part(middle, i, before[i] + 1, before[i] + shape[i])
-    end
-    write(middle, a)
-  end
-  return out
-end
-
---- array.append(a, b [, axis]): a and then b; flattened if no axis is given.
-function array.append(a, b, axis)
-  a = need_alive("append", a)
-  if b == nil or type(b) == "table" then
-    fail("append: an array or a number is expected, got %s", kind_of(b))
-  end
-  b = is(b) and need_alive("append", b) or array.full({ 1 }, b)
-  if axis == nil then
-    return array.concatenate { methods.ravel(a), methods.ravel(b) }
-  end
-  return array.concatenate({ a, b }, axis)
-end
-
--- Place `at` on an axis of n, negative from the end.
-local function need_place(name, at, n)
-  if not is_integer(at) or at == 0 or at > n or at < -n then
-    fail("%s: index %s is out of range; legal are 1 to %d, and negative from the end", name, kind_of(at), n)
-  end
-  return at < 0 and at + n + 1 or at
-end
-
---- array.insert(a, at, values [, axis]): a copy with values before place `at`, of the same dtype.
-function array.insert(a, at, values, axis)
-  a = need_alive("insert", a)
-  if axis == nil then
-    a, axis = methods.ravel(a), 1
-  end
-  axis = parse_axis("insert", a, axis)
-  local shape, n = shape_of(a), tonumber(a._shape[axis - 1])
-  at = need_place("insert", at, n + 1)
-  local x = as_array(values)
-  local count = x and x._ndim == a._ndim and tonumber(x._shape[axis - 1]) or 1
-  shape[axis] = n + count
-  local out = make(shape, a._dtype)
-  if at > 1 then
-    write(part(out, axis, 1, at - 1), part(a, axis, 1, at - 1))
-  end
-  write(part(out, axis, at, at + count - 1), x or values)
-  if at <= n then
-    write(part(out, axis, at + count, n + count), part(a, axis, at, n))
-  end
-  return out
-end
-
---- array.delete(a, at [, axis]): a copy without the entry (or entries, a table of integers) at `at`.
-function array.delete(a, at, axis)
-  a = need_alive("delete", a)
-  if axis == nil then
-    a, axis = methods.ravel(a), 1
-  end
-  axis = parse_axis("delete", a, axis)
-  local n, gone = tonumber(a._shape[axis - 1]), {}
-  for _, k in ipairs(is(at) and as_array(at):totable() or list_of(at)) do
-    gone[need_place("delete", k, n)] = true
-  end
-  local shape, count = shape_of(a), 0
-  for _ in pairs(gone) do
-    count = count + 1
-  end
-  shape[axis] = n - count
-  local out, to, i = make(shape, a._dtype), 0, 1
-  while i <= n do
-    local last = i
-    if not gone[i] then
-      while last < n and not gone[last + 1] do
-        last = last + 1
-      end
-      write(part(out, axis, to + 1, to + last - i + 1), part(a, axis, i, last))
-      to = to + last - i + 1
-    end
-    i = last + 1
-  end
-  return out
-end
-
---- array.resize(a, shape): a new array of this shape, filled with a's elements in row-major order, again and again.
-function array.resize(a, shape)
-  a = need_alive("resize", a)
-  local out = create(parse_shape("resize", shape), a._dtype, 0)
-  local flat, source, done = methods.reshape(out, { out.size }), methods.ravel(a), 0
-  local n, size = tonumber(out._size), tonumber(a._size)
-  if n > 0 and size == 0 then
-    fail("resize: an empty array has nothing to repeat")
-  end
-  while done < n do
-    local count = min(size, n - done)
-    write(part(flat, 1, done + 1, done + count), part(source, 1, 1, count))
-    done = done + count
-  end
-  return out
-end
-
--- A table with arrays at its leaves, for array.from.
-function kit.from_arrays(t, dtype)
-  local list = {}
-  for i, x in ipairs(t) do
-    list[i] = type(x) == "table" and kit.from_arrays(x) or as_array(x) or
-      fail("from: mixed table: entry %d is %s in a table of arrays", i, kind_of(x))
-  end
-  local a = array.stack(list)
-  return dtype and dtype ~= a._dtype and methods.astype(a, dtype_names[dtype]) or a
-end
+kit.own_memory, kit.need_order, kit.shape_of, kit.axis_part, kit.make = own_memory, need_order, shape_of, part, make
+kit.need_alive, kit.list_of = need_alive, list_of
 
 for _, name in ipairs { "swapaxes", "moveaxis", "squeeze", "expand_dims", "broadcast_to", "flip", "rot90", "diagonal",
-  "trace", "ravel", "flatten", "roll", "is_contiguous", "reshape", "transpose" } do
+  "trace", "ravel", "flatten", "is_contiguous", "reshape", "transpose" } do
   array[name] = methods[name]
-end
-for _, name in ipairs { "tile", "split", "pad" } do
-  methods[name] = array[name]
 end

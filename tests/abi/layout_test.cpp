@@ -72,7 +72,7 @@ TEST_CASE("structs have the same layout in C++ and in LuaJIT", "[abi]") {
   SAME_OFFSET(struct pg_plugin, unavailable);
 #undef SAME_SIZE
 #undef SAME_OFFSET
-  // Enumerators that array.lua repeats as numbers: the FFI does not get them, which keeps the Lua heap small.
+  // Enumerators that array.lua and its parts repeat as numbers: the FFI does not get them, which keeps the Lua heap small.
   CHECK(PG_FLOAT64 == 5);
   CHECK(PG_EQ == 8);
   CHECK(PG_DIVIDE == 3);
