@@ -6,7 +6,7 @@ local array, kind_of, is_integer, check_options, parse_dtype, dtype_option = kit
 local set_length, create, store = kit.set_length, kit.create, kit.store
 local lowest, highest, cast = kit.lowest, kit.highest, ffi.cast
 local type, max, min, floor, pairs = type, math.max, math.min, math.floor, pairs
-local FLOAT64 = 5
+local FLOAT32, FLOAT64 = 4, 5
 
 -- By dtype; what is missing is stored element by element.
 local pointers = {}
@@ -95,11 +95,8 @@ end
 function array.linspace(first, last, n, options)
   local a, intervals = prepare("linspace", first, last, n, options, spaced_options)
   local dtype, span = a._dtype, last - first
-  if dtype == FLOAT64 then -- half of the time of a store that asks for the dtype
-    local p = cast(pointers[FLOAT64], a._data)
-    for i = 0, min(n, intervals) - 1 do
-      p[i] = first + span * (i / intervals)
-    end
+  if dtype == FLOAT64 or dtype == FLOAT32 then
+    core.check(core.C.pg_array_linspace(a, first, span, intervals))
   else
     for i = 0, min(n, intervals) - 1 do
       store(a._data, dtype, i, first + span * (i / intervals))

@@ -98,6 +98,18 @@ function TestCreate:test_full_range_linspace()
   lu.assertEquals(array.linspace(0, 1, 4, { endpoint = false }):totable(), { 0, 0.25, 0.5, 0.75 })
   lu.assertEquals(array.linspace(0, 6, 4, { dtype = "int8" }).dtype, "int8")
   lu.assertEquals(array.linspace(1, 2, 0).shape, { 0 })
+  -- Of every length, also of those that threads share, what the definition gives.
+  for _, n in ipairs { 1, 2, 3, 4, 5, 1000, 300001 } do
+    for _, endpoint in ipairs { true, false } do
+      local intervals = math.max(endpoint and n - 1 or n, 1)
+      local x = array.linspace(-0.3, 7.1, n, { endpoint = endpoint })
+      local narrow = array.linspace(-0.3, 7.1, n, { endpoint = endpoint, dtype = "float32" })
+      lu.assertTrue(narrow == x:astype("float32"))
+      for i = 1, n, math.max(1, math.floor(n / 997)) do
+        lu.assertEquals(x[i], (i == n and endpoint and n > 1) and 7.1 or -0.3 + (7.1 - -0.3) * ((i - 1) / intervals))
+      end
+    end
+  end
   lu.assertEquals(array.logspace(0, 3, 4, { base = 2 }):totable(), { 1, 2, 4, 8 })
   lu.assertTrue(array.geomspace(-1, -1000, 4):allclose(array.from { -1, -10, -100, -1000 }, { rtol = 1e-14 }))
   lu.assertEquals(array.geomspace(3, 81, 4)[-1], 81)
