@@ -61,6 +61,9 @@ inline Kind join(Kind a, Kind b) {
   return std::max(a, b);
 }
 
+// The largest function: what LLVM compiles in some seconds, hardly optimised.
+constexpr std::size_t most_operations = 400000;
+
 // What only kernels of a GPU know: values (dimensions: .x, .y and .z follow) and functions.
 struct Special {
   const char *name;

@@ -34,6 +34,7 @@ local reasons = {
   NoVectorizationAndInterleaving = "vectors are off",
   LowTripCount = "it runs a few rounds only",
   UnknownArrayBounds = "where it writes cannot be told from where it reads",
+  Quick = "the kernel is too large to be optimised (above 8000 operations or 256 loops)",
   NotInnermostLoop = "it has a loop inside, which is the one that could use vectors",
 }
 
@@ -57,10 +58,11 @@ local function loops_of(s)
       end
     end
   end
-  local text, pending = ffi.new("const char *[1]"), nil
+  local text, pending, quick = ffi.new("const char *[1]"), nil, false
   check(shared.need_compiler().pg_llvm_text(text, s.code, "report"))
   for line, column, kind, name, words in ffi.string(text[0]):gmatch("(%d+)\t(%d+)\t(%a+)\t(%w+)\t([^\n]*)\n") do
     local loop = by_place[tonumber(line) .. ":" .. tonumber(column)]
+    quick = quick or name == "Quick"
     if name == "MissedExplicitlyDisabled" then -- the copy of a loop that keeps its checks
       kind = "none"
     end
@@ -89,13 +91,15 @@ local function loops_of(s)
   for _, loop in ipairs(list) do
     if loop.vectorized then
       loop.reason = nil
+    elseif quick then
+      loop.reason = reasons.Quick
     elseif not loop.innermost then
       loop.reason = reasons.NotInnermostLoop
     elseif not loop.reason then
       loop.reason = "LLVM did away with it or unrolled it whole, or gives no reason"
     end
   end
-  return list
+  return list, quick
 end
 
 local function verdict(loop)
@@ -124,7 +128,9 @@ end
 
 local report_mt = {
   __tostring = function(r)
-    local lines = { format("%s (%s), compiled in %.1f ms", r.name, concat(r.arguments, ", "), r.compile_time * 1e3) }
+    local lines = { format("%s (%s), compiled in %.1f ms%s", r.name, concat(r.arguments, ", "), r.compile_time * 1e3,
+      r.optimized and "" or "; too large to be optimised (above 8000 operations or 256 loops): write repeated statements as loops, "
+        .. "or make several kernels of it") }
     for _, loop in ipairs(r.loops) do
       lines[#lines + 1] = format("  line %d: %s", loop.line, verdict(loop))
     end
@@ -145,7 +151,8 @@ local function report(self, number)
       arguments[i] = shared.describe_key(key)
     end
   end
-  return setmetatable({ name = self._name, arguments = arguments, loops = loops_of(s),
+  local loops, quick = loops_of(s)
+  return setmetatable({ name = self._name, arguments = arguments, loops = loops, optimized = not quick,
     compile_time = shared.need_compiler().pg_llvm_seconds(s.code) }, report_mt)
 end
 

@@ -179,6 +179,10 @@ void Builder::assign_kind(std::int32_t variable, Kind kind, Position at) {
 }
 
 Ref Builder::add(Node node, Kind kind) {
+  if (out_.nodes.size() >= most_operations)
+    fail(node.at, "'" + out_.name + "' has more than " + std::to_string(most_operations) +
+                      " operations by here, the most that a function of a kernel may have: write repeated statements "
+                      "as loops, or make several kernels of it");
   node.type = type_of(kind);
   out_.nodes.push_back(std::move(node));
   kinds_.push_back(kind);

@@ -13,6 +13,19 @@ llvm::Value *Generator::complex(llvm::Value *re, llvm::Value *im) {
   return builder_.CreateInsertValue(builder_.CreateInsertValue(out, re, 0u), im, 1u);
 }
 
+// A float known when it is compiled. In huge functions each stands in memory of its own: LLVM compares each constant of
+// a function with all others, which was half of the time for 60000.
+llvm::Value *Generator::number(const Node &n) {
+  llvm::Constant *known = llvm::ConstantFP::get(type(n.type), n.number);
+  if (!options_.quick || known->isNullValue())
+    return known;
+  llvm::GlobalVariable *&place = numbers_[known];
+  if (!place) // not constant: LLVM would put it back
+    place =
+        new llvm::GlobalVariable(*out_, known->getType(), false, llvm::GlobalValue::PrivateLinkage, known, "number");
+  return builder_.CreateLoad(known->getType(), place);
+}
+
 llvm::Value *Generator::value(Ref ref) {
   const Node &n = node(ref);
   switch (n.op) {
@@ -27,7 +40,7 @@ llvm::Value *Generator::value(Ref ref) {
     case Type::none:
       return builder_.getInt64(0);
     default:
-      return llvm::ConstantFP::get(type(n.type), n.number);
+      return number(n);
     }
   case Op::variable:
     return builder_.CreateLoad(type(n.type), variables_[std::size_t(n.index)]);

@@ -16,6 +16,7 @@
 #include <llvm/IR/MDBuilder.h>
 #include <llvm/IR/Verifier.h>
 #include <llvm/Support/raw_ostream.h>
+#include <set>
 
 namespace perigee::llvm_backend {
 
@@ -90,6 +91,7 @@ class Generator {
   llvm::Value *complex(llvm::Value *re, llvm::Value *im);
   llvm::Value *re(llvm::Value *v) { return builder_.CreateExtractValue(v, 0u); }
   llvm::Value *im(llvm::Value *v) { return builder_.CreateExtractValue(v, 1u); }
+  llvm::Value *number(const Node &n);
   llvm::Value *value(Ref ref);
   llvm::Value *convert(llvm::Value *v, Type from, Type to);
   llvm::Value *arithmetic(const Node &n);
@@ -120,6 +122,7 @@ class Generator {
   llvm::MDNode *field_tag_;
   std::vector<llvm::MDNode *> element_tags_;
   std::map<std::string, llvm::Constant *> texts_;
+  std::map<llvm::Constant *, llvm::GlobalVariable *> numbers_;
   std::vector<std::size_t> sizes_; // of functions (inlined_size)
   std::vector<llvm::Function *> functions_;
   const Function *f_ = nullptr;

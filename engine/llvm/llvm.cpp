@@ -154,7 +154,7 @@ std::unique_ptr<llvm::TargetMachine> target_machine(const Options &options) {
   target.AllowFPOpFusion = options.fastmath ? llvm::FPOpFusion::Fast : llvm::FPOpFusion::Strict;
   return std::unique_ptr<llvm::TargetMachine>(machine().target->createTargetMachine(
       machine().triple, machine().cpu, machine().features, target, llvm::Reloc::PIC_, std::nullopt,
-      llvm::CodeGenOptLevel::Aggressive, /*JIT=*/true));
+      options.quick ? llvm::CodeGenOptLevel::None : llvm::CodeGenOptLevel::Aggressive, /*JIT=*/true));
 }
 
 // Keeps what the vectorisers say of loops.
@@ -197,10 +197,40 @@ class Remarks : public llvm::DiagnosticHandler {
   std::string &out_;
 };
 
-// Thousands of statements take seconds at -O3, and have little to gain.
-constexpr std::size_t huge = 8000;
+// Beyond these sizes -O3 takes seconds, and then minutes: 400 while loops 6 s, 700 of them 43 s; nothing short of
+// leaving out all passes that look at loops helps. Such kernels are compiled in time about linear in their size.
+constexpr std::size_t huge = 8000, many_loops = 256;
 
-void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &options, std::size_t size) {
+std::size_t count_loops(const std::vector<kernel::Instruction> &steps) {
+  std::size_t count = 0;
+  for (const kernel::Instruction &s : steps) {
+    count += s.step == kernel::Step::for_ || s.step == kernel::Step::while_ || s.step == kernel::Step::repeat;
+    for (const auto &b : s.blocks)
+      count += count_loops(b);
+  }
+  return count;
+}
+
+bool too_large(const kernel::Module &module) {
+  std::size_t size = 0, loops = 0;
+  for (const kernel::Function &f : module.functions) {
+    size += f.nodes.size();
+    loops += count_loops(f.body);
+  }
+  return size > huge || loops > many_loops;
+}
+
+template <class T> T need(llvm::Expected<T> expected, const char *what) {
+  if (!expected)
+    throw InternalError(std::string(what) + ": " + llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+void need(llvm::Error error, const char *what) {
+  if (error)
+    throw InternalError(std::string(what) + ": " + llvm::toString(std::move(error)));
+}
+
+void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &options) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager calls;
@@ -221,8 +251,13 @@ void optimise(llvm::Module &module, llvm::TargetMachine &target, const Options &
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, calls, modules);
-  builder.buildPerModuleDefaultPipeline(size > huge ? llvm::OptimizationLevel::O1 : llvm::OptimizationLevel::O3)
-      .run(module, modules);
+  if (!options.quick) {
+    builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+    return;
+  }
+  llvm::ModulePassManager passes;
+  need(builder.parsePassPipeline(passes, "function(sroa,early-cse,simplifycfg)"), "LLVM's passes");
+  passes.run(module, modules);
 }
 
 llvm::SmallVector<char, 0> emit(llvm::Module &module, llvm::TargetMachine &target, llvm::CodeGenFileType type) {
@@ -233,16 +268,6 @@ llvm::SmallVector<char, 0> emit(llvm::Module &module, llvm::TargetMachine &targe
     throw InternalError("LLVM cannot write code for this machine");
   passes.run(module);
   return bytes;
-}
-
-template <class T> T need(llvm::Expected<T> expected, const char *what) {
-  if (!expected)
-    throw InternalError(std::string(what) + ": " + llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
-void need(llvm::Error error, const char *what) {
-  if (error)
-    throw InternalError(std::string(what) + ": " + llvm::toString(std::move(error)));
 }
 
 // The module after optimisation; what the vectorisers say goes to `report`.
@@ -257,10 +282,9 @@ std::unique_ptr<llvm::Module> optimised(llvm::LLVMContext &context, llvm::Target
       f.addFnAttr("target-cpu", machine().cpu);
       f.addFnAttr("target-features", machine().features);
     }
-  std::size_t size = 0;
-  for (const kernel::Function &f : code.source.functions)
-    size += f.nodes.size();
-  optimise(*module, target, code.options, size);
+  if (code.options.quick)
+    report += "0\t0\tnote\tQuick\t\n";
+  optimise(*module, target, code.options);
   return module;
 }
 
@@ -443,6 +467,7 @@ int32_t pg_llvm_compile(pg_llvm_code **out, const void *module, int32_t bits, co
       code->options.fastmath = bits & PG_LLVM_FASTMATH;
       code->options.bounds = !(bits & PG_LLVM_UNCHECKED);
       code->options.vectorize = !(bits & PG_LLVM_SCALAR);
+      code->options.quick = llvm_backend::too_large(code->source);
       llvm_backend::compile(*code, folder ? folder : "", known);
       return code;
     });

@@ -22,7 +22,8 @@ int32_t pg_llvm_cached(const pg_llvm_code *code);
    const pg_array *. */
 void *pg_llvm_entry(const pg_llvm_code *code);
 /* Texts: "llvm" (LLVM's form after optimisation), "asm", "report": a line a remark of the vectorisers, fields separated by
-   tabs: line, column, kind (passed, missed, analysis), name, words of LLVM's. Live as long as the code. */
+   tabs: line, column, kind (passed, missed, analysis), name, words of LLVM's; first "Quick" where the kernel is too large to
+   be optimised. Live as long as the code. */
 int32_t pg_llvm_text(const char **out, pg_llvm_code *code, const char *what);
 /* Seconds that compiling took. */
 double pg_llvm_seconds(const pg_llvm_code *code);

@@ -1117,6 +1117,67 @@ function TestKernels.test_backends_of_functions()
   lu.assertErrorMsgContains('"serial", "simd" or "threads" is expected, got "fast"', k.on, k, "fast")
 end
 
+-- Kernels too large for -O3 (700 while loops took it 43 s) are compiled without, compute the same, and say so; beyond a limit
+-- they are refused.
+function TestKernels.test_huge_kernels()
+  local function statements(n, make, ...)
+    local list = { "return function(x, a, b)" }
+    for i = 1, n do list[#list + 1] = make(i) end
+    list[#list + 1] = "return a, b end"
+    return assert(load(table.concat(list, "\n"), "huge"))(...)
+  end
+  local made = {
+    { 700, function(i) return ("while a > %d do a = a - x[1] end"):format(700 - i) end },
+    { 1500, function(i) return ("x[%d] = a + x[%d] * %d.5"):format(i % 7 + 1, i * 3 % 7 + 1, i % 3) end },
+    { 1500, function(i) return ("a = a > %d and x[%d] or b"):format(i % 5, i % 9 + 1) end },
+    { 300, function(i) return ("for i = 1, #x do if x[i] > 3 then x[i] = x[i] - %d.25 else b = b + i end end"):format(i) end },
+    { 170, function(i) return ("do local t, u if a > %d then t, u = a, b else u = 2 * b t = b end a = t + u %% 9 end"):format(i) end },
+  }
+  for case, entry in ipairs(made) do
+    local fn = statements(entry[1], entry[2])
+    local k, x, y = kernel.jit(fn), array.range(1, 10):astype("float64"), array.range(1, 10):astype("float64")
+    local a, b = k(x, 700.5, 2)
+    local c, d = fn(y, 700.5, 2)
+    lu.assertEquals({ a, b }, { c, d }, "case " .. case)
+    lu.assertTrue(array.allclose(x, y, { rtol = 0, atol = 0 }), "case " .. case)
+    local r = k:report()
+    lu.assertEquals(r.optimized, case == 5)
+    if case < 5 then
+      lu.assertStrContains(tostring(r), "too large to be optimised (above 8000 operations or 256 loops)")
+    end
+    for _, loop in ipairs(r.loops) do
+      lu.assertStrContains(loop.reason, "too large to be optimised")
+    end
+  end
+  -- Errors are found there as well.
+  local k = kernel.jit(statements(1500, made[2][2]))
+  lu.assertErrorMsgMatches(".*huge.*:3: index 7 is out of range for axis 1 of 'x', of 6 elements.*", k, array.zeros(6), 1.5, 2)
+  k = kernel.jit(statements(60000, function(i) return "a = a * 0.5 + b * " .. i end))
+  lu.assertErrorMsgMatches(".*huge.*:%d+: .*has more than 400000 operations by here.*write repeated statements as loops.*", k, array.zeros(6), 1.5, 2)
+end
+
+-- Variables that may be read before they are assigned are nil in Lua; here they have no value of another round or branch.
+function TestKernels.test_variables_without_a_value()
+  local k = kernel.jit(function(x)
+    local s, t = 0, 0.0
+    for i = 1, #x do
+      local u
+      if x[i] > 2 then u = x[i] end
+      if x[i] > 3 then t = u end
+      repeat
+        local v
+        if i == 2 then goto continue end
+        v = x[i]
+        s = s + v
+        ::continue::
+      until true
+      s = s + u
+    end
+    return s, t
+  end)
+  lu.assertEquals({ k(array.from { 1.0, 4.0, 2.0, 3.0 }) }, { 1 + 4 + 2 + 3 + 3, 4 })
+end
+
 -- ------------------------------------------------------------------------------------- random kernels ----------------
 -- Programs of integers, numbers, conditions, loops and array elements, each run as a kernel and as plain Lua: the same
 -- results, the same elements, errors at the same accesses. PERIGEE_KERNELS: how many (60).
