@@ -12,6 +12,7 @@
 #include <new>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 #pragma GCC visibility push(default)
 extern "C" {
@@ -102,7 +103,10 @@ const Kernels &kernels() {
   return kernels_baseline;
 }
 
-volatile double sink; // so that nothing is left out
+// Counts as a use of what was computed, so that nothing is left out.
+inline void keep(double value) {
+  asm volatile("" : : "m"(value));
+}
 
 // Runs `body(thread)`, which returns the work of one round, on all threads until the time is over; the sum of their
 // rates.
@@ -157,20 +161,18 @@ int32_t pg_profiler_bandwidth(double *bytes_per_second, double bytes, int32_t th
       if (!buffers.back())
         throw std::bad_alloc();
     }
+    std::vector<char> touched(size_t(threads), 0);
     *bytes_per_second = rate(threads, seconds, [&](int thread) {
-      static thread_local char *touched = nullptr;
       char *data = buffers[size_t(thread)].get();
-      if (touched != data) { // by the thread that reads it
+      if (!std::exchange(touched[size_t(thread)], 1)) // by the thread that reads it
         std::memset(data, 1, size);
-        touched = data;
-      }
       const size_t rounds = std::max<size_t>(1, (1 << 18) / size);
       uint64_t total = 0;
       for (size_t r = 0; r < rounds; ++r) {
         total += k.read(data, size);
         asm volatile("" : : "r"(data) : "memory"); // each round anew
       }
-      sink = double(total);
+      keep(double(total));
       return double(size) * double(rounds);
     });
   });
@@ -182,9 +184,9 @@ int32_t pg_profiler_peak(double *flops_per_second, int32_t single, int32_t threa
     *flops_per_second = rate(threads, seconds, [&](int) {
       constexpr int64_t rounds = 20000;
       if (single)
-        sink = double(k.multiply_add_single(rounds, 0.999f, 0.001f));
+        keep(double(k.multiply_add_single(rounds, 0.999f, 0.001f)));
       else
-        sink = k.multiply_add(rounds, 0.999, 0.001);
+        keep(k.multiply_add(rounds, 0.999, 0.001));
       return double(rounds) * 12 * 2 * (k.width / (single ? 4 : 8));
     });
   });

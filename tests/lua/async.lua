@@ -535,8 +535,13 @@ end)
     lu.assertEquals(code, 1)
     lu.assertStrContains(output, "cleaned up")
     lu.assertStrMatches(output, ".*perigee: FILE:[89]: interrupted %(Ctrl%-C%)\n.*") -- it may not have left line 8 yet
-    -- In a task that does not wait, the first one says what it waits for, the second one ends the program.
-    output, code = run_program([[
+  end)
+end
+
+-- In a task that does not wait, the first one says what it waits for, the second one ends the program.
+function TestCancel:test_interrupt_while_computing()
+  run(function()
+    local _, code = run_program([[
 local async = require "perigee.async"
 async.run(function()
   async.subprocess { "echo", "ready" }
