@@ -45,29 +45,40 @@ template <class T> void transpose_square(const T *from, int64_t from_column, T *
   }
 }
 
+template <class T>
+void transpose_block(const T *from, int64_t from_row, int64_t from_column, T *to, int64_t to_row, int64_t to_column,
+                     int64_t row_begin, int64_t row_end, int64_t column_begin, int64_t column_end) {
+  for (int64_t p = row_begin; p < row_end; ++p)
+    for (int64_t q = column_begin; q < column_end; ++q)
+      to[p * to_row + q * to_column] = from[p * from_row + q * from_column];
+}
+
 // rows x columns elements; on one side columns are adjacent, on the other rows are.
 template <class T>
-void transpose_tile(const T *from, int64_t from_row, int64_t from_column, T *to, int64_t to_row, int64_t to_column,
-                    int64_t rows, int64_t columns) {
-  constexpr int64_t side = sizeof(T) >= 8 ? 16 : 32; // 16 x 16 x 8 bytes: two cache lines wide on both sides
-  for (int64_t i = 0; i < rows; i += side) {
-    const int64_t i_end = std::min(i + side, rows);
-    for (int64_t j = 0; j < columns; j += side) {
-      const int64_t j_end = std::min(j + side, columns);
-      if constexpr (sizeof(T) == 8 || sizeof(T) == 4) {
-        constexpr int64_t square = 16 / sizeof(T);
-        if (from_row == 1 && to_column == 1 && (i_end - i) % square == 0 && (j_end - j) % square == 0) {
-          for (int64_t p = i; p < i_end; p += square)
-            for (int64_t q = j; q < j_end; q += square)
-              transpose_square(from + p + q * from_column, from_column, to + p * to_row + q, to_row);
-          continue;
-        }
+void transpose(const T *from, int64_t from_row, int64_t from_column, T *to, int64_t to_row, int64_t to_column,
+               int64_t rows, int64_t columns) {
+  if constexpr (sizeof(T) == 8 || sizeof(T) == 4) {
+    if (from_row == 1 && to_column == 1) {
+      // All rows of as many columns as fill a cache line of the result: each line is written at once, and what is read
+      // are a few sequences that the processor sees coming. Of 1000 x 1000 float64, 0.65 of the time of square tiles.
+      constexpr int64_t square = 16 / sizeof(T), line = 64 / sizeof(T);
+      const int64_t whole_rows = rows - rows % square;
+      for (int64_t j = 0; j < columns; j += line) {
+        const int64_t j_end = std::min(j + line, columns), whole_end = j_end - (j_end - j) % square;
+        for (int64_t p = 0; p < whole_rows; p += square)
+          for (int64_t q = j; q < whole_end; q += square)
+            transpose_square(from + p + q * from_column, from_column, to + p * to_row + q, to_row);
+        transpose_block(from, 1, from_column, to, to_row, 1, whole_rows, rows, j, whole_end);
+        transpose_block(from, 1, from_column, to, to_row, 1, 0, rows, whole_end, j_end);
       }
-      for (int64_t p = i; p < i_end; ++p)
-        for (int64_t q = j; q < j_end; ++q)
-          to[p * to_row + q * to_column] = from[p * from_row + q * from_column];
+      return;
     }
   }
+  constexpr int64_t side = sizeof(T) >= 8 ? 16 : 32; // 16 x 16 x 8 bytes: two cache lines wide on both sides
+  for (int64_t i = 0; i < rows; i += side)
+    for (int64_t j = 0; j < columns; j += side)
+      transpose_block(from, from_row, from_column, to, to_row, to_column, i, std::min(i + side, rows), j,
+                      std::min(j + side, columns));
 }
 
 // Runs body(begin, end) over [0, n) rows of row_bytes each, on several threads if that is worth it.
@@ -101,9 +112,9 @@ template <class T> void move_typed(const Walk<2> &walk) {
       T *to = reinterpret_cast<T *>(at[0]) + begin * to_row;
       const T *from = reinterpret_cast<const T *>(at[1]) + begin * from_row;
       if (to_inner == 1)
-        transpose_tile(from, from_row, from_inner, to, to_row, to_inner, end - begin, n);
+        transpose(from, from_row, from_inner, to, to_row, to_inner, end - begin, n);
       else
-        transpose_tile(from, from_inner, from_row, to, to_inner, to_row, n, end - begin);
+        transpose(from, from_inner, from_row, to, to_inner, to_row, n, end - begin);
     };
     rest.each(0, [&](const auto &at) {
       over_rows(rows, n * static_cast<int64_t>(sizeof(T)), [&](int64_t begin, int64_t end) { panel(at, begin, end); });

@@ -421,6 +421,28 @@ function TestViews:test_slice_errors()
   fails("an index array holds integers or is a bool mask", function() return a[a] end)
 end
 
+function TestViews:test_transposed_copies_of_every_size()
+  local sizes = { 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 67 }
+  for _, dtype in ipairs { "float64", "float32", "int16", "uint8", "complex128" } do
+    for _, rows in ipairs(sizes) do
+      for _, columns in ipairs(sizes) do
+        local a = (array.range(rows * columns) % 251):astype(dtype):reshape(rows, columns)
+        local around = array.full({ columns + 2, rows + 3 }, 99, dtype) -- also beside other elements, and not aligned
+        around[{ { 2, -2 }, { 3, -2 } }] = a.T
+        local inside = around[{ { 2, -2 }, { 3, -2 } }]
+        local copy = a.T:copy()
+        for i = 1, rows, math.max(1, math.floor(rows / 9)) do
+          lu.assertTrue(copy[{ {}, i }] == a[i])
+          lu.assertTrue(inside[{ {}, i }] == a[i])
+        end
+        lu.assertEquals(copy:eq(inside):all(), true)
+        inside:fill(99)
+        lu.assertEquals(around:eq(99):all(), true)
+      end
+    end
+  end
+end
+
 function TestViews:test_reshape_transpose()
   local a = grid(2, 6)
   lu.assertEquals(a:reshape(3, 4)[3][1], 9)
