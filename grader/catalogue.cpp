@@ -180,8 +180,10 @@ class Reader {
   }
 
   std::vector<Reader> tables(const char *key, const char *when_missing) {
-    if (!has(key))
+    if (!has(key)) {
+      look_for_misspelt(key);
       fail(key, std::string("is missing; ") + when_missing);
+    }
     const toml::node *node = get(key, false);
     if (!node->is_array())
       wrong(key, std::string("a list of tables [[") + prefix_ + key + "]]", *node);
@@ -221,9 +223,20 @@ class Reader {
   const toml::node *get(const char *key, bool optional) {
     known_.insert(key);
     const toml::node *node = table_.get(key);
-    if (!node && !optional)
+    if (!node && !optional) {
+      look_for_misspelt(key);
       fail(key, "is missing");
+    }
     return node;
+  }
+
+  // What is missing may be there with a slip in its name: that line is the one to mend. Legal keys of one table differ
+  // from each other in more than two letters, or are short.
+  void look_for_misspelt(const std::string &key) const {
+    for (auto &&[name, node] : table_)
+      if (key.size() > 3 && edit_distance(name.str(), key) <= 2)
+        throw ExerciseError(file_, static_cast<int>(name.source().begin.line), prefix_ + std::string(name.str()),
+                            "unknown key; did you mean " + key + "?");
   }
 
   [[noreturn]] void wrong(const char *key, const std::string &wanted, const toml::node &got) const {

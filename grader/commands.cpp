@@ -41,20 +41,98 @@ void warn_invalid(const Context &context, const Catalogue &catalogue) {
     context.console.err << "perigee: left out, invalid: " << error.what() << '\n';
 }
 
-// Markdown as it is, but for a terminal: headings stand out, paragraphs are broken at the terminal's width.
+// `**words**` stand out; on paper they are words.
+std::string emphasised(const Console &console, const std::string &text) {
+  std::string result;
+  for (size_t at = 0;;) {
+    size_t open = text.find("**", at), close = open == text.npos ? open : text.find("**", open + 2);
+    if (close == text.npos)
+      return result + text.substr(at);
+    result += text.substr(at, open - at) + console.paint("bold", text.substr(open + 2, close - open - 2));
+    at = close + 2;
+  }
+}
+
+// The cells of "| a | b |"; a bar within backticks or after a backslash is no border.
+std::vector<std::string> cells_of(const std::string &line) {
+  std::vector<std::string> cells;
+  std::string cell;
+  bool code = false;
+  auto finish = [&] {
+    size_t from = cell.find_first_not_of(' '), to = cell.find_last_not_of(' ');
+    cells.push_back(from == cell.npos ? "" : cell.substr(from, to - from + 1));
+    cell.clear();
+  };
+  for (size_t i = 1; i < line.size(); ++i) {
+    code ^= line[i] == '`';
+    if (line[i] == '\\' && i + 1 < line.size() && line[i + 1] == '|')
+      cell += line[++i];
+    else if (line[i] == '|' && !code)
+      finish();
+    else
+      cell += line[i];
+  }
+  if (cell.find_first_not_of(' ') != cell.npos)
+    finish();
+  return cells;
+}
+
+// A table's columns side by side; the last one is broken where the terminal ends.
+void print_table_of(const Console &console, const std::vector<std::string> &lines, size_t columns) {
+  std::vector<std::vector<std::string>> rows;
+  std::vector<size_t> widths;
+  for (const std::string &line : lines) {
+    if (line.find_first_not_of("|-: ") == line.npos)
+      continue; // between head and body
+    rows.push_back(cells_of(line));
+    widths.resize(std::max(widths.size(), rows.back().size()));
+    for (size_t i = 0; i < rows.back().size(); ++i)
+      widths[i] = std::max(widths[i], width(rows.back()[i]));
+  }
+  size_t left = 2;
+  for (size_t i = 0; i + 1 < widths.size(); ++i)
+    left += widths[i] + 2;
+  for (const std::vector<std::string> &row : rows) {
+    std::string line = "  ";
+    for (size_t i = 0; i + 1 < row.size(); ++i)
+      line += pad(row[i], widths[i] + 2);
+    const std::string indent(left, ' ');
+    std::string last = row.empty() ? "" : row.back();
+    if (left + 20 <= columns && !last.empty())
+      last = wrap(last, columns, indent).substr(row.size() == widths.size() ? left : 0);
+    else
+      last += '\n';
+    line += last;
+    console.out << (&row == &rows.front() ? console.paint("bold", line.substr(0, line.size() - 1)) + "\n"
+                                          : emphasised(console, line));
+  }
+}
+
+// Markdown for a terminal: headings and emphasis stand out, tables have columns, paragraphs are broken at its width.
 void print_markdown(const Console &console, const std::string &text) {
   std::istringstream lines(text);
   size_t columns = std::min<size_t>(console.columns, 100);
   bool code = false;
   std::string paragraph;
+  std::vector<std::string> table;
   auto flush = [&] {
     if (!paragraph.empty())
-      console.out << wrap(paragraph, columns, "");
+      console.out << emphasised(console, wrap(paragraph, columns, ""));
     paragraph.clear();
+    print_table_of(console, table, columns);
+    table.clear();
   };
   for (std::string line; std::getline(lines, line);) {
+    if (!code && !line.empty() && line[0] == '|') {
+      if (table.empty())
+        flush();
+      table.push_back(line);
+      continue;
+    }
+    if (!table.empty())
+      flush();
     bool fence = line.compare(0, 3, "```") == 0;
-    if (fence || code || line.empty() || line[0] == '#' || line[0] == '|' || line[0] == ' ') {
+    if (fence || code || line.empty() || line[0] == '#' || line[0] == ' ') {
       flush();
       if (fence)
         code = !code;

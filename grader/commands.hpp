@@ -39,7 +39,7 @@ int check_submission(const Context &context, const CheckOptions &options);
 
 struct GradeOptions {
   std::filesystem::path folder; // learner/lesson/name.lua or learner/name.lua
-  std::filesystem::path out;    // receives results.json, report.html and results.sqlite
+  std::filesystem::path out;    // receives report.html, results.csv, results.json and results.sqlite
   std::string exercise;         // only this one; "": all
   bool json = false;            // results.json on standard output instead of the table
   bool require_full_sandbox = false;
@@ -62,7 +62,9 @@ struct ClassFolder {
 };
 // Finds the submissions of a class. Symbolic links are not followed: their targets are not the learner's to hand in.
 // Throws UsageError if the folder cannot be read or holds no learner.
-ClassFolder scan_class(const std::filesystem::path &folder, const Catalogue &catalogue, const std::string &only);
+// `out`: the output folder, no learner's where it lies in the class folder.
+ClassFolder scan_class(const std::filesystem::path &folder, const Catalogue &catalogue, const std::string &only,
+                       const std::filesystem::path &out = {});
 
 struct VerifyOptions {
   std::string id; // empty: all exercises

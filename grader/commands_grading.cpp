@@ -8,8 +8,13 @@
 #include "store.hpp"
 #include "verify.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <optional>
@@ -70,6 +75,8 @@ int check_submission(const Context &context, const CheckOptions &options) {
   } else if (fs::is_directory(file)) {
     throw UsageError(file.string() + " is a folder; name the script in it");
   }
+  if (access(file.c_str(), R_OK) != 0)
+    throw UsageError("cannot read " + file.string() + ": " + std::strerror(errno));
 
   ProgressLine progress(console);
   SessionOptions session_settings = session_options(progress);
@@ -93,7 +100,47 @@ int check_submission(const Context &context, const CheckOptions &options) {
   return exit_code(report);
 }
 
-ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const std::string &only) {
+namespace {
+
+// Scripts that lie too deep or are named otherwise, and whatever is there where no script is (an archive, say): who
+// looks for a missing submission finds it under "Not graded".
+void name_overlooked(const fs::path &person, bool nothing_taken,
+                     const std::function<void(const fs::path &, const std::string &)> &skip) {
+  std::vector<std::pair<fs::path, std::string>> list;
+  std::error_code error;
+  fs::recursive_directory_iterator it(person, fs::directory_options::skip_permission_denied, error), end;
+  for (; !error && it != end; it.increment(error)) {
+    const fs::path &path = it->path();
+    std::error_code ignored;
+    const bool is_folder = it->is_directory(ignored);
+    if (path.filename().string()[0] == '.' || it->is_symlink(ignored) || (is_folder && path.extension() == ".lua")) {
+      if (is_folder)
+        it.disable_recursion_pending();
+      continue;
+    }
+    std::string extension = path.extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return tolower(c); });
+    if (is_folder || (extension == ".lua" && path.extension() == ".lua" && it.depth() < 2))
+      continue;
+    if (extension == ".lua" && it.depth() < 2)
+      list.emplace_back(path, "does not end in .lua: capital letters count");
+    else if (extension == ".lua")
+      list.emplace_back(path, "lies too deep (learner/lesson/name.lua or learner/name.lua)");
+    else if (nothing_taken && extension != ".md") // the statement, which `perigee start` puts beside the script
+      list.emplace_back(path, "is no Lua script (learner/lesson/name.lua or learner/name.lua)");
+  }
+  std::sort(list.begin(), list.end());
+  constexpr size_t most = 10; // a folder of libraries, say
+  for (size_t i = 0; i < list.size() && i < most; ++i)
+    skip(list[i].first, i + 1 == most && list.size() > most
+                            ? list[i].second + "; and " + std::to_string(list.size() - most) + " more such files"
+                            : list[i].second);
+}
+
+} // namespace
+
+ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const std::string &only,
+                       const fs::path &out) {
   ClassFolder found;
   // Entries by name; what is hidden belongs to editors and version control.
   auto entries = [&](const fs::path &parent) {
@@ -105,7 +152,8 @@ ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const
     if (error) {
       if (parent == folder)
         throw UsageError("cannot read " + folder.string() + ": " + error.message());
-      found.skipped.push_back({"", parent.lexically_relative(folder).string(), "cannot be read: " + error.message()});
+      const fs::path inside = parent.lexically_relative(folder);
+      found.skipped.push_back({inside.begin()->string(), inside.string(), "cannot be read: " + error.message()});
     }
     std::sort(list.begin(), list.end());
     return list;
@@ -128,6 +176,8 @@ ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const
       found.skipped.push_back({"", learner, "is a symbolic link, which is not followed"});
       continue;
     }
+    if (std::error_code ignored; !out.empty() && fs::equivalent(person.path(), out, ignored))
+      continue;
     if (!is_folder(person)) {
       if (person.path().extension() == ".lua")
         found.skipped.push_back(
@@ -186,6 +236,8 @@ ClassFolder scan_class(const fs::path &folder, const Catalogue &catalogue, const
       else
         skip(entry.path(), "could be " + named[0]->id + " or " + named[1]->id + "; put it into the lesson's folder");
     }
+    if (only.empty())
+      name_overlooked(person.path(), handed_in.empty(), skip);
   }
   if (found.learners.empty())
     throw UsageError("there are no learners in " + folder.string() +
@@ -227,7 +279,7 @@ int grade_class(const Context &context, const GradeOptions &options) {
     catalogue.get(options.exercise);
   for (const ExerciseError &error : catalogue.invalid)
     console.err << "perigee: left out, invalid: " << error.what() << '\n';
-  ClassFolder found = scan_class(options.folder, catalogue, options.exercise);
+  ClassFolder found = scan_class(options.folder, catalogue, options.exercise, options.out);
 
   // Before any work: a grading of an hour must not end with a folder that cannot be written.
   std::error_code error;
@@ -318,12 +370,16 @@ int grade_class(const Context &context, const GradeOptions &options) {
   };
   std::stable_sort(report.results.begin(), report.results.end(),
                    [&](const Result &a, const Result &b) { return place(a) < place(b); });
+  for (Result &result : report.results) // JSON does not keep a name that is not UTF-8
+    if (const auto file = place(result); file != found.files.end())
+      result.learner = file->learner;
   for (const ClassFile &file : found.files)
     if (!report.result(file.learner, file.exercise->id))
       report.skipped.push_back({file.learner, file.file, "stopped before it was graded"});
   report.finished = utc_now();
   store.finish(run, report.finished);
   write_file(options.out / "results.json", dump(to_json(report)));
+  write_file(options.out / "results.csv", to_csv(report));
   write_file(options.out / "report.html", to_html(report));
   if (options.json)
     console.out << dump(to_json(report));
@@ -334,7 +390,8 @@ int grade_class(const Context &context, const GradeOptions &options) {
     words << "\nStopped. " << report.results.size() << " of " << found.files.size()
           << " submissions were finished; their results are kept. The same command with --resume goes on.\n";
   words << "\nReport: " << (options.out / "report.html").string()
-        << "\nData:   " << (options.out / "results.json").string() << '\n';
+        << "\nData:   " << (options.out / "results.json").string() << ", " << (options.out / "results.csv").string()
+        << '\n';
   int code = exit_code(report);
   return code < 2 && !catalogue.invalid.empty() ? 2 : code;
 }

@@ -55,7 +55,7 @@ std::string read_script(const std::filesystem::path &file, bool follow) {
       refuse("there is no file " + name);
     if (errno == ELOOP)
       refuse(name + " is a symbolic link: hand in the file itself");
-    refuse(name + " cannot be read: " + std::strerror(errno));
+    throw InfrastructureError(name + " cannot be read: " + std::strerror(errno)); // no fault of the learner's
   }
   struct stat status;
   const bool regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
@@ -72,7 +72,7 @@ std::string read_script(const std::filesystem::path &file, bool follow) {
   if (!regular)
     refuse(name + " is not a file but " + (S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"));
   if (got < 0)
-    refuse(name + " cannot be read: " + std::strerror(error));
+    throw InfrastructureError(name + " cannot be read: " + std::strerror(error));
   if (text.size() > most_script_bytes)
     refuse(name + " is larger than 1 MiB, the most a script may have");
   if (text.find_first_not_of(" \t\r\n") == std::string::npos)

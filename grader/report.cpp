@@ -110,12 +110,12 @@ std::string advice(const TierResult &tier) {
   return "make yours " + ratio_text(std::max(1.0, tier.tier.ratio / tier.speedup.mid)) + " times as fast";
 }
 
-// So much of what a script printed that it does not bury the verdict.
-std::string first_lines(const std::string &text, size_t lines) {
+// So much of what a script printed, already broken into lines, that it does not bury the verdict.
+std::string first_lines(const std::string &text, size_t lines, const char *more) {
   size_t end = 0;
   for (; lines > 0 && end < text.size(); --lines)
     end = std::min(text.find('\n', end), text.size() - 1) + 1;
-  return text.substr(0, end) + (end < text.size() ? "...\n" : "");
+  return text.substr(0, end) + (end < text.size() ? more : "");
 }
 
 std::string score_text(const Result &result) {
@@ -289,6 +289,36 @@ std::string dump(const ordered_json &json) {
   return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
+// -------------------------------------------------------------------------------------------------------- CSV --------
+
+namespace {
+
+// A field as RFC 4180 wants it. Of text that a submission brings about, a spreadsheet must not make a formula.
+std::string csv(const std::string &text, bool from_submission = false) {
+  std::string field = clean(text, false);
+  if (from_submission && !field.empty() && std::string_view("=+-@").find(field[0]) != std::string_view::npos)
+    field.insert(0, "'");
+  if (field.find_first_of(",\"\n") == std::string::npos)
+    return field;
+  std::string quoted = "\"";
+  for (char c : field)
+    quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+} // namespace
+
+std::string to_csv(const Report &report) {
+  std::string text = "learner,exercise,verdict,score,max_score,summary\n";
+  for (const std::string &name : report.learners)
+    for (const Exercise &e : report.exercises)
+      if (const Result *r = report.result(name, e.id))
+        text += csv(name) + ',' + csv(e.id) + ',' + identifier(name_of(r->verdict)) + ',' +
+                (r->has_score() ? points_text(r->points) : "") + ',' + points_text(r->max_points) + ',' +
+                csv(r->summary, true) + '\n';
+  return text;
+}
+
 // --------------------------------------------------------------------------------------------------- terminal --------
 
 std::string_view style_of(Verdict verdict) {
@@ -360,7 +390,7 @@ void print_result(const Console &console, const Exercise &exercise, const Result
       out << "with one set of processes; what they span is in brackets.\n";
   }
   if (!r.output.empty())
-    out << "\n  Your script printed:\n" << wrap(clean(first_lines(r.output, 12), true), columns, "  | ");
+    out << "\n  Your script printed:\n" << first_lines(wrap(clean(r.output, true), columns, "  | "), 12, "  | ...\n");
   for (const std::string &note : r.notes)
     out << console.paint("dim", wrap("note: " + clean(note, true), columns, "  "));
   bool stuck = r.verdict == Verdict::too_slow || r.verdict == Verdict::wrong || r.verdict == Verdict::over_limit;
@@ -387,7 +417,7 @@ void print_table(const Console &console, const Report &report) {
   }
   size_t left = learner_width + id_width + 2 + 22 + 9;
   out << console.paint("bold", pad("LEARNER", learner_width + 2) + pad("EXERCISE", id_width + 2) + pad("VERDICT", 22) +
-                                   pad("POINTS", 9) + "SPEEDUP OVER THE OTHERS, OR WHY")
+                                   pad("POINTS", 9) + "SPEEDUP, OR WHAT WENT WRONG")
       << '\n';
   for (const std::string &name : report.learners) {
     std::string shown = pad(shorten(clean(name, false), 28), learner_width + 2);

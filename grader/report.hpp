@@ -42,6 +42,9 @@ nlohmann::ordered_json to_json(const Report &report);
 // Indented, valid UTF-8 whatever the strings hold.
 std::string dump(const nlohmann::ordered_json &json);
 
+// A line a result, for spreadsheets and grade books: learner, exercise, verdict, score (empty: none), max_score,
+// summary.
+std::string to_csv(const Report &report);
 std::string to_html(const Report &report);
 
 // One result as its learner reads it at the desk.

@@ -22,7 +22,7 @@ std::string plain(double value) {
 }
 
 const char *of(Against against) {
-  return against == Against::reference ? "reference" : "naive";
+  return against == Against::reference ? "reference" : "naive script";
 }
 
 constexpr std::pair<const char *, const char *> counted[] = {
@@ -35,7 +35,7 @@ constexpr std::pair<const char *, const char *> counted[] = {
 std::string speed(const TierResult &tier) {
   if (tier.tier.counted())
     return ratio_text(1 / tier.speedup.mid) + "x the " + counted_words(tier.tier.metric) + " of the " +
-           (tier.tier.against == Against::reference ? "reference" : "naive script");
+           of(tier.tier.against);
   return ratio_text(tier.speedup.mid) + "x the " + of(tier.tier.against) + "'s speed (" + ratio_text(tier.speedup.low) +
          " to " + ratio_text(tier.speedup.high) + ")";
 }

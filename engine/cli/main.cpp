@@ -55,6 +55,27 @@ std::string first_word(int argc, char **argv) {
   return "";
 }
 
+// What other programs call what Perigee does by another name, and what near words would not find.
+std::string no_command(const std::string &word, const std::vector<std::string> &commands) {
+  static const std::map<std::string_view, const char *> instead{
+      {"hint", "hints come with: perigee show ID --hints 1"},
+      {"hints", "hints come with: perigee show ID --hints 1"},
+      {"new", "an exercise is begun with: perigee start ID (to write a new one, see exercises/README.md)"},
+      {"init", "an exercise is begun with: perigee start ID"},
+      {"test", "a solution is graded with: perigee check ID"},
+      {"submit", "a solution is graded with: perigee check ID"},
+      {"time", "a script's time is shown by: perigee profile FILE"},
+      {"bench", "a script measures with require \"perigee.bench\"; perigee profile FILE shows where its time goes"},
+  };
+  const auto known = instead.find(word);
+  const std::string near = known == instead.end() ? grader::nearest(word, commands) : "";
+  return "there is no command \"" + word + "\"" +
+         (known != instead.end() ? std::string("; ") + known->second
+          : near.empty()         ? ""
+                                 : "; did you mean " + near + "?") +
+         " (`perigee --help` lists commands)";
+}
+
 int dispatch(int argc, char **argv) {
   grader::Console console = grader::Console::standard();
   grader::Context context{program_path(), "", console};
@@ -105,8 +126,7 @@ int dispatch(int argc, char **argv) {
   command->add_option("file", profile.script.file, "The script; what follows it is the script's")
       ->required()
       ->type_name("FILE [ARGUMENTS...]");
-  CLI::App *kinds = command->add_option_group("Kinds", "Instead of calls, one of");
-  kinds->require_option(0, 1);
+  CLI::App *kinds = command->add_option_group("Kinds", "One at most:");
   kinds->add_flag("--sample", profile.sample, "Sample with the JIT compiler on: lowest cost, call tree");
   CLI::Option *lines =
       kinds->add_flag("--lines", profile.lines, "Count and time every line, with the JIT compiler off");
@@ -122,7 +142,12 @@ int dispatch(int argc, char **argv) {
                     "Do not run the script a second time, without the profiler, for its real time");
   command->add_option("--sort", profile.sort, "Order of functions: own, cumulative, calls, per_call, name or defined")
       ->type_name("KEY")
-      ->check(CLI::IsMember({"own", "cumulative", "calls"}));
+      ->check([](const std::string &text) {
+        for (const char *key : {"own", "cumulative", "calls", "per_call", "name", "defined"})
+          if (text == key)
+            return std::string();
+        return "own, cumulative, calls, per_call, name or defined is expected, not " + text;
+      });
   command
       ->add_option("-o,--out", profile.out,
                    "Write to a file instead: .svg, .html, .callgrind, .folded, "
@@ -136,7 +161,14 @@ int dispatch(int argc, char **argv) {
       "script once more, without the profiler and printing nothing, for its real time (--once: they do not).\n"
       "Examples:\n  perigee profile walk.lua\n  perigee profile --sample -o walk.svg walk.lua\n"
       "  perigee profile --lines --function step walk.lua 1000");
-  command->callback([&] { action = [&] { return cli::profile(profile); }; });
+  command->callback([&] {
+    if (profile.sample + profile.lines + profile.jit + profile.memory + profile.ops + profile.timeline > 1)
+      throw CLI::ValidationError("only one of --sample, --lines, --jit, --memory, --ops and --timeline can be had at a "
+                                 "time");
+    if (!profile.functions.empty() && !profile.lines)
+      throw CLI::ValidationError("--function goes with --lines");
+    action = [&] { return cli::profile(profile); };
+  });
 
   cli::MpirunOptions mpirun;
   command = app.add_subcommand("mpirun", "Run a Lua script on several ranks (MPI)");
@@ -221,7 +253,11 @@ int dispatch(int argc, char **argv) {
   int hints = 0;
   command = app.add_subcommand("show", "Show what an exercise asks for and how it is graded");
   command->add_option("id", id, "Exercise, as in arrays/pairwise")->required()->type_name("ID");
-  command->add_option("--hints", hints, "Give the first N hints")->type_name("N")->check(CLI::NonNegativeNumber);
+  command->add_option("--hints", hints, "Give the first N hints")->type_name("N")->check([](const std::string &text) {
+    int value = 0;
+    return CLI::detail::lexical_cast(text, value) && value >= 0 ? std::string()
+                                                                : "a number of hints is expected, not " + text;
+  });
   exercises_option(command);
   command->footer("Examples:\n  perigee show arrays/pairwise\n  perigee show arrays/pairwise --hints 1");
   command->callback([&] { action = [&] { return grader::show_exercise(context, id, hints); }; });
@@ -250,7 +286,7 @@ int dispatch(int argc, char **argv) {
   command->add_option("dir", grade.folder, "Folder with LEARNER/LESSON/NAME.lua or LEARNER/NAME.lua")
       ->required()
       ->type_name("DIR");
-  command->add_option("--out", grade.out, "Folder for results.json, report.html and results.sqlite")
+  command->add_option("--out", grade.out, "Folder for report.html, results.csv, results.json and results.sqlite")
       ->required()
       ->type_name("DIR");
   command->add_option("--exercise", grade.exercise, "Only this exercise")->type_name("ID");
@@ -285,11 +321,24 @@ int dispatch(int argc, char **argv) {
   for (const CLI::App *sub : app.get_subcommands({}))
     names.push_back(sub->get_name());
   std::string word = first_word(argc, argv);
-  if (!word.empty() && std::find(names.begin(), names.end(), word) == names.end()) {
-    std::string near = grader::nearest(word, names);
-    throw grader::UsageError("there is no command \"" + word + "\"" +
-                             (near.empty() ? "" : "; did you mean " + near + "?") + " (`perigee --help` lists them)");
+  if (!word.empty() && word == argv[1] && word == "help") { // `help`, `help check`
+    if (argc > 2) {
+      std::vector<std::string> of{"--help", argv[2]}; // in reverse, as CLI11 takes them
+      if (std::find(names.begin(), names.end(), argv[2]) == names.end())
+        throw grader::UsageError(no_command(argv[2], names));
+      try {
+        app.parse(of);
+      } catch (const CLI::Success &help) {
+        return app.exit(help, console.out, console.err);
+      }
+    }
+    console.out << app.help();
+    return 0;
   }
+  if (!word.empty() && std::find(names.begin(), names.end(), word) == names.end())
+    throw grader::UsageError(argv[1][0] == '-' ? std::string("write options after the command: perigee COMMAND ") +
+                                                     argv[1] + " ... (`perigee --help` lists commands)"
+                                               : no_command(word, names));
   const int own = own_arguments(argc, argv);
   for (int i = 2; i < own; ++i)
     if (word == "mpirun" && std::string_view(argv[i]) == "-np") // as many write it, and CLI11 would read -n p

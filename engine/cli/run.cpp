@@ -253,6 +253,7 @@ int profile(const ProfileOptions &options) {
   // Known before the script has run for minutes: what cannot be read or written.
   for (const auto &[path, mode] : {std::pair(&options.script.file, "r"), std::pair(&options.out, "a")})
     if (!path->empty()) {
+      const bool there = access(path->c_str(), F_OK) == 0;
       std::FILE *file = std::fopen(path->c_str(), mode);
       if (!file) {
         std::fprintf(stderr, "perigee: cannot %s %s: %s\n", *mode == 'r' ? "read" : "write", path->c_str(),
@@ -260,6 +261,8 @@ int profile(const ProfileOptions &options) {
         return 2;
       }
       std::fclose(file);
+      if (!there)
+        unlink(path->c_str());
     }
   auto command = [](void *state, void *user) {
     auto *L = static_cast<lua_State *>(state);

@@ -21,6 +21,9 @@ function profiler._command(options, ...)
   if not chunk then
     error(format("%s:%d: %s", file, line, message), 0)
   end
+  if options.out and options.mode ~= "ops" and options.mode ~= "timeline" then -- before the script runs for minutes
+    kit.checked_format(options.out, options.format)
+  end
   core.set_global("arg", { [0] = options.file, ... })
   -- A script that ends itself has a profile all the same.
   local library, exited = rawget(core.env, "os"), nil

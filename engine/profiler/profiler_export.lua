@@ -150,18 +150,25 @@ end
 
 local legal = "callgrind, folded, html, speedscope, svg, text"
 
--- profile:write(path [, format])
-function kit.write(profile, path, kind)
-  if type(path) ~= "string" then
-    core.fail("write: a file's name is expected, got %s", type(path))
-  end
+-- The format to write a file in: `kind`, else what its name says; refuses what is none.
+function kit.checked_format(path, kind)
   kind = kind or kit.format_of(path)
   if not kind then
     core.fail("write: the format does not follow from the name %q; end it in .callgrind, .folded, .html, " ..
       ".speedscope.json, .svg or .txt, or name one of: %s", path, legal)
   elseif not exports[kind] then
     core.fail("write: there is no format %q; legal: %s", tostring(kind), legal)
-  elseif not profile.stacks and kind ~= "text" and kind ~= "html" then
+  end
+  return kind
+end
+
+-- profile:write(path [, format])
+function kit.write(profile, path, kind)
+  if type(path) ~= "string" then
+    core.fail("write: a file's name is expected, got %s", type(path))
+  end
+  kind = kit.checked_format(path, kind)
+  if not profile.stacks and kind ~= "text" and kind ~= "html" then
     core.fail("write: a profile of %s has no call stacks, which %q needs; use html or text", profile.kind, kind)
   end
   local text = exports[kind](profile)

@@ -163,6 +163,9 @@ TEST_CASE("an invalid exercise is refused with file, line and key", "[catalogue]
   // Not TOML at all.
   CHECK_THAT(refusal("minutes = 15", "minutes = = 15"), Contains("exercise.toml:5: not valid TOML"));
   CHECK_THAT(refusal(std::string("\0\1\2", 3)), Contains("not valid TOML"));
+  CHECK_THAT(refusal("difficulty", "dificulty"), Contains("dificulty: unknown key; did you mean difficulty?"));
+  CHECK_THAT(refusal("[limits]", "[limit]"), Contains("limit: unknown key; did you mean limits?"));
+  CHECK_THAT(refusal("[[tiers]]", "[[tier]]"), Contains("tier: unknown key; did you mean tiers?"));
   CHECK_THAT(refusal(""), Contains("id: is missing"));
 }
 

@@ -75,6 +75,16 @@ TEST_CASE("show tells what is asked and what it earns", "[commands]") {
   CHECK_THAT(desk.out.str(), Contains("Add it to itself") && !Contains("Or multiply") && Contains("1 more hint"));
 }
 
+TEST_CASE("a statement's tables are columns on a terminal", "[commands]") {
+  Desk desk;
+  const fs::path statement = desk.context.catalogue().get("basics/double").folder / "README.md";
+  std::ofstream(statement) << "# Double\n\nReturn **twice** the number.\n\n"
+                              "| Result | Meaning |\n|---|---|\n| `a|b` | either |\n| `c` | other |\n";
+  show_exercise(desk.context, "basics/double", 0);
+  CHECK_THAT(desk.out.str(),
+             Contains("Return twice the number.\n\n  Result  Meaning\n  `a|b`   either\n  `c`     other\n"));
+}
+
 TEST_CASE("start gives what a learner needs and overwrites nothing", "[commands]") {
   Desk desk;
   Folder home;
@@ -133,6 +143,29 @@ TEST_CASE("submissions of a class are found in both layouts", "[commands]") {
   CHECK(scan_class(room.path, desk.context.catalogue(), "basics/triple").files.size() == 1);
 }
 
+TEST_CASE("what a class has handed in elsewhere is named", "[commands]") {
+  Desk desk;
+  Folder room;
+  room.put("ada/basics/double.lua", "x");
+  room.put("ada/notes.txt", "x"); // of one who has handed in, what is no script is nobody's business
+  room.put("bob/basics/Double.LUA", "x");
+  room.put("carol/submission/basics/double.lua", "x");
+  room.put("dan/basics/double.zip", "x");
+  room.put("eve/basics/double.md", "the statement");
+  room.put("report/results.json", "{}");
+  for (int i = 0; i < 15; ++i)
+    room.put("fay/a/b/lib" + std::to_string(10 + i) + ".lua", "x");
+  ClassFolder found = scan_class(room.path, desk.context.catalogue(), "", room.path / "report");
+  CHECK(found.learners == std::vector<std::string>{"ada", "bob", "carol", "dan", "eve", "fay"});
+  CHECK(found.files.size() == 1);
+  CHECK_THAT(desk.skipped(found, "bob/basics/Double.LUA"), Contains("capital letters"));
+  CHECK_THAT(desk.skipped(found, "carol/submission/basics/double.lua"), Contains("too deep"));
+  CHECK_THAT(desk.skipped(found, "dan/basics/double.zip"), Contains("no Lua script"));
+  CHECK_THAT(desk.skipped(found, "fay/a/b/lib19.lua"), Contains("and 5 more"));
+  CHECK(found.skipped.size() == 13);
+  CHECK(scan_class(room.path, desk.context.catalogue(), "basics/double").skipped.empty());
+}
+
 TEST_CASE("a class folder that is none", "[commands]") {
   Desk desk;
   Folder room;
@@ -175,6 +208,7 @@ TEST_CASE("a class is graded from folder to report", "[commands][slow]") {
   CHECK(violations(ordered_json::parse(std::ifstream(PERIGEE_SOURCE "/grader/results.schema.json")), json) == "");
   CHECK(dump(json) == room.get("out/deep/results.json"));
   CHECK(fs::exists(out / "results.sqlite"));
+  CHECK_THAT(room.get("out/deep/results.csv"), Contains("\nbob,basics/double,") && !Contains("dan"));
   CHECK_THAT(room.get("out/deep/report.html"), Contains("</html>") && Contains("duoble"));
   REQUIRE(json["results"].size() == 3);
   for (const ordered_json &result : json["results"]) {
@@ -191,6 +225,15 @@ TEST_CASE("a class is graded from folder to report", "[commands][slow]") {
   code = check_submission(desk.context, {"basics/double", room.path / "bob/double.lua", false, true});
   CHECK((code == 1 || code == 3));
   CHECK_THAT(desk.out.str(), Contains(code == 1 ? "wrong, 0 of 10 points" : "no score recorded"));
+}
+
+TEST_CASE("a learner's name that is not UTF-8 keeps its result", "[commands][slow]") {
+  Desk desk;
+  Folder room;
+  room.put("b\xff\xfe/double.lua", "return 1 +");
+  int code = grade_class(desk.context, {room.path, room.path / "out", "", false, false});
+  CHECK((code == 1 || code == 3));
+  CHECK_THAT(desk.out.str(), Contains("/10") && !Contains("stopped before it was graded"));
 }
 
 TEST_CASE("a fingerprint holds for the same script and exercise only", "[commands]") {

@@ -68,7 +68,7 @@ TEST_CASE("a slow one is told yours, naive, reference, interval and what the nex
   word_times(result, false);
   CHECK(result.summary == "0.25x the reference's speed (0.24 to 0.26); the next tier needs 0.5x");
   for (const char *part : {"20.0 ms (yours)", "5.00 ms (reference)", "40.0 ms (naive)", "CPU time", "12 rounds",
-                           "needs 0.5x", "2.00 times as fast", "at most 10.0 ms a call", "granted: 2.00x the naive's"})
+                           "needs 0.5x", "2.00 times as fast", "at most 10.0 ms a call", "granted: 2.00x the naive script's"})
     CHECK_THAT(result.detail, Catch::Contains(part));
 
   result.tiers[1].state = TierState::inconclusive;

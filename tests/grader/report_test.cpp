@@ -174,6 +174,27 @@ TEST_CASE("a learner reads what to do next", "[report]") {
   CHECK_THAT(open.out.str(), Contains("no score recorded") && Contains("Run it again"));
 }
 
+TEST_CASE("what a script printed does not bury the verdict", "[report]") {
+  Report report = synthetic_class();
+  Result wordy = *report.result("ada", "basics/double");
+  for (int i = 0; i < 5000; ++i)
+    wordy.output += "spam "; // one line
+  Screen screen;
+  print_result(screen.console, report.exercises[0], wordy);
+  CHECK_THAT(screen.out.str(), Contains("  | spam") && Contains("  | ...\n"));
+  CHECK(count(screen.out.str(), "  | ") == 13);
+}
+
+TEST_CASE("results as CSV", "[report]") {
+  Report report = synthetic_class();
+  report.results[0].summary = "=HYPERLINK(\"x\"), two\nlines";
+  const std::string first = report.results[0].learner, text = to_csv(report);
+  CHECK(text.rfind("learner,exercise,verdict,score,max_score,summary\n", 0) == 0);
+  CHECK_THAT(text, Contains("\"'=HYPERLINK(\"\"x\"\"), two\\x0alines\"\n"));
+  CHECK(count(text, "\n") == report.results.size() + 1);
+  CHECK_THAT(text, Contains(",inconclusive,,10,")); // no score is no zero
+}
+
 TEST_CASE("the table of a class", "[report]") {
   Screen screen;
   print_table(screen.console, synthetic_class());

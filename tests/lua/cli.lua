@@ -53,6 +53,25 @@ function TestPrompt:test_exit_and_quit_leave_and_help_helps()
   lu.assertEquals(typed("exit = 5\nexit\n"), "5\n") -- the user's own name wins
 end
 
+TestCommands = {}
+
+local function perigee_says(arguments)
+  return output_of(quoted(perigee) .. " " .. arguments .. " 2>&1; echo $?")
+end
+
+function TestCommands:test_help_is_a_command_too()
+  lu.assertEquals(perigee_says("help"), perigee_says("--help"))
+  lu.assertEquals(perigee_says("help check"), perigee_says("check --help"))
+  lu.assertStrMatches(perigee_says("help chekc"), '.*there is no command "chekc"; did you mean check%?.*\n2\n')
+end
+
+function TestCommands:test_words_of_other_programs_are_understood()
+  lu.assertStrMatches(perigee_says("hint"), ".*perigee show ID %-%-hints 1.*\n2\n")
+  lu.assertStrMatches(perigee_says("test arrays/pairwise"), ".*perigee check ID.*\n2\n")
+  lu.assertStrMatches(perigee_says("--exercises /nowhere list"), ".*options after the command.*\n2\n")
+  lu.assertStrMatches(perigee_says("show arrays/pairwise --hints -1"), ".*a number of hints is expected, not %-1.*\n2\n")
+end
+
 TestRun = {}
 
 function TestRun:test_what_scripts_lack_is_named()

@@ -1389,7 +1389,13 @@ function TestCommand:test_bad_input_is_named()
   lu.assertStrMatches(output_of("'" .. perigee .. "' profile nowhere.lua 2>&1; echo $?"),
     "perigee: cannot read nowhere.lua: No such file or directory\n2\n")
   lu.assertStrMatches(profile_of(busy, "-o /nowhere/x.svg"), "perigee: cannot write /nowhere/x.svg: .*\n2\n")
-  lu.assertStrMatches(profile_of(busy, "--sample --lines"), ".*\n2\n")
+  lu.assertStrMatches(profile_of(busy, "--sample --lines"), ".*only one of %-%-sample.*\n2\n")
+  lu.assertStrMatches(profile_of(busy, "--function work"), ".*%-%-function goes with %-%-lines.*\n2\n")
+  lu.assertStrMatches(profile_of(busy, "--sort size"), ".*per_call, name or defined is expected, not size.*\n2\n")
+  -- Before the script runs, which may take long.
+  local refused = profile_of("print 'it ran'", "-o /tmp/perigee-profile.xyz")
+  lu.assertStrContains(refused, "the format does not follow from the name")
+  lu.assertNotStrContains(refused, "it ran")
   lu.assertStrMatches(profile_of(busy, "--lines --function wrok"), ".*no function \"wrok\" ran; these did: .*work.*\n1\n")
 end
 
