@@ -78,7 +78,10 @@ local function meaning(value, env)
     if value == rawget(env, "print") then
       return "refused", "a function that prints (store the values in an array, and print that afterwards)"
     elseif info.what ~= "Lua" or find(info.source, "^@perigee:") then
-      return "refused", "a function of the engine"
+      if value == rawget(env, "error") or value == rawget(env, "assert") then
+      return "refused", "a function that raises errors (return a boolean or a number that says so, and raise the error outside)"
+    end
+    return "refused", "a function of the engine"
     end
     return "function", value
   elseif t == "table" and getmetatable(value) and rawget(getmetatable(value), "_kernel") then
@@ -653,6 +656,9 @@ core.class(kernel_mt, "kernel.Kernel")
 function kernel.jit(fn, options)
   if type(fn) ~= "function" then
     fail("jit: a Lua function is expected, got %s", kind_of(fn))
+  elseif getinfo(fn, "S").what == "C" then
+    fail("jit: a Lua function of the script is expected, got %s: write function(x) return %s end",
+      known[fn] and format("'%s'", known[fn]) or "one of Lua's own", known[fn] and known[fn] .. "(x)" or "f(x)")
   end
   if options ~= nil then
     check_options("jit", options, { fastmath = true, bounds = true, name = true, cache = true, signature = true, parallel = true })

@@ -170,8 +170,9 @@ void Builder::assign_kind(std::int32_t variable, Kind kind, Position at) {
   Kind &learnt = learnt_[std::size_t(ordinals_[std::size_t(variable)])];
   const Kind both = join(learnt, kind);
   if (both == Kind::unknown && kind != Kind::unknown)
-    fail(at, "'" + out_.variables[std::size_t(variable)].name + "' is a " + kind_name(learnt) + " elsewhere and a " +
-                 kind_name(kind) + " here: use two variables");
+    fail(at, "'" + out_.variables[std::size_t(variable)].name + "' is " + (learnt == Kind::integer ? "an " : "a ") +
+                 kind_name(learnt) + " elsewhere and " + (kind == Kind::integer ? "an " : "a ") + kind_name(kind) +
+                 " here: a variable has one type; use two variables, or a number for both (0 for false)");
   if (both != learnt) {
     learnt = both;
     changed_ = true;

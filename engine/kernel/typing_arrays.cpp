@@ -160,7 +160,9 @@ std::int32_t Builder::local_array(const Expression &e, const std::string &as, bo
   auto length = [&](const Expression &item) {
     const auto known = known_integer(value(item));
     if (!known || *known < 1 || *known > 4096)
-      fail(item.at, "a kernel's own array has a length known when it is compiled, from 1 to 4096");
+      fail(item.at, "a kernel's own array has a length known when it is compiled, from 1 to 4096: make one of another "
+                    "length outside, "
+                    "and pass it to the kernel");
     array.lengths.push_back(*known);
     size *= *known;
   };

@@ -161,6 +161,10 @@ Ref Builder::builtin_call(const Expression &e, const std::string &name) {
     }
     return math(f.math, arguments, as, e.at);
   }
+  if (name == "math.random" || name == "math.randomseed")
+    fail(e.at, "'" + name +
+                   "' is not supported in kernels: pass an array of random numbers "
+                   "(perigee.random: generator(1):uniform(0, 1, {shape = n}))");
   fail(e.at, "'" + name + "' is not supported in kernels");
 }
 

@@ -41,9 +41,12 @@ Ref Builder::value(const Expression &e) {
   case ExpressionKind::call:
     return call_value(e);
   case ExpressionKind::nil:
-    fail(e.at, "kernels have no nil");
+    fail(e.at, "kernels have no nil: return or store a number that stands for nothing (0, -1, 0 / 0), or a boolean "
+               "beside the value");
   case ExpressionKind::string:
-    fail(e.at, "kernels have no strings");
+    fail(
+        e.at,
+        "kernels have no strings: they compute with numbers, booleans and arrays; leave text to what calls the kernel");
   case ExpressionKind::variadic:
     fail(e.at, "kernels have no '...': name the parameters");
   case ExpressionKind::function:
@@ -193,7 +196,9 @@ std::int64_t Builder::constant_index(const Expression &e) {
 Ref Builder::method_value(const Expression &e) {
   View view;
   if (!as_view(*e.operands[0], view))
-    fail(e.at, "kernels know no method '" + e.text + "' of this");
+    fail(e.at, "kernels know no method '" + e.text +
+                   "' of this: methods of whole arrays are called outside kernels; "
+                   "in one, write a loop over the elements");
   if (e.text == "dim") {
     if (e.operands.size() != 2)
       fail(e.at, "dim takes the dimension, from 1");

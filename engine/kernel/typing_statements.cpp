@@ -211,6 +211,9 @@ void Builder::assign(const Statement &s, std::vector<Instruction> &into) {
     assign_one(*s.targets[0], value(*s.expressions[0]), into);
     return;
   }
+  for (const auto &target : s.targets) // arrays swap names: said before what its values are
+    if (target->kind == ExpressionKind::name)
+      target_variable(*target);
   // All indices and values first, and then the last target before the first, as Lua does.
   const std::vector<View> views = target_views(s, into);
   std::vector<std::int32_t> held;
@@ -249,9 +252,13 @@ std::int32_t Builder::target_variable(const Expression &target) const {
   if (name.what == Name::What::variable)
     return name.index;
   if (name.what == Name::What::array)
-    fail(target.at, "'" + target.text + "' names an array and cannot be given another value: use a new local");
+    fail(target.at, "'" + target.text +
+                        "' names an array and cannot be given another value: use a new local; arrays "
+                        "change places outside, from call to call (k(u, v), then k(v, u))");
   if (name.what == Name::What::refused)
     fail(target.at, name.text);
+  if (name.binding.what == Binding::What::refused && name.binding.text == "nil")
+    fail(target.at, "'" + target.text + "' is no variable of the kernel: write 'local " + target.text + " = ...'");
   fail(target.at, "'" + target.text +
                       "' is captured from outside and frozen when the kernel is compiled: a kernel "
                       "cannot assign to it; return the value or store it in an array");
@@ -275,7 +282,8 @@ void Builder::element_store(const View &view, Ref v, Position where, std::vector
   if (int(view.leading.size()) != array.ndim)
     fail(where, "'" + array.name + "' has " + counted(array.ndim, "dimension") + ", and " +
                     std::to_string(view.leading.size()) +
-                    " indices name no element: kernels assign elements, one by one");
+                    (view.leading.size() == 1 ? " index names" : " indices name") +
+                    " no element: kernels assign elements, one by one");
   if (!array.writable)
     fail(where, "'" + array.name + "' is read-only");
   array.written = true;

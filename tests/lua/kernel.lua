@@ -1117,6 +1117,33 @@ function TestKernels.test_backends_of_functions()
   lu.assertErrorMsgContains('"serial", "simd" or "threads" is expected, got "fast"', k.on, k, "fast")
 end
 
+-- What learners write first, and are told to write instead.
+function TestKernels.test_first_mistakes()
+  local x, y, made = array.ones(3), array.ones(3), 0
+  local function refused(words, fn, ...)
+    lu.assertErrorMsgContains(words, function(...) return kernel.jit(fn)(...) end, ...)
+  end
+  refused("kernels have no strings: they compute with numbers, booleans and arrays", function(a) local s = "sum" return a end, 1)
+  refused("kernels have no nil: return or store a number that stands for nothing", function(a) if a > 2 then return 1 end return nil end, 1)
+  refused("'found' is a boolean elsewhere and an integer here: a variable has one type", function(a)
+    local found = false
+    for i = 1, #a do
+      if a[i] > 2 then found = i end
+    end
+    return found
+  end, x)
+  refused("make one of another length outside, and pass it", function(a) local b = array.zeros(#a) return b[1] end, x)
+  refused("kernels know no method 'sum' of this: methods of whole arrays are called outside kernels", function(a, b) return (a * b):sum() end, x, y)
+  refused("pass an array of random numbers (perigee.random", function(n) return n * math.random() end, 1)
+  refused("arrays change places outside", function(u, v) u, v = v, u end, x, y)
+  refused("'error' is a function that raises errors (return a boolean", function(n) error("no") end, 1)
+  refused("'total' is no variable of the kernel: write 'local total = ...'", function(n) total = n end, 1)
+  refused("'made' is captured from outside and frozen", function(n) made = n end, 1)
+  refused("1 index names no element: kernels assign elements", function(a) a[1] = 2 end, array.ones(2, 2))
+  lu.assertErrorMsgContains("got 'math.sin': write function(x) return math.sin(x) end", kernel.jit, math.sin)
+  lu.assertErrorMsgContains("got one of Lua's own: write function(x) return f(x) end", kernel.jit, tostring)
+end
+
 -- Kernels too large for -O3 (700 while loops took it 43 s) are compiled without, compute the same, and say so; beyond a limit
 -- they are refused.
 function TestKernels.test_huge_kernels()
