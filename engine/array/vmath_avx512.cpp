@@ -22,7 +22,8 @@ static void replace(Functions &f) {
   f.float32.cos = apply<cos_float, Floats, float, true, sine_own<cos_float, true>>;
   f.float32.tanh = apply<tanh_float, Floats, float, true, tanh_own<Floats>>;
   f.float64.tanh = apply<tanh_double, Doubles, double, true, tanh_own<Doubles>>;
-  f.float64.log = apply<log_double, Doubles, double, true, log_own<log_double>>;
+  f.float64.log = apply<log_double, Doubles, double, true, partly_own<log_double, logarithm>>;
+  f.float64.sinh = apply<sinh_double, Doubles, double, true, partly_own<sinh_double, hyperbolic_sine>>;
   f.float32.pow = apply<pow_float, Floats, float, true, pow_own<pow_float, Floats, __mmask16>>;
   f.float64.pow = apply<pow_double, Doubles, double, true, pow_own<pow_double, Doubles, __mmask8>>;
 }

@@ -171,6 +171,8 @@ template <class T> void check_all(const vmath::Table<T> &t) {
   check<T>("log near 1", t.log, [](W x) { return std::log(x); }, {0.7, 1.5});
   check<T>("log close to 1", t.log, [](W x) { return std::log(x); }, {0.99, 1.01});
   check<T>("small tanh", t.tanh, [](W x) { return std::tanh(x); }, {-0.2, 0.2});
+  check<T>("small sinh", t.sinh, [](W x) { return std::sinh(x); }, {-0.2, 0.2});
+  check<T>("large sinh", t.sinh, [](W x) { return std::sinh(x); }, {-720, 720});
   check<T>("pow", t.pow, [](W x, W y) { return std::pow(x, y); }, {0, 10}, {-20, 20});
   check<T>("pow near 1", t.pow, [](W x, W y) { return std::pow(x, y); }, {0.9, 1.1}, {-300, 300});
   check<T>("high pow near 1", t.pow, [](W x, W y) { return std::pow(x, y); }, {0.97, 1.03}, {-2500, 2500});
@@ -301,6 +303,7 @@ TEST_CASE("vector mathematics serves every length and alignment and writes nothi
     check_edges<double>(f->float64.exp, f->float64.pow);
     check_edges<double>(f->float64.tanh, f->float64.atan2);
     check_edges<double>(f->float64.log, f->float64.hypot);
+    check_edges<double>(f->float64.sinh, f->float64.hypot);
     check_edges<float>(f->float32.tanh, f->float32.atan2);
     check_edges<float>(f->float32.sin, f->float32.pow);
     check_edges<float>(f->float32.log1p, f->float32.hypot);
