@@ -48,6 +48,23 @@ local function measure(threads)
     peak_single = value[0] }
 end
 
+-- Whether what was kept was measured with these caches. Names of processors do not tell: a virtual machine's may say the
+-- family only, and a home folder may be that of several machines.
+local function has_these_caches(levels)
+  local sizes = ffi.new("double[4]")
+  C.pg_profiler_caches(sizes)
+  local at = 1
+  for i = 0, 3 do
+    if sizes[i] > 0 then
+      if not levels[at] or levels[at].bytes ~= sizes[i] then
+        return false
+      end
+      at = at + 1
+    end
+  end
+  return at == #levels
+end
+
 local Roof = {}
 Roof.__index = Roof
 
@@ -76,7 +93,7 @@ function profiler.roofline(options)
   local name = processor()
   if not options.fresh then
     for _, one in ipairs(kept) do
-      if one.processor == name and one.threads == threads and one.version == core.pg.version then
+      if one.processor == name and one.threads == threads and one.version == core.pg.version and has_these_caches(one.levels) then
         one.levels[#one.levels].bytes = huge
         roof = setmetatable(one, Roof)
         return roof

@@ -1365,6 +1365,11 @@ function TestCommand:test_roofline()
   file:close()
   lu.assertEquals(#pg.io.parse_json(kept).roofs, 1)
   lu.assertEquals(output_of(command), first)
+  -- A machine with other caches wrote it: the home folder may be that of several.
+  file = assert(io.open(folder .. "/perigee/roofline.json", "w"))
+  file:write((kept:gsub('"bytes":%d+', '"bytes":7340032', 1)))
+  file:close()
+  lu.assertNotStrContains(output_of(command), "7.0 MiB")
   os.execute("rm -r '" .. folder .. "'")
 end
 
