@@ -9,6 +9,7 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <numeric>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
@@ -77,7 +78,7 @@ std::vector<std::string> cells_of(const std::string &line) {
   return cells;
 }
 
-// A table's columns side by side; the last one is broken where the terminal ends.
+// A table's columns side by side; what is too wide for the terminal is broken within its column, the widest first.
 void print_table_of(const Console &console, const std::vector<std::string> &lines, size_t columns) {
   std::vector<std::vector<std::string>> rows;
   std::vector<size_t> widths;
@@ -89,22 +90,39 @@ void print_table_of(const Console &console, const std::vector<std::string> &line
     for (size_t i = 0; i < rows.back().size(); ++i)
       widths[i] = std::max(widths[i], width(rows.back()[i]));
   }
-  size_t left = 2;
-  for (size_t i = 0; i + 1 < widths.size(); ++i)
-    left += widths[i] + 2;
+  std::vector<size_t> least(widths.size()); // a word stays whole
+  for (const std::vector<std::string> &row : rows)
+    for (size_t i = 0; i < row.size(); ++i) {
+      std::istringstream words(row[i]);
+      for (std::string word; words >> word;)
+        least[i] = std::max(least[i], width(word));
+    }
+  auto total = [&] { return std::accumulate(widths.begin(), widths.end(), 2 * widths.size()); };
+  while (total() > columns) {
+    size_t widest = widths.size();
+    for (size_t i = 0; i < widths.size(); ++i)
+      if (widths[i] > least[i] && (widest == widths.size() || widths[i] > widths[widest]))
+        widest = i;
+    if (widest == widths.size())
+      break;
+    --widths[widest];
+  }
   for (const std::vector<std::string> &row : rows) {
-    std::string line = "  ";
-    for (size_t i = 0; i + 1 < row.size(); ++i)
-      line += pad(row[i], widths[i] + 2);
-    const std::string indent(left, ' ');
-    std::string last = row.empty() ? "" : row.back();
-    if (left + 20 <= columns && !last.empty())
-      last = wrap(last, columns, indent).substr(row.size() == widths.size() ? left : 0);
-    else
-      last += '\n';
-    line += last;
-    console.out << (&row == &rows.front() ? console.paint("bold", line.substr(0, line.size() - 1)) + "\n"
-                                          : emphasised(console, line));
+    std::vector<std::istringstream> cells;
+    for (size_t i = 0; i < row.size(); ++i)
+      cells.emplace_back(wrap(row[i], widths[i], ""));
+    for (bool more = true; more;) {
+      std::string line;
+      more = false;
+      for (size_t i = 0; i < cells.size(); ++i) {
+        std::string part;
+        std::getline(cells[i], part);
+        more = more || cells[i].peek() != EOF;
+        line += "  " + pad(part, widths[i]);
+      }
+      line.erase(line.find_last_not_of(' ') + 1);
+      console.out << (&row == &rows.front() ? console.paint("bold", line) : emphasised(console, line)) << '\n';
+    }
   }
 }
 

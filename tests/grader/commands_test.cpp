@@ -83,6 +83,12 @@ TEST_CASE("a statement's tables are columns on a terminal", "[commands]") {
   show_exercise(desk.context, "basics/double", 0);
   CHECK_THAT(desk.out.str(),
              Contains("Return twice the number.\n\n  Result  Meaning\n  `a|b`   either\n  `c`     other\n"));
+  std::ofstream(statement) << "| A | What it is | C |\n|---|---|---|\n| a | one two three four five six | c |\n";
+  desk.out.str("");
+  desk.console.columns = 30;
+  show_exercise(desk.context, "basics/double", 0);
+  CHECK_THAT(desk.out.str(),
+             Contains("  A  What it is              C\n  a  one two three four      c\n     five six\n"));
 }
 
 TEST_CASE("start gives what a learner needs and overwrites nothing", "[commands]") {
