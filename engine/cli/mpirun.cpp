@@ -176,6 +176,7 @@ std::vector<std::string> command_of(const std::string &mpirun, const MpirunOptio
     // A rank that waits would keep the core from the one that it waits for.
     open_mpi.add({"--oversubscribe", "--bind-to", "none"});
     open_mpi.mca("mpi_yield_when_idle", "1");
+    setenv(mpi::shares_cores_variable, "1", 1);
   } else if (here) {
     // Each rank keeps its core and caches; but mpirun binds from the first core on, as the next job's would: few ranks
     // are left to the system. (Where only some of the cores are ours, it counts and binds within them.)

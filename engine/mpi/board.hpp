@@ -18,6 +18,7 @@
 namespace perigee::mpi {
 
 constexpr const char *board_variable = "PERIGEE_MPI_BOARD";
+constexpr const char *shares_cores_variable = "PERIGEE_MPI_SHARES_CORES"; // 1: there are more ranks than cores
 
 enum class RankState : int32_t {
   absent,   // no rank has opened this slot yet

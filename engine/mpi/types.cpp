@@ -102,6 +102,8 @@ bool plain(const pg_array &a) {
 }
 
 std::string number_text(double x) {
+  if (std::isnan(x))
+    return "nan"; // without a sign
   char text[40];
   std::snprintf(text, sizeof text, "%.14g", x);
   return text;
