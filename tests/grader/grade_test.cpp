@@ -67,8 +67,9 @@ TEST_CASE("a slow one is told yours, naive, reference, interval and what the nex
   result.tiers = {{naive, TierState::granted, {1.9, 2.0, 2.1}}, {reference, TierState::missed, {0.24, 0.25, 0.26}}};
   word_times(result, false);
   CHECK(result.summary == "0.25x the reference's speed (0.24 to 0.26); the next tier needs 0.5x");
-  for (const char *part : {"20.0 ms (yours)", "5.00 ms (reference)", "40.0 ms (naive)", "CPU time", "12 rounds",
-                           "needs 0.5x", "2.00 times as fast", "at most 10.0 ms a call", "granted: 2.00x the naive script's"})
+  for (const char *part :
+       {"20.0 ms (yours)", "5.00 ms (reference)", "40.0 ms (naive)", "CPU time", "12 rounds", "needs 0.5x",
+        "2.00 times as fast", "at most 10.0 ms a call", "granted: 2.00x the naive script's"})
     CHECK_THAT(result.detail, Catch::Contains(part));
 
   result.tiers[1].state = TierState::inconclusive;
@@ -168,7 +169,10 @@ TEST_CASE("files that are no scripts are refused with a reason", "[grade]") {
   if (geteuid() != 0) {
     const auto hidden = folder.write("hidden.lua", folder.work(1.0));
     chmod(hidden.c_str(), 0);
-    refuse(hidden, "cannot be read");
+    const Result unread = grade_submission(folder.exercise, {"ada", hidden}, session()); // no fault of the learner's
+    CHECK_VERDICT(unread, Verdict::infrastructure_error);
+    CHECK_THAT(unread.summary, Catch::Contains("cannot be read"));
+    CHECK(!unread.has_score());
   }
 }
 
