@@ -462,11 +462,11 @@ Text Writer::mathematics(const Node &n, Ref ref) {
     return {"(" + paren(bits(0), prefix) + " >> (" + paren(bits(1), prefix) + " & 31))", primary, true};
   case Math::rotate_left:
   case Math::rotate_right:
-    return {"int(__funnelshift_" + std::string(n.math == Math::rotate_left ? "l" : "r") + "(unsigned(" + a[0].s +
-                "), unsigned(" + a[0].s + "), unsigned(" + a[1].s + ")))",
+    return {"int(__funnelshift_" + std::string(n.math == Math::rotate_left ? "l" : "r") + "(" + a[0].s + ", " + a[0].s +
+                ", " + a[1].s + "))",
             primary, true};
   case Math::byte_swap:
-    return {"int(__byte_perm(unsigned(" + a[0].s + "), 0, 0x0123))", primary, true};
+    return {"int(__byte_perm(" + a[0].s + ", 0, 0x0123))", primary, true};
   }
   throw InternalError("a function that has no CUDA C++");
 }

@@ -1,12 +1,14 @@
 // A stand-in for libnvrtc.so in tests: compiles CUDA C++ for the host by the C++ compiler that built this. What it
-// gives as "cubin" is a shared library, which the fake driver (fake_cuda.cpp) runs.
+// gives as "cubin" is a shared library, which the fake driver (fake_cuda.cpp) runs. Where the CUDA Toolkit is, its
+// NVRTC must compile the same text to machine code of a GPU as well (toolkit.cpp), of FAKE_NVRTC_GPUS, or one of 75, 80
+// and 90, chosen by the text.
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <regex>
 #include <string>
-#include <sys/wait.h>
 #include <unistd.h>
 
 struct _nvrtcProgram {
@@ -25,13 +27,36 @@ void replace(std::string &text, const std::string &what, const std::string &by) 
     text.replace(at, what.size(), by);
 }
 
+// (NVRTC opens the driver, and must not find the fake one.)
+const std::string toolkit = "env -u LD_LIBRARY_PATH '" FAKE_TOOLKIT "'";
+
+bool have_toolkit() {
+  static const bool there = [] {
+    const bool found = std::system(toolkit.c_str()) == 0;
+    if (!found)
+      std::fprintf(stderr, "fake NVRTC: CUDA C++ is compiled for this machine alone: no CUDA Toolkit is here\n");
+    return found;
+  }();
+  return there;
+}
+
+std::string gpus_for(const std::string &text) {
+  if (const char *given = std::getenv("FAKE_NVRTC_GPUS"))
+    return given;
+  std::uint32_t sum = 0;
+  for (const char c : text)
+    sum = sum * 31 + static_cast<unsigned char>(c);
+  const char *const gpus[] = {"75", "80", "90"};
+  return gpus[sum % 3];
+}
+
 } // namespace
 
 extern "C" {
 
 int nvrtcVersion(int *major, int *minor) {
   *major = 13;
-  *minor = 99;
+  *minor = have_toolkit() ? 99 : 98; // what was kept without the toolkit is compiled again with it
   return 0;
 }
 
@@ -46,7 +71,7 @@ int nvrtcDestroyProgram(_nvrtcProgram **program) {
   return 0;
 }
 
-int nvrtcCompileProgram(_nvrtcProgram *program, int, const char *const *) {
+int nvrtcCompileProgram(_nvrtcProgram *program, int count, const char *const *options) {
   char folder[] = "/tmp/perigee-fake-nvrtc-XXXXXX";
   if (!mkdtemp(folder))
     return 1;
@@ -71,18 +96,27 @@ int nvrtcCompileProgram(_nvrtcProgram *program, int, const char *const *) {
       file << "extern \"C\" __attribute__((visibility(\"default\"))) int fake_needs_fibers; int fake_needs_fibers = "
               "1;\n";
   }
-  const std::string command = std::string(FAKE_CXX) +
-                              " -x c++ -std=c++17 -O0 -w -fPIC -shared -ffp-contract=off -fwrapv -I" FAKE_INCLUDE
-                              " -o '" +
-                              library + "' '" + source + "' 2> '" + log + "'";
-  const int status = std::system(command.c_str());
+  const std::string command =
+      std::string(FAKE_CXX) +
+      " -x c++ -std=c++17 -O0 -w -fPIC -shared -nostdlib -ffp-contract=off -fwrapv -I" FAKE_INCLUDE " -o '" + library +
+      "' '" + source + "' 2> '" + log + "'";
+  bool compiled = std::system(command.c_str()) == 0;
   // "name:3:5: error: what" as "name(3): error: what".
   program->log = std::regex_replace(read(log), std::regex("(^|\n)([^\n:]+):(\\d+):\\d+: "), "$1$2($3): ");
   program->image = read(library);
+  if (compiled && have_toolkit()) {
+    std::ofstream(source) << program->source;
+    std::string check = toolkit + " '" + source + "' " + gpus_for(program->source);
+    for (int i = 0; i < count; ++i)
+      if (std::strncmp(options[i], "--gpu-architecture=", 19) != 0)
+        check += " '" + std::string(options[i]) + "'";
+    compiled = std::system((check + " > '" + log + "'").c_str()) == 0;
+    program->log += read(log);
+  }
   for (const std::string &file : {source, library, log})
     unlink(file.c_str());
   rmdir(folder);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : 6;
+  return compiled ? 0 : 6;
 }
 
 int nvrtcGetPTXSize(_nvrtcProgram *, size_t *size) {

@@ -5,8 +5,9 @@ local gpu, array = pg.gpu, pg.array
 local backend = os.getenv("PERIGEE_GPU") or "sim"
 gpu.use(backend)
 
--- The stand-in for the driver compiles each operation by the C++ compiler, which takes its time: some of each kind.
-local stand_in = gpu.info().name:find("Fake GPU", 1, true)
+-- The stand-in for the driver compiles each operation by the C++ compiler, which takes its time: some of each kind, or all
+-- with PERIGEE_OPERATIONS=all.
+local stand_in = gpu.info().name:find("Fake GPU", 1, true) and os.getenv("PERIGEE_OPERATIONS") ~= "all"
 local function some(all, few)
   return ipairs(stand_in and few or all)
 end

@@ -34,8 +34,7 @@ end
 
 -- ------------------------------------------------------------------------------------------------- expressions --------
 -- Kinds: "i" int64, "f" float32, "d" float64, "b" boolean. In texts @n stands for variable n: a local of the thread on the
--- GPU, an element of an array of threads on the processor. Nothing rounds differently in two places: no functions of libm,
--- and on a GPU (which fuses them into sums) no products of floats.
+-- GPU, an element of an array of threads on the processor. Nothing rounds differently in two places: no functions of libm.
 local kinds = { int32 = "i", int64 = "i", uint8 = "i", int16 = "i", float32 = "f", float64 = "d", bool = "b" }
 local p -- the program: {threads, blocks, n, inputs, outputs, atomics, variables, shared}
 
@@ -132,13 +131,13 @@ function expression(kind, depth)
   if choice == 6 then
     return ("math.%s(%s)"):format(pick { "floor", "ceil", "abs" }, part())
   elseif choice == 7 then
-    return on_gpu and leaf(kind, depth) or ("math.sqrt(math.abs(%s))"):format(part())
-  elseif choice == 8 and not on_gpu then
+    return ("math.sqrt(math.abs(%s))"):format(part())
+  elseif choice == 8 then
     return ("(%s %s %s)"):format(part(), pick { "/", "%" }, part(other))
   elseif choice == 9 and kind == "d" then
     return ("real(%s, %s)"):format(part(), part("i"))
   end
-  return ("(%s %s %s)"):format(part(), on_gpu and pick { "+", "-" } or pick { "+", "-", "*", "*" }, part(other))
+  return ("(%s %s %s)"):format(part(), pick { "+", "-", "*", "*" }, part(other))
 end
 
 -- ------------------------------------------------------------------------------------------------- statements ---------
