@@ -173,7 +173,6 @@ void *pointer(unsigned long long address) {
 // ----
 struct Fiber {
   ucontext_t context;
-  std::vector<char> stack;
   FakeSize thread;
   bool done = false;
   std::int64_t arrived = 0;      // block barriers that it has come to
@@ -235,13 +234,16 @@ void run_fibers(Block &block) {
   const FakeSize d = runtime.block_dim;
   const std::size_t count = std::size_t(d.x) * d.y * d.z;
   block.fibers.clear();
+  constexpr std::size_t stack_bytes = 256 * 1024;
+  static std::vector<std::unique_ptr<char[]>> stacks; // kept: the kernel clears what is new
+  while (stacks.size() < count)
+    stacks.emplace_back(new char[stack_bytes]);
   for (std::size_t i = 0; i < count; ++i) {
     auto f = std::make_unique<Fiber>();
-    f->stack.resize(256 * 1024);
     f->thread = {unsigned(i % d.x), unsigned(i / d.x % d.y), unsigned(i / d.x / d.y)};
     getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack.data();
-    f->context.uc_stack.ss_size = f->stack.size();
+    f->context.uc_stack.ss_sp = stacks[i].get();
+    f->context.uc_stack.ss_size = stack_bytes;
     f->context.uc_link = nullptr;
     makecontext(&f->context, fiber_main, 0);
     block.fibers.push_back(std::move(f));
