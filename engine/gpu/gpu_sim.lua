@@ -10,10 +10,17 @@ local ERROR_MEMORY = 4
 local mode = "checked"
 
 --- gpu.mode([mode]): how the simulator runs kernels: "checked" finds what is wrong and counts what it costs; "fast" runs
---- compiled code. With a mode, sets it.
+--- compiled code, which needs LLVM. With a mode, sets it.
 function gpu.mode(what)
   if what ~= nil then
-    if what ~= "checked" and what ~= "fast" then
+    local llvm, reason = true, nil
+    if what == "fast" then
+      llvm, reason = core.optional("llvm")
+    end
+    if not llvm then
+      core.unsupported('gpu.mode: "fast" runs compiled kernels, and here nothing compiles them (%s); "checked" runs the same kernels',
+        reason)
+    elseif what ~= "checked" and what ~= "fast" then
       fail('gpu.mode: "checked" or "fast" is expected, got %s', type(what) == "string" and format("%q", what)
         or kit.kind_of(what))
     elseif not shared.launchers[what] then

@@ -2,11 +2,13 @@
 -- corpus on it as well; here is what it keeps from one barrier to the next, and what it leaves to the checked one.
 local lu = require "luaunit"
 local pg = require "perigee"
+local gpu, array = pg.gpu, pg.array
 if not pg.available("llvm") then
+  lu.assertErrorMsgContains('gpu.mode: "fast" runs compiled kernels, and here nothing compiles them', gpu.mode, "fast")
+  lu.assertEquals(gpu.mode(), "checked")
   print("not run: " .. select(2, pg.available("llvm")))
   os.exit(0)
 end
-local gpu, array = pg.gpu, pg.array
 gpu.use("sim")
 
 TestFast = {}
