@@ -1,6 +1,6 @@
 -- Operations of device arrays on a GPU: CUDA C++ is written for the operation, the dtypes and the number of dimensions at
 -- hand, compiled once and kept. What the results' dtypes are is asked of the engine's own operations. Here: what all of them
--- share, and those that work element by element; parts: gpu_ops_cuda_reduce.lua, _matmul.lua, _random.lua.
+-- share, and those that work element by element; parts: gpu_ops_cuda_complex.lua, _reduce.lua, _matmul.lua, _random.lua.
 local core, shared = ...
 local ffi = core.ffi
 local C, fail, check = core.C, core.fail, core.check
@@ -66,68 +66,8 @@ template <class To, class From> __device__ inline To cut(From x) { return To(x);
 template <class To> __device__ inline To cut(double x) { return x == x ? To(__double2ll_rz(x)) : To(0); }
 ]]
 
--- Complex numbers: a text has it where it needs it. Its functions are the textbook's, of the real ones.
-local complex_prelude = [[
-template <class R> struct Complex {
-  R re, im;
-  Complex() = default;
-  __device__ Complex(R x, R y = 0) : re(x), im(y) {}
-  template <class S> __device__ explicit Complex(Complex<S> z) : re(R(z.re)), im(R(z.im)) {}
-};
-typedef Complex<float> complex64;
-typedef Complex<double> complex128;
-#define FOR_COMPLEX template <class R> __device__ inline
-FOR_COMPLEX Complex<R> operator-(Complex<R> a) { return {-a.re, -a.im}; }
-FOR_COMPLEX Complex<R> operator+(Complex<R> a, Complex<R> b) { return {a.re + b.re, a.im + b.im}; }
-FOR_COMPLEX Complex<R> operator-(Complex<R> a, Complex<R> b) { return {a.re - b.re, a.im - b.im}; }
-FOR_COMPLEX Complex<R> operator*(Complex<R> a, Complex<R> b) {
-  return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
-}
-FOR_COMPLEX Complex<R> operator/(Complex<R> a, Complex<R> b) { // the larger part of the divisor divides first
-  const bool wide = fabs(b.re) >= fabs(b.im);
-  const R large = wide ? b.re : b.im, small = wide ? b.im : b.re, ratio = small / large;
-  const R denominator = large + small * ratio, x = wide ? a.re : a.im, y = wide ? a.im : a.re;
-  return {(x + y * ratio) / denominator, (wide ? y - x * ratio : x * ratio - y) / denominator};
-}
-FOR_COMPLEX bool operator==(Complex<R> a, Complex<R> b) { return a.re == b.re && a.im == b.im; }
-FOR_COMPLEX bool operator!=(Complex<R> a, Complex<R> b) { return !(a == b); }
-FOR_COMPLEX bool as_bool(Complex<R> a) { return a.re != 0 || a.im != 0; }
-FOR_COMPLEX bool is_nan(Complex<R> a) { return a.re != a.re || a.im != a.im; }
-FOR_COMPLEX bool is_infinite(Complex<R> a) {
-  return a.re == a.re && a.re - a.re != 0 || a.im == a.im && a.im - a.im != 0;
-}
-FOR_COMPLEX Complex<R> c_exp(Complex<R> a) {
-  const R r = exp(a.re);
-  return {r * cos(a.im), r * sin(a.im)};
-}
-FOR_COMPLEX Complex<R> c_log(Complex<R> a) { return {log(hypot(a.re, a.im)), atan2(a.im, a.re)}; }
-FOR_COMPLEX Complex<R> c_sqrt(Complex<R> a) {
-  const R size = hypot(a.re, a.im), part = sqrt((size + fabs(a.re)) / 2);
-  if (part == 0)
-    return {0, a.im};
-  const R other = fabs(a.im) / (2 * part);
-  return a.re >= 0 ? Complex<R>(part, copysign(other, a.im)) : Complex<R>(other, copysign(part, a.im));
-}
-FOR_COMPLEX Complex<R> c_sin(Complex<R> a) { return {sin(a.re) * cosh(a.im), cos(a.re) * sinh(a.im)}; }
-FOR_COMPLEX Complex<R> c_cos(Complex<R> a) { return {cos(a.re) * cosh(a.im), -(sin(a.re) * sinh(a.im))}; }
-FOR_COMPLEX Complex<R> c_sinh(Complex<R> a) { return {sinh(a.re) * cos(a.im), cosh(a.re) * sin(a.im)}; }
-FOR_COMPLEX Complex<R> c_cosh(Complex<R> a) { return {cosh(a.re) * cos(a.im), sinh(a.re) * sin(a.im)}; }
-FOR_COMPLEX Complex<R> c_tanh(Complex<R> a) {
-  const R t = tanh(a.re), u = tan(a.im), n = 1 + t * u * (t * u);
-  return {t * (1 + u * u) / n, u * (1 - t * t) / n};
-}
-FOR_COMPLEX Complex<R> c_tan(Complex<R> a) {
-  const Complex<R> t = c_tanh(Complex<R>(-a.im, a.re));
-  return {t.im, -t.re};
-}
-FOR_COMPLEX Complex<R> c_pow(Complex<R> a, Complex<R> b) {
-  if (b.re == 0 && b.im == 0)
-    return {1, 0};
-  if (a.re == 0 && a.im == 0)
-    return {0, 0};
-  return c_exp(b * c_log(a));
-}
-]]
+local complex = shared.part("gpu_ops_cuda_complex")
+local complex_prelude, binary_complex, unary_complex = complex.prelude, complex.binary, complex.unary
 
 -- ------------------------------------------------------------------------------------------------ running the texts ----
 local functions = {} -- by device, options and text
@@ -397,17 +337,6 @@ local unary_integer = {
   square = "T((unsigned long long)a * (unsigned long long)a)", floor = "a", ceil = "a", trunc = "a", round = "a",
   sign = "T((a > 0) - (a < 0))", isnan = "false", isinf = "false", isfinite = "true",
 }
-local binary_complex = {
-  add = "a + b", subtract = "a - b", multiply = "a * b", divide = "a / b", power = "c_pow(a, b)", eq = "a == b", ne = "a != b",
-  logical_and = "as_bool(a) && as_bool(b)", logical_or = "as_bool(a) || as_bool(b)", logical_xor = "as_bool(a) != as_bool(b)",
-}
-local unary_complex = {
-  negative = "-a", abs = "hypot(a.re, a.im)", angle = "atan2(a.im, a.re)", real = "a.re", imag = "a.im",
-  conj = "T(a.re, -a.im)", square = "a * a", reciprocal = "T(1) / a", sqrt = "c_sqrt(a)", exp = "c_exp(a)", log = "c_log(a)",
-  sin = "c_sin(a)", cos = "c_cos(a)", tan = "c_tan(a)", sinh = "c_sinh(a)", cosh = "c_cosh(a)", tanh = "c_tanh(a)",
-  isnan = "is_nan(a)", isinf = "!is_nan(a) && is_infinite(a)", isfinite = "!is_nan(a) && !is_infinite(a)",
-  logical_not = "!as_bool(a)",
-}
 local of_complex = { abs = true, angle = true, real = true, imag = true } -- real results
 local gives_bool = { eq = true, ne = true, lt = true, le = true, gt = true, ge = true, logical_and = true, logical_or = true,
   logical_xor = true, isnan = true, isinf = true, isfinite = true, logical_not = true }
@@ -553,7 +482,7 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- parts ----
 ops.kit = { prelude = prelude, complex_prelude = complex_prelude, c_names = c_names, threads = threads, launch = launch, pointer_to = pointer_to, make = make,
-  shape_list = shape_list, collapse = collapse, layout_of = layout_of, refuse_complex = refuse_complex }
+  shape_list = shape_list, collapse = collapse, layout_of = layout_of }
 shared.cuda_ops = ops
 shared.part("gpu_ops_cuda_reduce")
 shared.part("gpu_ops_cuda_matmul")

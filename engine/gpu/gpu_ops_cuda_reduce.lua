@@ -4,8 +4,8 @@ local ffi = core.ffi
 local fail = core.fail
 local array, kit = shared.array, shared.kit
 local ops, cuda = shared.cuda_ops, shared.cuda()
-local c_names, layout_of, collapse, make, refuse_complex, function_of = ops.kit.c_names, ops.kit.layout_of, ops.kit.collapse,
-  ops.kit.make, ops.kit.refuse_complex, ops.function_of
+local c_names, layout_of, collapse, make, function_of = ops.kit.c_names, ops.kit.layout_of, ops.kit.collapse, ops.kit.make,
+  ops.function_of
 local dtype_names, kinds = kit.dtype_names, kit.kinds
 local type, tonumber, ipairs, format, max, min, ceil = type, tonumber, ipairs, string.format, math.max, math.min, math.ceil
 
@@ -18,6 +18,11 @@ local reductions = {
   any = { start = "0", combine = "x | y", read = "as_bool(v)" },
   all = { start = "1", combine = "x & y", read = "as_bool(v)" },
   count_nonzero = { start = "0", combine = "x + y", read = "as_bool(v)" },
+}
+
+local complex_extremes = {
+  min = { combine = "is_nan(x) || (is_less(x, y) && !is_nan(y)) ? x : y" },
+  max = { combine = "is_nan(x) || (is_less(y, x) && !is_nan(y)) ? x : y" },
 }
 
 local reduce_text = [[
@@ -160,9 +165,6 @@ end
 function ops.reduce(d, name, a, axis, keepdims, ddof)
   local dtype = a._a._dtype
   local complex = kinds[dtype] == "c"
-  if complex and (name == "min" or name == "max") then
-    refuse_complex(name)
-  end
   local wide = accumulators[kinds[dtype]]
   local gone, all = gone_axes(name, a, axis)
   local count = 1
@@ -192,7 +194,7 @@ function ops.reduce(d, name, a, axis, keepdims, ddof)
     variance = result ~= 5 and variance:astype(dtype_names[result]) or variance
     return deliver(variance, all, keepdims)
   end
-  local how = reductions[name]
+  local how = complex and complex_extremes[name] or reductions[name]
   local dtype_sum = (name == "min" or name == "max") and dtype or (name == "any" or name == "all" or
     name == "count_nonzero") and 3 or wide
   return deliver(reduce(d, name, how, a, gone, keepdims, dtype_sum, result), all, keepdims)

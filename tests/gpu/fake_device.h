@@ -64,6 +64,10 @@ FAKE_MATH_2(pow)
 FAKE_MATH_2(fmod)
 FAKE_MATH_2(hypot)
 FAKE_MATH_2(copysign)
+FAKE_MATH_2(fmin)
+FAKE_MATH_2(fmax)
+inline double fma(double x, double y, double z) { return __builtin_fma(x, y, z); }
+inline float fma(float x, float y, float z) { return __builtin_fmaf(x, y, z); }
 inline float floorf(float x) { return __builtin_floorf(x); }
 inline float fmodf(float x, float y) { return __builtin_fmodf(x, y); }
 inline float copysignf(float x, float y) { return __builtin_copysignf(x, y); }
