@@ -1,6 +1,7 @@
 #include "gpu_time.hpp"
 
 #include "channel.hpp"
+#include "lockdown.hpp"
 #include "text.hpp"
 
 #include "core/wire.hpp"
@@ -130,7 +131,12 @@ class TemporaryFolder {
 const std::string &no_gpu_reason() {
   static const std::string reason = [] {
     try {
-      return run({}, start_seconds, nullptr).at("reason").get<std::string>();
+      std::string why = run({}, start_seconds, nullptr).at("reason").get<std::string>();
+      if (why.empty()) { // and when it is confined?
+        const TemporaryFolder folder;
+        why = run({folder.path.string()}, start_seconds, nullptr).at("reason").get<std::string>();
+      }
+      return why;
     } catch (const std::exception &error) {
       return std::string(error.what());
     }
@@ -171,21 +177,28 @@ GpuTimes time_on_gpu(const Bytes &yours, const Bytes &other, const Goal &goal, d
 
 int gpu_time_main(const std::vector<std::string> &arguments) {
   json answer;
+  const bool measures = arguments.size() > 1;
+  std::vector<Bytes> records;
+  if (measures)
+    for (const char *name : {"yours", "other"}) {
+      std::ifstream file(fs::path(arguments[0]) / name, std::ios::binary);
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      const auto *data = reinterpret_cast<const std::byte *>(text.data());
+      records.emplace_back(data, data + text.size());
+    }
+  if (!arguments.empty()) {
+    // What is compiled is kept for the processes that measure the same records after this one, and for no others.
+    setenv("PERIGEE_CACHE", (arguments[0] + "/cache").c_str(), 1);
+    setenv("CUDA_CACHE_DISABLE", "1", 1);
+    lock_device_files(arguments[0]);
+  }
   pg_vm_options options{};
   options.struct_size = sizeof options;
   options.print = [](void *, const char *, std::size_t) {}; // standard output is for the answer
   pg_vm *vm = nullptr;
   if (pg_vm_create(&options, &vm) != PG_OK)
     throw std::runtime_error("the engine does not start");
-  std::vector<Bytes> records;
-  if (!arguments.empty())
-    for (const char *name : {"yours", "other"}) {
-      std::ifstream file(fs::path(arguments.at(0)) / name, std::ios::binary);
-      const std::string text{std::istreambuf_iterator<char>(file), {}};
-      const auto *data = reinterpret_cast<const std::byte *>(text.data());
-      records.emplace_back(data, data + text.size());
-    }
-  const int rounds = arguments.size() > 1 ? std::atoi(arguments[1].c_str()) : 0;
+  const int rounds = measures ? std::atoi(arguments[1].c_str()) : 0;
   auto body = [&](lua_State *L) {
     const auto require = [L](const char *module) {
       lua_getfield(L, LUA_REGISTRYINDEX, "perigee.core");
@@ -198,10 +211,24 @@ int gpu_time_main(const std::vector<std::string> &arguments) {
     require("gpu");
     lua_getfield(L, -1, "_grading");
     lua_call(L, 0, 1);
-    if (records.empty()) {
-      lua_getfield(L, -1, "no_gpu");
+    const auto why_not = [L](const char *function) {
+      lua_getfield(L, -1, function);
       lua_call(L, 0, 1);
-      answer["reason"] = lua_tostring(L, -1);
+      const std::string reason = lua_tostring(L, -1);
+      lua_pop(L, 1);
+      return reason;
+    };
+    if (arguments.empty()) {
+      answer["reason"] = why_not("no_gpu");
+      return;
+    }
+    // A small kernel first: the driver, the compiler and cuBLAS have then all that they open and start.
+    answer["reason"] = why_not("no_kernel");
+    if (!answer["reason"].get_ref<const std::string &>().empty())
+      return;
+    lock_device_calls();
+    if (!measures) {
+      answer["reason"] = why_not("no_kernel");
       return;
     }
     lua_getfield(L, -1, "measure");

@@ -1,7 +1,8 @@
 // Time on a GPU. What a submission had its device do is a record that the judge has run again on the simulator, without
 // the script, and found to be right; here an NVIDIA GPU does it, in turns with what the reference (or the naive script)
-// had done, in a process of its own that loads CUDA and no script. That process is not confined: a GPU's driver needs
-// what a sandbox refuses, and what it is given are kernels in their source, numbers and arrays.
+// had done, in a process of its own that loads CUDA and no script. It is given kernels in their source, numbers and
+// arrays, and is confined as far as one can be whose driver opens devices (lockdown.hpp, lock_device_files): no sandbox
+// of its own, and no limit of its memory, since CUDA reserves address space by the terabyte.
 #pragma once
 
 #include "types.hpp"
@@ -27,7 +28,8 @@ GpuTimes time_on_gpu(const Bytes &yours, const Bytes &other, const Goal &goal, d
                      const std::atomic<bool> &interrupted);
 
 /// The other process: `perigee-worker gpu-time FOLDER ROUNDS` measures the records FOLDER/yours and FOLDER/other,
-/// `perigee-worker gpu-time` says whether it could. Prints JSON.
+/// `perigee-worker gpu-time` says whether there is a GPU, `perigee-worker gpu-time FOLDER` whether it can be used in
+/// confinement (nothing is written but in FOLDER). Prints JSON.
 int gpu_time_main(const std::vector<std::string> &arguments);
 
 } // namespace perigee::grader

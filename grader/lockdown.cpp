@@ -1,6 +1,8 @@
 #include "lockdown.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
@@ -35,7 +37,8 @@ struct [[gnu::packed]] PathBeneath {
   int32_t parent_fd;
 };
 
-constexpr uint64_t fs_execute = 1 << 0, fs_read_file = 1 << 2, fs_read_dir = 1 << 3;
+constexpr uint64_t fs_execute = 1 << 0, fs_write_file = 1 << 1, fs_read_file = 1 << 2, fs_read_dir = 1 << 3,
+                   fs_truncate = 1 << 14, fs_ioctl = 1 << 15;
 
 uint64_t all_file_rights(int version) {
   uint64_t rights = (1 << 13) - 1;      // version 1
@@ -57,10 +60,10 @@ void allow_beneath(int ruleset, const char *path, uint64_t rights) {
   close(fd);
 }
 
-void restrict_files(bool scratch, bool network) {
-  const int version = landlock_version();
+// A ruleset that allows nothing yet; -1 where the kernel has no Landlock.
+int make_ruleset(int version, bool network) {
   if (version == 0) {
-    return; // the supervisor names it (Sandbox::unprotected) where nothing else hides files
+    return -1;
   }
   RulesetAttributes attributes{};
   attributes.handled_access_fs = all_file_rights(version);
@@ -70,6 +73,21 @@ void restrict_files(bool scratch, bool network) {
   const int ruleset = static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0));
   if (ruleset < 0) {
     fail("Landlock", errno);
+  }
+  return ruleset;
+}
+
+void enforce(int ruleset) {
+  if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) {
+    fail("Landlock", errno);
+  }
+  close(ruleset);
+}
+
+void restrict_files(bool scratch, bool network) {
+  const int version = landlock_version(), ruleset = make_ruleset(version, network);
+  if (ruleset < 0) {
+    return; // the supervisor names it (Sandbox::unprotected) where nothing else hides files
   }
   // Plugins load on first use, so the libraries stay readable.
   const uint64_t read_only = fs_read_file | fs_read_dir;
@@ -88,10 +106,34 @@ void restrict_files(bool scratch, bool network) {
     allow_beneath(ruleset, folder, all_file_rights(version) & ~fs_execute);
     allow_beneath(ruleset, "/dev/shm", all_file_rights(version) & ~fs_execute); // there in a sandbox that has its own
   }
-  if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0) {
-    fail("Landlock", errno);
+  enforce(ruleset);
+}
+
+// For a GPU's driver: the devices that are there now.
+void restrict_device_files(const std::string &folder) {
+  const int version = landlock_version(), ruleset = make_ruleset(version, false);
+  if (ruleset < 0) {
+    return;
   }
-  close(ruleset);
+  const uint64_t all = all_file_rights(version), read_only = fs_read_file | fs_read_dir;
+  const uint64_t device = (read_only | fs_write_file | fs_truncate | fs_ioctl) & all;
+  allow_beneath(ruleset, "/", read_only); // where the driver, toolkits and Python's wheels lie is not known
+  allow_beneath(ruleset, folder.c_str(), all & ~fs_execute);
+  allow_beneath(ruleset, "/dev/shm", all & ~fs_execute);
+  const uint64_t file = device & ~fs_read_dir; // rules for files have no rights of folders
+  for (const char *name : {"/dev/null", "/dev/zero"}) {
+    allow_beneath(ruleset, name, file);
+  }
+  if (DIR *list = opendir("/dev")) {
+    while (const dirent *entry = readdir(list)) {
+      const std::string name = entry->d_name;
+      if (name.rfind("nvidia", 0) == 0) {
+        allow_beneath(ruleset, ("/dev/" + name).c_str(), entry->d_type == DT_DIR ? device : file);
+      }
+    }
+    closedir(list);
+  }
+  enforce(ruleset);
 }
 
 // ---- seccomp ----
@@ -119,7 +161,7 @@ void on_abort(int) {
 
 class Filter {
  public:
-  Filter() : context_(seccomp_init(SCMP_ACT_ERRNO(EPERM))) {
+  explicit Filter(uint32_t otherwise) : context_(seccomp_init(otherwise)) {
     if (context_ == nullptr) {
       fail("seccomp", ENOMEM);
     }
@@ -192,7 +234,7 @@ constexpr const char *deadly[] = {
 // clang-format on
 
 void install_filter(const LockdownOptions &options) {
-  Filter filter;
+  Filter filter(SCMP_ACT_ERRNO(EPERM));
   for (const char *name : allowed) {
     filter.add(SCMP_ACT_ALLOW, name);
   }
@@ -241,6 +283,35 @@ void install_filter(const LockdownOptions &options) {
   filter.load();
 }
 
+// What reaches beyond this process and the descriptors that it has, refused to a GPU's driver and its threads.
+// clang-format off
+constexpr const char *refused_with_device[] = {
+    "fork", "vfork", "execve", "execveat", "socket", "connect",
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "kcmp",
+    "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+    "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "bpf", "perf_event_open",
+    "add_key", "request_key", "keyctl", "name_to_handle_at", "open_by_handle_at",
+    "unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "fsopen", "fsmount", "open_tree", "move_mount",
+    "mount_setattr", "mq_open", "shmget", "msgget", "semget", "memfd_secret",
+    "init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff"};
+// clang-format on
+
+void install_device_filter() {
+  Filter filter(SCMP_ACT_ALLOW);
+  const uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+  for (const char *name : refused_with_device) {
+    filter.add(refuse, name);
+  }
+  filter.add(refuse, "clone", {SCMP_A0_64(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0)});
+  filter.add(SCMP_ACT_ERRNO(ENOSYS), "clone3");
+  const auto self = static_cast<uint64_t>(getpid());
+  for (const char *name : {"kill", "tgkill"}) {
+    filter.add(refuse, name, {SCMP_A0_64(SCMP_CMP_NE, self)});
+  }
+  filter.add(refuse, "prlimit64", {SCMP_A0_64(SCMP_CMP_NE, 0)});
+  filter.load();
+}
+
 void limit(__rlimit_resource resource, rlim_t value) {
   rlimit now{};
   getrlimit(resource, &now);
@@ -280,12 +351,16 @@ std::string system_call_name(uint32_t number) {
 
 namespace {
 
-void lock_files(const LockdownOptions &options, bool network) {
-  // Landlock binds the calling thread and those it starts, no others. unshare(CLONE_VM) does nothing in a process of
-  // one thread and fails in one of several.
+// Landlock binds the calling thread and those it starts, no others. unshare(CLONE_VM) does nothing in a process of one
+// thread and fails in one of several.
+void need_one_thread() {
   if (unshare(CLONE_VM) != 0) {
     throw std::runtime_error("cannot lock the sandbox: threads are running already");
   }
+}
+
+void lock_files(const LockdownOptions &options, bool network) {
+  need_one_thread();
   close_others(options.keep_fds);
   limit(RLIMIT_CORE, 0);
   if (const char *tasks = std::getenv("PERIGEE_SANDBOX_TASKS")) {
@@ -313,6 +388,28 @@ void lock_calls(const LockdownOptions &options) {
   action.sa_handler = on_abort;
   sigaction(SIGABRT, &action, nullptr);
   install_filter(options);
+}
+
+void lock_device_files(const std::string &folder) {
+  need_one_thread();
+  close_others({});
+  limit(RLIMIT_CORE, 0);
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) {
+    fail("ending with the parent", errno);
+  }
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    fail("no_new_privs", errno);
+  }
+  __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct none[2]{};
+  if (syscall(SYS_capset, &head, none) != 0) {
+    fail("capabilities", errno);
+  }
+  restrict_device_files(folder);
+}
+
+void lock_device_calls() {
+  install_device_filter();
 }
 
 void lockdown(const LockdownOptions &options) {

@@ -29,6 +29,14 @@ inline constexpr uint32_t denied_word_abort = 0xFFFF0006u;
 void lock_files(const LockdownOptions &options);
 void lock_calls(const LockdownOptions &options);
 
+// The same two halves for the process that measures on a GPU (gpu_time.hpp). Its driver opens devices, starts threads
+// and listens on a socket of its own, with calls that are the driver's affair: so all but what reaches other processes,
+// files and the network is allowed. The first comes before the driver is loaded: no capabilities, files are read-only
+// but those in `folder`, NVIDIA's devices and shared memory, nothing is executed, and it ends with its parent. The
+// second comes when the driver runs and before it is given anything: no new processes, no new sockets.
+void lock_device_files(const std::string &folder);
+void lock_device_calls();
+
 // Name of a system call number of this machine, "system call 999" if unknown.
 std::string system_call_name(uint32_t number);
 

@@ -417,6 +417,25 @@ function grading.measure(yours, other, rounds)
   return times
 end
 
+--- Why no kernel can be compiled and run here, by one: "" where it can.
+function grading.no_kernel()
+  local reason = grading.no_gpu()
+  if reason ~= "" then
+    return reason
+  end
+  local ok, message = pcall(function()
+    gpu.use("cuda")
+    local a = gpu.ones(32, 32)
+    gpu.cuda_source([[extern "C" __global__ void twice(double *x) { x[blockIdx.x * blockDim.x + threadIdx.x] *= 2; }]]) {
+      grid = 32, block = 32 } (a)
+    return gpu.matmul(a, a):sum()
+  end)
+  if not ok then
+    return tostring(message)
+  end
+  return message == 4 * 32 ^ 3 and "" or "a kernel gives wrong numbers"
+end
+
 --- Why grading.measure cannot measure here: "" where it can.
 function grading.no_gpu()
   local ok, reason = gpu.available()

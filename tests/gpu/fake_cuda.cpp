@@ -18,6 +18,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
 #include <vector>
@@ -112,6 +113,7 @@ struct CUevent_st {
 };
 struct CUmod_st {
   void *library;
+  int file; // open as long as it is loaded: its number is in the library's name
 };
 struct CUfunc_st {
   FakeKernel *kernel;
@@ -566,24 +568,24 @@ Result cuModuleLoadData(CUmod_st **module, const void *image) {
   if (std::memcmp(head->e_ident, ELFMAG, SELFMAG) != 0)
     return 200;
   const std::size_t bytes = head->e_shoff + std::size_t(head->e_shnum) * head->e_shentsize;
-  char path[] = "/tmp/perigee-fake-cubin-XXXXXX"; // each under a name of its own: the loader knows libraries by theirs
-  const int file = mkstemp(path);
+  // Each under a name of its own: the loader knows libraries by theirs. No file, which confined processes cannot write.
+  const int file = memfd_create("cubin", MFD_CLOEXEC);
+  const std::string path = "/proc/self/fd/" + std::to_string(file);
   const bool written = file >= 0 && write(file, image, bytes) == ssize_t(bytes);
-  close(file);
-  void *library = written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
-  unlink(path);
+  void *library = written ? dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
   if (!written)
     return 304;
   if (!library) {
     std::fprintf(stderr, "fake CUDA: %s\n", dlerror());
     return 200;
   }
-  *module = new CUmod_st{library};
+  *module = new CUmod_st{library, file};
   return success;
 }
 Result cuModuleUnload(CUmod_st *module) {
   NEED_CONTEXT();
   dlclose(module->library);
+  close(module->file);
   delete module;
   return success;
 }
