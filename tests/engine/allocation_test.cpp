@@ -61,6 +61,21 @@ TEST_CASE("pieces in use at the same time do not overlap", "[allocation]") {
 }
 
 #if !defined(PERIGEE_SANITIZED)
+TEST_CASE("large pieces end with a huge page where little of it is lost", "[allocation]") {
+  constexpr int64_t huge = 2 << 20;
+  for (const auto &[bytes, capacity] : {std::pair<int64_t, int64_t>{8000000, 4 * huge},
+                                        {4 * huge, 4 * huge},
+                                        {2 * huge + 4096, 2 * huge + 4096},
+                                        {3 * huge - huge / 2, 3 * huge}}) {
+    trim_memory();
+    const Memory memory = take_memory(bytes, false);
+    CHECK(memory.capacity == capacity);
+    CHECK(reinterpret_cast<uintptr_t>(memory.data) % huge == 0);
+    give_memory(memory.data, memory.capacity);
+  }
+  trim_memory();
+}
+
 TEST_CASE("pieces of sizes that are out of use give way to those in use", "[allocation]") {
   trim_memory();
   std::vector<Memory> used;
