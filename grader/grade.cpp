@@ -373,7 +373,8 @@ class Grading {
     Measurement measured = measure_yours(c, *reference_, court, goals(tiers, naive));
     const auto own = interval_of(measured.series);
     const bool settled = !measured.budget_ended; // but for what is not known of the naive script
-    if (!judge(tiers, measured, naive) && naive && own && (settled || half_width(*own) < 0.25)) {
+    const bool near = !session_.options.quick && own && (settled || half_width(*own) < 0.25);
+    if (!judge(tiers, measured, naive) && naive && near) {
       // So near to a threshold that the naive script must be known better, and then perhaps this one: by the CPU clock
       // well enough once for all submissions. What several cores take is known so roughly that the uncertainties of two
       // comparisons are too much: there the two are compared directly.

@@ -56,7 +56,7 @@ class Referee {
 struct MeasureOptions {
   bool fresh_state = false; // each call gets a new process: slices of one call, no warm-up
   double least_slice_seconds = 5e-3;
-  int least_generation = 4;      // rounds with one pair of processes; a divisor of looks.front() or twice that
+  int least_generation = 4;      // rounds with one pair of processes; three of them are a look
   size_t calls_step = 1;         // a slice has a multiple of so many calls, where so many fit
   double freeze_seconds = 50e-6; // what freezing costs on this machine, on the clock in use
   double budget_seconds = 60.0;  // wall clock; ends the measurement, though never before the first look
